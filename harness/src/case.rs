@@ -1,0 +1,244 @@
+//! A case: a scenario, exchanges written out, and what must come of each. The YAML form (`case.yaml`); GCP's vocabulary of expectations.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::Scenario;
+
+/// One case: `case.yaml` in a folder of its own.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What the case shows, in a sentence.
+    pub description: String,
+    /// The filters, routes and clusters.
+    pub scenario: Scenario,
+    /// Exchanges written out; they come before the scenario's recordings.
+    #[serde(default)]
+    pub exchanges: Vec<CaseExchange>,
+    /// What must hold when all exchanges are over.
+    #[serde(default)]
+    pub expect: TotalExpectation,
+    /// What is known about this case in a real Envoy.
+    #[serde(default)]
+    pub envoy: EnvoyNote,
+}
+
+/// One exchange and what must come of it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseExchange {
+    /// The request of the client.
+    pub request: CaseRequest,
+    /// What the upstream answers, whichever cluster is chosen. Default: 200, no headers, no body.
+    #[serde(default)]
+    pub response: CaseResponse,
+    /// How many times in a row the exchange happens. Default 1. The expectation holds for each.
+    #[serde(default = "once")]
+    pub repeat: u32,
+    /// Time that passes before it on the virtual clock, such as `10s`; not waited for in a real Envoy (such a case is harness-only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// What must come of it.
+    #[serde(default)]
+    pub expect: Expectation,
+}
+
+/// The request of the client.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRequest {
+    /// Default `GET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// With the query. Default `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Default `example.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Header lines in order; repeated names are kept apart. A value is a text, or `{base64: …}` for bytes that are not UTF-8.
+    #[serde(default)]
+    pub headers: Vec<(String, BytesText)>,
+    /// The body. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<BytesText>,
+    /// The client's address in the harness; a real Envoy always sees 127.0.0.1. Default `127.0.0.1:40000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<String>,
+}
+
+/// What the upstream answers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseResponse {
+    /// Default 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Header lines in order.
+    #[serde(default)]
+    pub headers: Vec<(String, BytesText)>,
+    /// The body. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<BytesText>,
+}
+
+/// A text, or bytes that are no UTF-8.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum BytesText {
+    /// A text.
+    Text(String),
+    /// Any bytes.
+    Base64 {
+        /// The bytes in base64.
+        base64: String,
+    },
+}
+
+/// What must come of an exchange. Everything that is absent is not asked.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// How it ends: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// The cluster that is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The route that is chosen, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// What the upstream receives.
+    #[serde(default)]
+    pub request: MessageExpectation,
+    /// What the client receives.
+    #[serde(default)]
+    pub response: MessageExpectation,
+    /// The filter answers itself, so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub immediate: Option<ImmediateExpectation>,
+    /// Some log line of the exchange matches each of these.
+    #[serde(default)]
+    pub log: Vec<StringMatcher>,
+}
+
+/// What must hold of a message.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageExpectation {
+    /// The status of a response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Headers that are there with exactly this value; several lines of a name are joined with `,`.
+    #[serde(default)]
+    pub has_header: BTreeMap<String, String>,
+    /// Headers that are not there.
+    #[serde(default)]
+    pub no_header: Vec<String>,
+    /// Headers whose value matches; a header that is not there matches only with `invert`.
+    #[serde(default)]
+    pub headers: Vec<HeaderExpectation>,
+    /// Matchers that the body satisfies.
+    #[serde(default)]
+    pub body: Vec<StringMatcher>,
+}
+
+/// A header and how its value must be.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderExpectation {
+    /// The header's name, any case.
+    pub name: String,
+    /// Exactly this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// Matches this regular expression, somewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// Must not match.
+    #[serde(default)]
+    pub invert: bool,
+}
+
+/// How a text must be.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StringMatcher {
+    /// Exactly this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// Matches this regular expression, somewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// Exactly the content of this file, relative to the case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Must not match.
+    #[serde(default)]
+    pub invert: bool,
+}
+
+/// The answer of a filter.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImmediateExpectation {
+    /// HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// gRPC status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u8>,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
+}
+
+/// What must hold when all exchanges are over.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TotalExpectation {
+    /// Values of metrics: of counters and gauges their value. A metric that was never defined is 0.
+    #[serde(default)]
+    pub metric: BTreeMap<String, u64>,
+    /// Exchanges by cluster: the share of all in percent, between `min` and `max`.
+    #[serde(default)]
+    pub cluster_share: BTreeMap<String, Share>,
+    /// Some log line of the whole run, also of the configuration, matches each of these.
+    #[serde(default)]
+    pub log: Vec<StringMatcher>,
+    /// The configuration is refused; a log line matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<StringMatcher>,
+}
+
+/// A share in percent.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// At least.
+    pub min: f64,
+    /// At most.
+    pub max: f64,
+}
+
+/// What is known about a case in a real Envoy.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvoyNote {
+    /// The case cannot run there, for this reason (it needs the virtual clock, another source address, …).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<String>,
+    /// Envoy differs from the harness here, for this reason; the runner requires it to differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
+    /// Outcomes are random: only the expectations are checked in Envoy, not that each exchange equals the harness's.
+    #[serde(default)]
+    pub random: bool,
+}
+
+fn once() -> u32 {
+    1
+}

@@ -1,0 +1,7 @@
+//! Weir's harness: runs any proxy-wasm module on recorded traffic outside Envoy and tells what Envoy would have done.
+
+pub mod case;
+pub mod exchange;
+pub mod headers;
+pub mod outcome;
+pub mod scenario;

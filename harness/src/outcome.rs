@@ -1,0 +1,104 @@
+//! What a proxy would have done with one exchange: the effect of all decisions. Plain data: `driver` makes it, `report`, cases and the
+//! comparison with a real Envoy read it.
+
+use std::time::Duration;
+
+use crate::exchange::Message;
+
+/// What a proxy would have done with one exchange.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// The route that was taken: its name, or `virtual host/index` where it has none; absent when no route matched or none was needed.
+    pub route: Option<String>,
+    /// The cluster that the request went to, or would have gone to (when the cluster does not exist).
+    pub cluster: Option<String>,
+    /// What the upstream received; absent when nothing was sent.
+    pub upstream_request: Option<Message>,
+    /// What the client received; absent when the stream was reset.
+    pub response: Option<Message>,
+    /// `%RESPONSE_CODE_DETAILS%`, such as `via_upstream`, `route_not_found`, or a filter's own.
+    pub details: String,
+    /// Envoy's response flags, such as `NR` or `UH`; empty when there are none.
+    pub flags: String,
+    /// How long filters held the request and the response, on the virtual clock.
+    pub delay: Duration,
+    /// Calls that filters made during the exchange.
+    pub callouts: Vec<CalloutOutcome>,
+    /// Log lines of the filters during the exchange.
+    pub log: Vec<LogLine>,
+    /// How metrics changed during the exchange: by name, in order of first change.
+    pub metric_deltas: Vec<(String, MetricDelta)>,
+    /// What went wrong inside a filter: a trap, a hang. Empty when nothing did.
+    pub faults: Vec<String>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// The upstream's answer reached the client, changed or not.
+    #[default]
+    Forwarded,
+    /// A filter answered.
+    LocalReply,
+    /// Envoy answered from its routes: a direct response or a redirect.
+    Direct,
+    /// Envoy answered because it could not forward: no route, no such cluster, no healthy host.
+    Refused,
+    /// A filter reset the stream.
+    Reset,
+    /// A filter trapped and the stream was ended for it.
+    Trapped,
+    /// A filter held the stream and nothing would have woken it: Envoy's own timers end it (`FLOW-30`).
+    Stalled,
+}
+
+impl End {
+    /// The name in reports and cases: snake case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::LocalReply => "local_reply",
+            Self::Direct => "direct",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Trapped => "trapped",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// A call that a filter made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CalloutOutcome {
+    /// The cluster that was called.
+    pub cluster: String,
+    /// What it received.
+    pub request: Message,
+    /// The `:status` that came back; absent when the call was refused synchronously.
+    pub status: Option<u16>,
+}
+
+/// A line that a filter logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// The plugin's name.
+    pub plugin: String,
+    /// `trace`, `debug`, `info`, `warning`, `error` or `critical`.
+    pub level: &'static str,
+    /// The text.
+    pub message: String,
+}
+
+/// How a metric changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricDelta {
+    /// A counter grew by this.
+    Counter(u64),
+    /// A gauge changed by this.
+    Gauge(i64),
+    /// A histogram recorded this many values.
+    Histogram(u64),
+}

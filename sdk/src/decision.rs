@@ -1,0 +1,224 @@
+//! What a filter wants to happen: a value, so that a unit test is one `assert_eq!`, a log line is `{:?}` and a dry run is free.
+//!
+//! Knows no host; `host` carries decisions out, and nothing else does.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::HeaderMap;
+
+/// The bytes of a header value or name-like constant, cheap to clone: policies make them once, at configure.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bytes(Rc<[u8]>);
+
+impl Bytes {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&Bytes> for Bytes {
+    fn from(bytes: &Bytes) -> Self {
+        bytes.clone()
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// One change to a stream, carried out in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Adds a line; Envoy joins it to the present one for inline headers (`HDR-20`).
+    Append(Rc<str>, Bytes),
+    /// Adds a line when the name is absent.
+    AddIfAbsent(Rc<str>, Bytes),
+    /// Leaves exactly this value.
+    Set(Rc<str>, Bytes),
+    /// Removes every line of the name.
+    Remove(Rc<str>),
+    /// Sets a filter state object that Envoy's routes and other filters read (`FF-03`: only keys with an object factory, such as
+    /// `envoy.string`). Does not choose the route again: add [`Mutation::ClearRouteCache`].
+    FilterState(Rc<str>, Bytes),
+    /// Sets the filter state `wasm.<name>` (`PROP-20`), which access logs, routes and later filters read.
+    Property(Rc<str>, Bytes),
+    /// Lets Envoy choose the route again. A change of request headers does so by itself (`HDR-40`).
+    ClearRouteCache,
+}
+
+/// What happens to the stream after the mutations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// The next filter goes on.
+    #[default]
+    Continue,
+    /// The filter answers itself.
+    Reply(LocalReply),
+    /// The stream waits for an answer; `on_callout_reply` decides on.
+    Await(Callout),
+    /// The stream waits; `on_timer` decides on.
+    Wait(Duration),
+    /// Body callbacks: hold what came and call again with more.
+    Buffer,
+    /// The stream is reset without an answer.
+    Reset,
+}
+
+/// Why a decision was made, for people: `weir replay` prints it, Envoy logs it at debug level. Made at configure, so that a stream
+/// formats nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What decided, such as ``rule `jack` → v2``.
+    pub text: Rc<str>,
+    /// The number that was drawn, where one was: parts of a million.
+    pub draw_ppm: Option<u32>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match self.draw_ppm {
+            Some(ppm) => write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a filter wants to happen to a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "a decision does nothing until it is returned"]
+pub struct Decision {
+    /// Changes, in order.
+    pub mutations: Vec<Mutation>,
+    /// What happens then.
+    pub flow: Flow,
+    /// Why, where a reader would ask.
+    pub explanation: Option<Explanation>,
+}
+
+impl Decision {
+    /// Hands the stream to the next filter.
+    pub fn next() -> Self {
+        Self::default()
+    }
+
+    /// Answers here.
+    pub fn reply(reply: LocalReply) -> Self {
+        Self { flow: Flow::Reply(reply), ..Self::default() }
+    }
+
+    /// Holds the stream until the callout is answered.
+    pub fn call(callout: Callout) -> Self {
+        Self { flow: Flow::Await(callout), ..Self::default() }
+    }
+
+    /// Holds the stream for a time.
+    pub fn wait(time: Duration) -> Self {
+        Self { flow: Flow::Wait(time), ..Self::default() }
+    }
+
+    /// Leaves exactly this value of a header.
+    pub fn set(mut self, name: impl Into<Rc<str>>, value: impl Into<Bytes>) -> Self {
+        self.mutations.push(Mutation::Set(name.into(), value.into()));
+        self
+    }
+
+    /// Adds a line.
+    pub fn append(mut self, name: impl Into<Rc<str>>, value: impl Into<Bytes>) -> Self {
+        self.mutations.push(Mutation::Append(name.into(), value.into()));
+        self
+    }
+
+    /// Removes every line of a header.
+    pub fn remove(mut self, name: impl Into<Rc<str>>) -> Self {
+        self.mutations.push(Mutation::Remove(name.into()));
+        self
+    }
+
+    /// Adds any change.
+    pub fn with(mut self, mutation: Mutation) -> Self {
+        self.mutations.push(mutation);
+        self
+    }
+
+    /// Says why.
+    pub fn because(mut self, text: impl Into<Rc<str>>) -> Self {
+        self.explanation = Some(Explanation { text: text.into(), draw_ppm: None });
+        self
+    }
+}
+
+/// An answer made by a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// HTTP status, 200 to 599.
+    pub status: u16,
+    /// Further headers; `content-length` and `:status` are Envoy's.
+    pub headers: Vec<(Rc<str>, Bytes)>,
+    /// The body; `text/plain` unless a `content-type` is given.
+    pub body: Bytes,
+    /// What the access log's `%RESPONSE_CODE_DETAILS%` says: lower case with underscores.
+    pub details: Rc<str>,
+    /// The gRPC status for gRPC requests, 0 to 16; Envoy maps the HTTP status when absent (`FLOW-29`).
+    pub grpc_status: Option<u8>,
+}
+
+/// An HTTP call to a cluster of Envoy's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callout {
+    /// The cluster's name.
+    pub cluster: Rc<str>,
+    /// Must hold `:method`, `:path` and `:authority`.
+    pub headers: Vec<(Rc<str>, Bytes)>,
+    /// The body.
+    pub body: Bytes,
+    /// How long to wait for the answer; Envoy then answers 504 itself (`CALL-07`).
+    pub timeout: Duration,
+}
+
+/// The answer to a [`Callout`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CalloutReply {
+    /// `:status`; absent when the answer broke after its headers, or the call could not be made.
+    pub status: Option<u16>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}

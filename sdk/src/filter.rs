@@ -1,0 +1,109 @@
+//! `HttpFilter`: the contract between a filter and the SDK.
+
+use serde::de::DeserializeOwned;
+
+use crate::host::{Body, HostError, PluginHost, Request, RequestTrailers, Response, ResponseTrailers};
+use crate::{CalloutReply, ConfigError, Decision};
+
+/// A filter: made once from its configuration, called for every stream, never changed by one.
+///
+/// All callbacks but `configure` have a default that lets the stream go on.
+pub trait HttpFilter: Sized + 'static {
+    /// What is written under `pluginConfig`: `config.rs`.
+    type Config: DeserializeOwned + schemars::JsonSchema;
+    /// What one stream remembers between callbacks; `()` when nothing.
+    type Stream: Default + 'static;
+
+    /// Makes the filter. Called at load and at every change of the configuration, on every worker and on the main thread (`LOAD-32`).
+    ///
+    /// # Errors
+    /// A configuration that means nothing; Envoy then keeps the old one, or does not start (`LOAD-11`).
+    fn configure(config: Self::Config, host: &PluginHost) -> Result<Self, ConfigError>;
+
+    /// The request's headers are here.
+    ///
+    /// # Errors
+    /// A host call failed; [`HttpFilter::failure_policy`] says what happens to the stream.
+    fn on_request_headers(&self, _stream: &mut Self::Stream, _request: &Request) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// A part of the request's body is here.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_request_body(&self, _stream: &mut Self::Stream, _body: &Body) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// The request's trailers are here.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_request_trailers(&self, _stream: &mut Self::Stream, _trailers: &RequestTrailers) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// The response's headers are here: the upstream's, Envoy's own, or another filter's local reply.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_response_headers(&self, _stream: &mut Self::Stream, _response: &Response) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// A part of the response's body is here.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_response_body(&self, _stream: &mut Self::Stream, _body: &Body) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// The response's trailers are here.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_response_trailers(&self, _stream: &mut Self::Stream, _trailers: &ResponseTrailers) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// The stream waited for this answer ([`Flow::Await`](crate::Flow::Await)) and is still there.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_callout_reply(&self, _stream: &mut Self::Stream, _reply: CalloutReply) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// The time of a [`Flow::Wait`](crate::Flow::Wait) has passed and the stream is still there.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_timer(&self, _stream: &mut Self::Stream) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
+    /// The stream is over, however it ended; the last call for it. Headers and attributes are readable (`LIFE-07`).
+    fn on_log(&self, _stream: &mut Self::Stream) {}
+
+    /// An answer to a callout of the plugin itself, or to one whose stream is gone.
+    fn on_plugin_callout_reply(&self, _host: &PluginHost, _reply: CalloutReply) {}
+
+    /// A plugin timer ([`PluginHost::wake_after`]) is due.
+    fn on_plugin_timer(&self, _host: &PluginHost) {}
+
+    /// What happens to a stream whose callback failed.
+    fn failure_policy(&self) -> FailurePolicy {
+        FailurePolicy::FailClosed
+    }
+}
+
+/// What happens to a stream whose callback failed: Envoy's words; Istio calls it `failStrategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// 503 with the details `weir_host_error`.
+    FailClosed,
+    /// The stream goes on as if the filter were not there.
+    FailOpen,
+}
