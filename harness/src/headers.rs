@@ -77,7 +77,10 @@ impl Eq for Headers {}
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.iter().map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value))))
+            .entries(
+                self.iter()
+                    .map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value))),
+            )
             .finish()
     }
 }

@@ -99,7 +99,7 @@ impl HeaderMap {
     /// The first value of `name`.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.values(name).next()
+        self.iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// Every value of `name`, in order.
