@@ -104,15 +104,28 @@ pub enum Flow {
 /// formats nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What decided, such as ``rule `jack` → v2``.
+    /// What decided, such as ``rule `jack` ``.
     pub text: Rc<str>,
+    /// What was chosen, such as `v2`.
+    pub choice: Option<Rc<str>>,
     /// The number that was drawn, where one was: parts of a million.
     pub draw_ppm: Option<u32>,
+}
+
+impl Explanation {
+    /// What decided, and nothing else.
+    #[must_use]
+    pub fn of(text: &Rc<str>) -> Self {
+        Self { text: text.clone(), choice: None, draw_ppm: None }
+    }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
+        if let Some(choice) = &self.choice {
+            write!(f, " → {choice}")?;
+        }
         match self.draw_ppm {
             Some(ppm) => write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000),
             None => Ok(()),
@@ -179,7 +192,7 @@ impl Decision {
 
     /// Says why.
     pub fn because(mut self, text: impl Into<Rc<str>>) -> Self {
-        self.explanation = Some(Explanation { text: text.into(), draw_ppm: None });
+        self.explanation = Some(Explanation::of(&text.into()));
         self
     }
 }
