@@ -1,4 +1,10 @@
 //! One recorded HTTP exchange, whatever format it was recorded in. Plain data: `traffic` makes it, `driver` replays it.
+//!
+//! What holds of every exchange that `traffic` yields, and of every one that can be written as JSON lines and read back:
+//! * the request has `:method`, `:authority`, `:scheme` and, but for `CONNECT`, `:path`, each once and before all other lines; no `host`;
+//! * `:path` is `*` or begins with `/`, and has no fragment; no pseudo header is empty;
+//! * a response has `:status`, first, of three digits;
+//! * names are lower case, not empty and without blanks and control characters; no value has CR, LF or NUL. Any other byte may be there.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +33,7 @@ pub struct Exchange {
 /// The client's side of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Downstream {
-    /// The client's address.
+    /// The client's address; port 0 where only the IP address was recorded. An IPv6 flow label is not kept.
     pub address: Option<SocketAddr>,
     /// The protocol; HTTP/1.1 where the recording does not say.
     pub protocol: Protocol,

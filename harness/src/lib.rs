@@ -5,3 +5,4 @@ pub mod exchange;
 pub mod headers;
 pub mod outcome;
 pub mod scenario;
+pub mod traffic;

@@ -1,0 +1,324 @@
+//! One entry of a HAR to an exchange: lenient where exporters differ, strict where nothing could be replayed. Knows no bytes of a file.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
+
+use crate::exchange::{Downstream, Exchange, Message, Protocol};
+use crate::headers::Headers;
+use crate::traffic::json::{self, kind};
+use crate::traffic::normal::{self, Known};
+use crate::traffic::{Options, time};
+
+/// Makes an exchange, without its origin; nothing when the entry never was one (`data:` and the like).
+pub(super) fn exchange(entry: &Value, options: &Options) -> Result<Option<Exchange>, String> {
+    if !entry.is_object() {
+        return Err(format!("expected an object, found {}", kind(entry)));
+    }
+    let request = json::object(entry, "request", "")?.ok_or("`request` is missing")?;
+    let url = json::text(request, "url", "request.")?;
+    if url.as_deref().is_some_and(is_local) {
+        return Ok(None);
+    }
+    let response = json::object(entry, "response", "")?;
+    let (message, protocol) = self::request(request, url.as_deref(), response, options)?;
+    let method = message.headers.get(b":method");
+    let response = match response {
+        Some(response) => self::response(response, method)?,
+        None => None,
+    };
+    let start = json::text(entry, "startedDateTime", "")?.filter(|text| !text.is_empty());
+    let start_ns = start
+        .map(|text| {
+            time::rfc3339(&text).ok_or_else(|| {
+                format!("`startedDateTime` is `{text}`: expected a time such as `2026-01-31T12:00:00.000Z`")
+            })
+        })
+        .transpose()?;
+    let connection = json::text(entry, "connection", "")?.filter(|text| !text.is_empty());
+    Ok(Some(Exchange {
+        origin: String::new(),
+        start_ns,
+        duration: duration(entry),
+        downstream: Downstream {
+            address: None,
+            protocol,
+            connection_id: connection.map(|text| text.parse().unwrap_or_else(|_| fnv1a(text.as_bytes()))),
+            tls: normal::is_https(&message.headers),
+        },
+        request: message,
+        response,
+        upstream_cluster: None,
+    }))
+}
+
+/// Whether a URL names something that is not fetched over HTTP.
+fn is_local(url: &str) -> bool {
+    let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    ["data", "blob", "about", "file", "chrome-extension", "moz-extension", "chrome", "javascript"]
+        .contains(&scheme.as_str())
+}
+
+fn request(
+    request: &Value,
+    url: Option<&str>,
+    response: Option<&Value>,
+    options: &Options,
+) -> Result<(Message, Protocol), String> {
+    let at = "request.";
+    let mut lines = headers(request, at)?;
+    let version = json::text(request, "httpVersion", at)?;
+    let answered =
+        response.map(|response| json::text(response, "httpVersion", "response.")).transpose()?.flatten();
+    let listed = lines.get(b":method").is_some() || lines.get(b":authority").is_some();
+    let protocol = version
+        .as_deref()
+        .and_then(normal::protocol)
+        .or_else(|| answered.as_deref().and_then(normal::protocol))
+        .unwrap_or(if listed { Protocol::Http2 } else { Protocol::Http11 });
+    if lines.get(b"cookie").is_none() {
+        let cookies: Vec<String> = json::list(request, "cookies", at)?
+            .iter()
+            .filter_map(|cookie| {
+                Some(format!("{}={}", cookie.get("name")?.as_str()?, cookie.get("value")?.as_str()?))
+            })
+            .collect();
+        if !cookies.is_empty() {
+            lines.push("cookie", cookies.join("; "));
+        }
+    }
+    let (body, mut body_truncated) = match json::object(request, "postData", at)? {
+        Some(data) => {
+            if let Some(mime) = json::text(data, "mimeType", "request.postData.")?
+                && !mime.is_empty()
+                && lines.get(b"content-type").is_none()
+            {
+                lines.push("content-type", mime);
+            }
+            post_data(data)?
+        }
+        None => (Vec::new(), false),
+    };
+    let declared = normal::declares_body(&lines) || size(request, "bodySize") > 0;
+    body_truncated |= body.is_empty() && declared;
+    let escaped = url.map(escape);
+    let known = Known {
+        method: request.get("method").and_then(Value::as_str),
+        target: escaped.as_deref(),
+        scheme: None,
+        authority: options.authority.as_deref(),
+    };
+    let lines = without_hop_by_hop(&fit_length(lines, &body, body_truncated));
+    let lines: Headers = lines.iter().filter(|(name, _)| !matches!(*name, b":version")).collect();
+    let headers = normal::request(&lines, known).map_err(|reason| format!("`request`: {reason}"))?;
+    Ok((Message { headers, body, body_truncated, trailers: Headers::new() }, protocol))
+}
+
+fn response(response: &Value, method: Option<&[u8]>) -> Result<Option<Message>, String> {
+    let at = "response.";
+    let status = json::text(response, "status", at)?;
+    let mut lines = headers(response, at)?;
+    // Browsers write 0, some -1, for a request that was aborted, blocked or never answered.
+    if lines.get(b":status").is_none() && matches!(status.as_deref(), None | Some("" | "0" | "-1")) {
+        return Ok(None);
+    }
+    if lines.get(b"set-cookie").is_none() {
+        for cookie in json::list(response, "cookies", at)? {
+            lines.extend_cookie(cookie);
+        }
+    }
+    let mut body = Vec::new();
+    let mut body_truncated = false;
+    if !normal::is_bodiless(method, status.as_deref().map(str::as_bytes)) {
+        let content = json::object(response, "content", at)?;
+        let text = match content {
+            Some(content) => decoded(content, "response.content.")?,
+            None => None,
+        };
+        match text.filter(|text| !text.is_empty()) {
+            Some(text) => {
+                // The text is what is left when content codings are undone.
+                lines = lines.iter().filter(|(name, _)| *name != b"content-encoding").collect();
+                body = text;
+            }
+            None => {
+                let sizes =
+                    content.map_or(0, |content| size(content, "size")).max(size(response, "bodySize"));
+                body_truncated = sizes > 0 || normal::declares_body(&lines);
+            }
+        }
+    }
+    let lines = without_hop_by_hop(&fit_length(lines, &body, body_truncated));
+    let headers =
+        normal::response(&lines, status.as_deref()).map_err(|reason| format!("`response`: {reason}"))?;
+    Ok(Some(Message { headers, body, body_truncated, trailers: Headers::new() }))
+}
+
+fn headers(message: &Value, at: &str) -> Result<Headers, String> {
+    let mut headers = Headers::new();
+    for (index, line) in json::list(message, "headers", at)?.iter().enumerate() {
+        let place = format!("{at}headers[{index}].");
+        let name = json::text(line, "name", &place)?.ok_or_else(|| format!("`{place}name` is missing"))?;
+        let value = json::text(line, "value", &place)?.unwrap_or_default();
+        // Chrome writes lines of one name as one value with line feeds.
+        for value in value.split('\n') {
+            headers.push(name.trim(), value.trim_end_matches('\r'));
+        }
+    }
+    Ok(headers)
+}
+
+/// A text that may be in base64; nothing when there is none.
+fn decoded(content: &Value, at: &str) -> Result<Option<Vec<u8>>, String> {
+    let Some(text) = json::text(content, "text", at)? else { return Ok(None) };
+    match json::text(content, "encoding", at)?.as_deref() {
+        Some("base64") => {
+            let stripped: String = text.split_ascii_whitespace().collect();
+            BASE64.decode(stripped).map(Some).map_err(|error| format!("`{at}text`: not base64: {error}"))
+        }
+        Some("") | None => Ok(Some(text.into_bytes())),
+        Some(other) => Err(format!("`{at}encoding` is `{other}`: expected `base64`, or none")),
+    }
+}
+
+/// The body of a request, and whether there was more. The parts of a multipart form are not put together again: its boundaries are
+/// nowhere recorded.
+fn post_data(data: &Value) -> Result<(Vec<u8>, bool), String> {
+    let at = "request.postData.";
+    if let Some(text) = decoded(data, at)?
+        && !text.is_empty()
+    {
+        return Ok((text, false));
+    }
+    let params = json::list(data, "params", at)?;
+    let mime = json::text(data, "mimeType", at)?.unwrap_or_default().to_ascii_lowercase();
+    if params.is_empty() || mime.starts_with("multipart/") {
+        return Ok((Vec::new(), !params.is_empty()));
+    }
+    let mut body = String::new();
+    for (index, param) in params.iter().enumerate() {
+        let place = format!("{at}params[{index}].");
+        if index > 0 {
+            body.push('&');
+        }
+        form_encode(&json::text(param, "name", &place)?.unwrap_or_default(), &mut body);
+        body.push('=');
+        form_encode(&json::text(param, "value", &place)?.unwrap_or_default(), &mut body);
+    }
+    Ok((body.into_bytes(), false))
+}
+
+/// `application/x-www-form-urlencoded`, as browsers do it. A `%` with two hexadecimal digits stays: exporters give params encoded or not.
+fn form_encode(text: &str, out: &mut String) {
+    let bytes = text.as_bytes();
+    for (index, byte) in bytes.iter().enumerate() {
+        let escape =
+            bytes.get(index + 1..index + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        match byte {
+            b' ' => out.push('+'),
+            b'%' if escape => out.push('%'),
+            b'*' | b'-' | b'.' | b'_' | b'+' => out.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(*byte)),
+            _ => percent(*byte, out),
+        }
+    }
+}
+
+/// What no request line can carry, percent-encoded as browsers send it.
+fn escape(url: &str) -> String {
+    let mut escaped = String::with_capacity(url.len());
+    for byte in url.trim().bytes() {
+        if byte.is_ascii_graphic() { escaped.push(char::from(byte)) } else { percent(byte, &mut escaped) }
+    }
+    escaped
+}
+
+fn percent(byte: u8, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// Corrects a recorded `content-length` where the body is known.
+fn fit_length(lines: Headers, body: &[u8], truncated: bool) -> Headers {
+    if truncated || body.is_empty() || lines.get(b"content-length").is_none() {
+        return lines;
+    }
+    let length = body.len().to_string();
+    lines
+        .iter()
+        .map(|(name, value)| (name, if name == b"content-length" { length.as_bytes() } else { value }))
+        .collect()
+}
+
+/// Leaves out what belongs to one connection and not to the message, as Envoy's HTTP/1 codec and connection manager do. Upgrades keep
+/// theirs.
+fn without_hop_by_hop(lines: &Headers) -> Headers {
+    let upgrade = lines.get(b"upgrade").is_some()
+        && lines
+            .get(b"connection")
+            .is_some_and(|value| value.to_ascii_lowercase().windows(7).any(|word| word == b"upgrade"));
+    lines
+        .iter()
+        .filter(|(name, value)| match *name {
+            b"connection" | b"upgrade" => upgrade,
+            b"te" => value.eq_ignore_ascii_case(b"trailers"),
+            b"keep-alive" | b"proxy-connection" | b"transfer-encoding" => false,
+            _ => true,
+        })
+        .collect()
+}
+
+trait SetCookie {
+    fn extend_cookie(&mut self, cookie: &Value);
+}
+
+impl SetCookie for Headers {
+    /// Adds the `set-cookie` that a parsed cookie stands for; nothing when it has no name.
+    fn extend_cookie(&mut self, cookie: &Value) {
+        let text = |key| cookie.get(key).and_then(Value::as_str).filter(|text: &&str| !text.is_empty());
+        let Some(name) = text("name") else { return };
+        let mut line = format!("{name}={}", text("value").unwrap_or_default());
+        for (key, attribute) in
+            [("path", "Path"), ("domain", "Domain"), ("expires", "Expires"), ("sameSite", "SameSite")]
+        {
+            if let Some(value) = text(key) {
+                line.push_str(&format!("; {attribute}={value}"));
+            }
+        }
+        for (key, attribute) in [("secure", "; Secure"), ("httpOnly", "; HttpOnly")] {
+            if cookie.get(key).and_then(Value::as_bool) == Some(true) {
+                line.push_str(attribute);
+            }
+        }
+        self.push("set-cookie", line);
+    }
+}
+
+/// `time`, or the sum of the timings where it is missing (`ssl` is a part of `connect`); nothing where neither says.
+fn duration(entry: &Value) -> Option<Duration> {
+    let millis = |value: Option<&Value>| value.and_then(Value::as_f64).filter(|millis| *millis >= 0.0);
+    let total = millis(entry.get("time")).or_else(|| {
+        let timings = entry.get("timings")?.as_object()?;
+        let parts: Vec<f64> = ["blocked", "dns", "connect", "send", "wait", "receive"]
+            .into_iter()
+            .filter_map(|part| millis(timings.get(part)))
+            .collect();
+        (!parts.is_empty()).then(|| parts.iter().sum())
+    });
+    Duration::try_from_secs_f64(total? / 1000.0).ok()
+}
+
+fn size(object: &Value, key: &str) -> i64 {
+    object.get(key).and_then(Value::as_f64).map_or(0, |size| size as i64)
+}
+
+/// FNV-1a, 64 bits: an id for connections that are named by a text.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

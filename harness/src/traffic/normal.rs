@@ -1,0 +1,322 @@
+//! What every format has in common on the way to an [`Exchange`](crate::exchange::Exchange): pseudo headers, authority, path, body
+//! lengths. Keeps the invariants that `exchange` documents; knows no format.
+
+use crate::exchange::Protocol;
+use crate::headers::Headers;
+
+/// What a recording says about a request beside its header lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known<'a> {
+    /// The method.
+    pub(super) method: Option<&'a str>,
+    /// A path or a whole URL.
+    pub(super) target: Option<&'a str>,
+    /// The scheme, where the target does not say.
+    pub(super) scheme: Option<&'a str>,
+    /// The authority of requests that have none of their own.
+    pub(super) authority: Option<&'a str>,
+}
+
+/// Makes a request's header block: pseudo headers first, in recorded order where they were recorded, else in the order of Envoy's HTTP/1
+/// codec (`HDR-12`); `host` becomes `:authority`.
+///
+/// # Errors
+/// Says which header is missing or cannot be.
+pub(super) fn request(lines: &Headers, known: Known<'_>) -> Result<Headers, String> {
+    let mut pseudo: Vec<(&[u8], Vec<u8>)> = Vec::new();
+    let mut host = None;
+    for (name, value) in lines.iter() {
+        check_line(name, value)?;
+        if name == b"host" || name == b":host" {
+            host = host.or(Some(value));
+        } else if name.first() == Some(&b':') {
+            if pseudo.iter().any(|(known, _)| *known == name) {
+                return Err(format!("`{}` is given twice", name.escape_ascii()));
+            }
+            pseudo.push((name, value.to_vec()));
+        }
+    }
+    let of = |name: &[u8]| pseudo.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let given =
+        |text: Option<&str>| text.filter(|text| !text.is_empty()).map(|text| text.as_bytes().to_vec());
+    let method = of(b":method").or_else(|| given(known.method)).ok_or("`:method` is missing")?;
+    check_method(&method)?;
+    let connect = method == b"CONNECT";
+    let target = of(b":path").or_else(|| given(known.target));
+    let split = target.as_deref().map(|target| split(target, connect)).unwrap_or_default();
+    let authority = split
+        .authority
+        .filter(|_| of(b":path").is_some())
+        .map(<[u8]>::to_vec)
+        .or_else(|| of(b":authority"))
+        .or_else(|| host.map(<[u8]>::to_vec))
+        .or_else(|| split.authority.map(<[u8]>::to_vec))
+        .filter(|authority| !authority.is_empty())
+        .or_else(|| given(known.authority))
+        .ok_or("`:authority` is missing, and there is no `host`")?;
+    let scheme = split
+        .scheme
+        .map(<[u8]>::to_ascii_lowercase)
+        .or_else(|| of(b":scheme"))
+        .or_else(|| given(known.scheme))
+        .unwrap_or_else(|| b"http".to_vec());
+    let path = split.path.filter(|path| !path.is_empty());
+    match &path {
+        None if !connect => return Err("`:path` is missing".to_owned()),
+        Some(path) if !path.starts_with(b"/") && path != b"*" => {
+            return Err(format!(
+                "`:path` is `{}`: expected a path that begins with `/`, or a whole URL",
+                path.escape_ascii()
+            ));
+        }
+        _ => {}
+    }
+    let wanted: [(&[u8], Option<Vec<u8>>); 4] = [
+        (b":authority", Some(authority)),
+        (b":path", path),
+        (b":method", Some(method)),
+        (b":scheme", Some(scheme)),
+    ];
+    let mut headers = Headers::new();
+    for (name, value) in &pseudo {
+        match wanted.iter().find(|(known, _)| known == name) {
+            Some((_, None)) => {}
+            Some((_, Some(value))) => headers.push(name, value),
+            None => headers.push(name, value),
+        }
+    }
+    for (name, value) in wanted {
+        if let Some(value) = value
+            && !pseudo.iter().any(|(known, _)| *known == name)
+        {
+            check_line(name, &value)?;
+            headers.push(name, value);
+        }
+    }
+    push_fields(&mut headers, lines, |name| name != b"host");
+    Ok(headers)
+}
+
+/// Makes a response's header block: `:status` first.
+///
+/// # Errors
+/// Says what is missing or cannot be.
+pub(super) fn response(lines: &Headers, status: Option<&str>) -> Result<Headers, String> {
+    for (name, value) in lines.iter() {
+        check_line(name, value)?;
+    }
+    let status = lines.get(b":status").or(status.map(str::as_bytes)).ok_or("`:status` is missing")?;
+    let valid = status.len() == 3 && status.iter().all(u8::is_ascii_digit) && status[0] != b'0';
+    if !valid {
+        return Err(format!("`:status` is `{}`: expected a number from 100 to 999", status.escape_ascii()));
+    }
+    let mut headers = Headers::new();
+    headers.push(":status", status);
+    push_fields(&mut headers, lines, |_| true);
+    Ok(headers)
+}
+
+/// Checks a trailer block.
+///
+/// # Errors
+/// Says which line cannot be.
+pub(super) fn trailers(lines: Headers) -> Result<Headers, String> {
+    for (name, value) in lines.iter() {
+        check_line(name, value)?;
+    }
+    Ok(lines)
+}
+
+fn push_fields(headers: &mut Headers, lines: &Headers, wanted: impl Fn(&[u8]) -> bool) {
+    for (name, value) in lines.iter().filter(|(name, _)| name.first() != Some(&b':') && wanted(name)) {
+        headers.push(name, value);
+    }
+}
+
+fn check_line(name: &[u8], value: &[u8]) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("a header has no name".to_owned());
+    }
+    if name.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        return Err(format!(
+            "header `{}`: its name contains a blank or a control character",
+            name.escape_ascii()
+        ));
+    }
+    match value.iter().find(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        None => Ok(()),
+        Some(byte) => {
+            let what = match byte {
+                b'\r' => "a carriage return",
+                b'\n' => "a line feed",
+                _ => "a NUL",
+            };
+            Err(format!(
+                "header `{}`: its value contains {what}, which no header can carry",
+                name.escape_ascii()
+            ))
+        }
+    }
+}
+
+fn check_method(method: &[u8]) -> Result<(), String> {
+    if method.iter().all(|byte| byte.is_ascii_graphic()) && !method.is_empty() {
+        return Ok(());
+    }
+    Err(format!("`:method` is `{}`: expected a word such as `GET`", method.escape_ascii()))
+}
+
+/// A request target taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Target<'a> {
+    scheme: Option<&'a [u8]>,
+    authority: Option<&'a [u8]>,
+    path: Option<Vec<u8>>,
+}
+
+fn split(target: &[u8], connect: bool) -> Target<'_> {
+    let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let colon = target.windows(3).position(|window| window == b"://");
+    let scheme = colon.map(|colon| &target[..colon]);
+    let is_scheme = |scheme: &[u8]| {
+        scheme.first().is_some_and(u8::is_ascii_alphabetic)
+            && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
+    };
+    match (scheme, colon) {
+        (Some(scheme), Some(colon)) if is_scheme(scheme) => {
+            let rest = &target[colon + 3..];
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            let user = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
+            let path = match path.first() {
+                Some(b'/') => path.to_vec(),
+                _ => [b"/", path].concat(),
+            };
+            let scheme: &[u8] = match scheme.to_ascii_lowercase().as_slice() {
+                b"ws" => b"http",
+                b"wss" => b"https",
+                _ => scheme,
+            };
+            Target { scheme: Some(scheme), authority: Some(&authority[user..]), path: Some(path) }
+        }
+        _ if connect && !target.starts_with(b"/") => Target { authority: Some(target), ..Target::default() },
+        _ => Target { path: Some(target.to_vec()), ..Target::default() },
+    }
+}
+
+/// Reads an HTTP version in any of its spellings; nothing when it is none of them.
+pub(super) fn protocol(text: &str) -> Option<Protocol> {
+    let text = text.trim().to_ascii_lowercase();
+    if text.contains("quic") || text.starts_with("h3") || text.starts_with("http/3") {
+        return Some(Protocol::Http3);
+    }
+    if text.starts_with("h2") || text.starts_with("http/2") || text.starts_with("spdy") {
+        return Some(Protocol::Http2);
+    }
+    match text.as_str() {
+        "http/1.0" => Some(Protocol::Http10),
+        "http/1.1" | "http/1" => Some(Protocol::Http11),
+        _ => None,
+    }
+}
+
+/// Whether a message says that it has a body.
+pub(super) fn declares_body(headers: &Headers) -> bool {
+    let length = headers.get(b"content-length").and_then(|length| std::str::from_utf8(length).ok());
+    length.and_then(|length| length.trim().parse::<u64>().ok()).is_some_and(|length| length > 0)
+}
+
+/// Whether an answer to `method` with this `:status` has no body, whatever its headers say.
+pub(super) fn is_bodiless(method: Option<&[u8]>, status: Option<&[u8]>) -> bool {
+    let status = status.unwrap_or_default();
+    method == Some(b"HEAD") || status.first() == Some(&b'1') || status == b"204" || status == b"304"
+}
+
+/// Whether a request came over TLS, as far as its scheme tells.
+pub(super) fn is_https(headers: &Headers) -> bool {
+    headers.get(b":scheme") == Some(b"https")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(lines: &[(&str, &str)], target: Option<&str>, want: Result<&str, &str>) {
+        let known = Known { method: Some("GET"), target, ..Known::default() };
+        let got = request(&Headers::from_iter(lines.iter().copied()), known);
+        let got = got.map(|headers| {
+            let lines: Vec<String> = headers
+                .iter()
+                .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
+                .collect();
+            lines.join(" ")
+        });
+        assert_eq!(got.as_deref().map_err(String::as_str), want);
+    }
+
+    #[test]
+    fn pseudo_headers() {
+        let built = ":authority=a.b:8 :path=/x?y :method=GET :scheme=https accept=*";
+        check(&[("Accept", "*")], Some("https://a.b:8/x?y#z"), Ok(built));
+        check(&[("Accept", "*"), ("Host", "a.b:8")], Some("https://else/x?y"), Ok(built));
+        check(&[("host", "h")], Some("/x#frag"), Ok(":authority=h :path=/x :method=GET :scheme=http"));
+        check(&[], Some("wss://u:p@h?q"), Ok(":authority=h :path=/?q :method=GET :scheme=https"));
+        check(
+            &[("x", "1"), (":path", "/p"), (":method", "PUT"), (":authority", "a"), ("host", "b")],
+            Some("http://else/"),
+            Ok(":path=/p :method=PUT :authority=a :scheme=http x=1"),
+        );
+        check(
+            &[(":path", "http://real/p"), (":authority", "a")],
+            None,
+            Ok(":path=/p :authority=real :method=GET :scheme=http"),
+        );
+        check(
+            &[("host", "a")],
+            Some("/r?to=http://x/#y"),
+            Ok(":authority=a :path=/r?to=http://x/ :method=GET :scheme=http"),
+        );
+        check(&[("host", "a")], Some("*"), Ok(":authority=a :path=* :method=GET :scheme=http"));
+        check(
+            &[(":method", "CONNECT"), ("x", "y")],
+            Some("db:5432"),
+            Ok(":method=CONNECT :authority=db:5432 :scheme=http x=y"),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be() {
+        check(&[("host", "a")], None, Err("`:path` is missing"));
+        check(&[], Some("/"), Err("`:authority` is missing, and there is no `host`"));
+        check(&[("host", "")], Some("/"), Err("`:authority` is missing, and there is no `host`"));
+        check(&[(":path", "/"), (":path", "/")], None, Err("`:path` is given twice"));
+        check(&[("", "x")], None, Err("a header has no name"));
+        check(
+            &[("x", "a\nb")],
+            Some("/"),
+            Err("header `x`: its value contains a line feed, which no header can carry"),
+        );
+        check(
+            &[("host", "a")],
+            Some("x"),
+            Err("`:path` is `x`: expected a path that begins with `/`, or a whole URL"),
+        );
+    }
+
+    #[test]
+    fn spellings_of_the_version() {
+        for (text, want) in [
+            ("HTTP/1.1", Some(Protocol::Http11)),
+            ("http/1.0", Some(Protocol::Http10)),
+            ("h2", Some(Protocol::Http2)),
+            ("HTTP/2.0", Some(Protocol::Http2)),
+            ("http/2+quic/43", Some(Protocol::Http3)),
+            ("h3-29", Some(Protocol::Http3)),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(protocol(text), want, "{text}");
+        }
+    }
+}
