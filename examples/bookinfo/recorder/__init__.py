@@ -1,0 +1,1 @@
+"""What record.py is made of: the services, and Envoy."""
