@@ -2,6 +2,7 @@
 //! The tests themselves are in `tests/`.
 
 pub mod envoy;
+pub mod portrait;
 pub mod tools;
 pub mod upstream;
 pub mod wire;

@@ -1,0 +1,128 @@
+//! Reads what an Envoy says it did: entries of its access log, lines of its own log. Pure: knows texts, not processes.
+
+use serde_json::Value;
+use weir_harness::exchange::Message;
+use weir_harness::outcome::{End, LogLine, Outcome};
+
+use super::bootstrap::Plugin;
+
+/// The outcome of an exchange from its access log entry, what the upstream received with the name of its cluster, and what the client did.
+///
+/// The end is told from `%RESPONSE_CODE_DETAILS%`: what is not Envoy's own is a filter's local reply.
+#[must_use]
+pub fn outcome(entry: &Value, upstream: Option<(String, Message)>, response: Option<Message>) -> Outcome {
+    let text = |field: &str| match entry.get(field).and_then(Value::as_str) {
+        None | Some("-" | "") => None,
+        Some(text) => Some(text.to_owned()),
+    };
+    let details = text("details").unwrap_or_default();
+    let (cluster, request) = upstream.unzip();
+    Outcome {
+        end: end(&details, response.is_some()),
+        route: text("route"),
+        cluster: cluster.or_else(|| text("cluster")),
+        upstream_request: request,
+        response,
+        flags: text("flags").unwrap_or_default(),
+        details,
+        ..Outcome::default()
+    }
+}
+
+fn end(details: &str, answered: bool) -> End {
+    let base = details.split('{').next().unwrap_or_default();
+    match base {
+        "via_upstream" if answered => End::Forwarded,
+        "wasm_close_stream" | "via_upstream" => End::Reset,
+        "wasm_fail_stream" => End::Trapped,
+        "stream_idle_timeout" | "request_overall_timeout" => End::Stalled,
+        "direct_response" => End::Direct,
+        "route_not_found" | "cluster_not_found" | "no_healthy_upstream" | "upstream_reset_before_response_started"
+        | "upstream_response_timeout" | "absolute_path_rejected" | "missing_host_header"
+        | "filter_removed_required_request_headers" | "filter_removed_required_response_headers"
+        | "request_payload_too_large" | "response_payload_too_large" => End::Refused,
+        _ => End::LocalReply,
+    }
+}
+
+/// The lines that plugins logged, in order; a line of a root context, which Envoy does not name, belongs to no plugin.
+///
+/// Envoy writes `[time][thread][level][wasm] [file:line] wasm log name root_id vm_id: message` and further lines of a message as they are.
+#[must_use]
+pub fn plugin_log(log: &str, plugins: &[Plugin]) -> Vec<LogLine> {
+    let mut lines: Vec<LogLine> = Vec::new();
+    let mut is_plugin = false;
+    for line in log.lines() {
+        if let Some((level, rest)) = entry(line) {
+            let said = rest.split_once("wasm log").filter(|(before, _)| before.ends_with("] "));
+            is_plugin = said.is_some();
+            if let Some((_, text)) = said {
+                lines.push(message(level, text, plugins));
+            }
+        } else if let Some(last) = lines.last_mut().filter(|_| is_plugin) {
+            last.message.push('\n');
+            last.message.push_str(line);
+        }
+    }
+    lines
+}
+
+/// The level and the rest, when a line begins an entry of Envoy's `wasm` logger; no level when it is another logger's.
+fn entry(line: &str) -> Option<(Option<&'static str>, &str)> {
+    let mut parts = line.strip_prefix("[20")?.splitn(5, "][");
+    let (_time, _thread, level, rest) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let levels = ["trace", "debug", "info", "warning", "error", "critical"];
+    Some((levels.into_iter().find(|name| *name == level), rest))
+}
+
+fn message(level: Option<&'static str>, text: &str, plugins: &[Plugin]) -> LogLine {
+    let level = level.unwrap_or("info");
+    for plugin in plugins {
+        let parts = [&plugin.name, &plugin.root_id, &plugin.vm_id];
+        let prefix: String = parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!(" {part}")).collect();
+        if let Some(rest) = text.strip_prefix(&prefix).and_then(|rest| rest.strip_prefix(": ")) {
+            return LogLine { plugin: plugin.name.clone(), level, message: rest.to_owned() };
+        }
+    }
+    let message = text.split_once(": ").map_or(text, |(_, message)| message);
+    LogLine { plugin: String::new(), level, message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_end(details: &str, answered: bool, want: End) {
+        let entry = json!({"details": details, "flags": "-", "route": null, "cluster": "c"});
+        let got = outcome(&entry, None, answered.then(Message::default));
+        assert_eq!((got.end, got.flags.as_str(), got.route, got.cluster.as_deref()), (want, "", None, Some("c")));
+    }
+
+    #[test]
+    fn the_end_is_told_from_the_details() {
+        check_end("via_upstream", true, End::Forwarded);
+        check_end("wasm_close_stream", false, End::Reset);
+        check_end("wasm_fail_stream", true, End::Trapped);
+        check_end("upstream_reset_before_response_started{overflow}", true, End::Refused);
+        check_end("stream_idle_timeout", true, End::Stalled);
+        check_end("", true, End::LocalReply);
+        check_end("my_filter", true, End::LocalReply);
+    }
+
+    #[test]
+    fn lines_belong_to_their_plugin() {
+        let log = "[2026-05-04 09:00:00.000][12][debug][wasm] [source/extensions/common/wasm/context.cc:1196] wasm log a root: one: two\n\
+                   three\n\
+                   [2026-05-04 09:00:00.000][12][info][main] [source/server/server.cc:1] starting\n\
+                   more of that\n\
+                   [2026-05-04 09:00:00.000][12][warning][wasm] [source/extensions/common/wasm/context.cc:1196] wasm log root: hello\n\
+                   [2026-05-04 09:00:00.000][12][error][wasm] [source/extensions/common/wasm/context.cc:1196] wasm log: bare\n";
+        let plugin = Plugin { name: "a".to_owned(), root_id: "root".to_owned(), ..Plugin::default() };
+        let got = plugin_log(log, &[plugin]);
+        let got: Vec<_> = got.iter().map(|line| (line.plugin.as_str(), line.level, line.message.as_str())).collect();
+        assert_eq!(got, [("a", "debug", "one: two\nthree"), ("", "warning", "hello"), ("", "error", "bare")]);
+    }
+}
