@@ -3,6 +3,7 @@
 
 pub mod envoy;
 pub mod portrait;
+pub mod run;
 pub mod tools;
 pub mod upstream;
 pub mod wire;

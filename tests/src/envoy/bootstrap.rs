@@ -18,8 +18,6 @@ pub struct Plan {
     pub route_config: Value,
     /// The clusters by name.
     pub clusters: BTreeMap<String, Cluster>,
-    /// Whether connections begin with a PROXY protocol line that says who calls.
-    pub proxy_protocol: bool,
 }
 
 /// One plugin of the chain; the fields are those of Envoy's `PluginConfig`.
@@ -61,17 +59,16 @@ const ACCESS_LOG: [(&str, &str); 5] = [
     ("cluster", "%UPSTREAM_CLUSTER_RAW%"),
 ];
 
-/// The whole bootstrap: the listener `cases`, and a listener `fence` without filters on the same workers.
+/// The whole bootstrap: the listener `cases`, where connections begin with a PROXY protocol line that says who calls, and a listener `fence` without filters on the same workers.
 #[must_use]
 pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
     let fence = json!({"name": "fence", "virtual_hosts": [{"name": "fence", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
     ]}]});
     let mut cases = listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(access_log));
-    if plan.proxy_protocol {
-        let proxy = typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");
-        merge(&mut cases, json!({"listener_filters": [proxy]}));
-    }
+    // So that a case's source address is the one that filters see.
+    let proxy = typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");
+    merge(&mut cases, json!({"listener_filters": [proxy]}));
     let clusters: Vec<Value> = plan.clusters.iter().map(|(name, cluster)| static_cluster(name, cluster)).collect();
     json!({
         "admin": {"address": address(0)},

@@ -1,9 +1,9 @@
 //! One Envoy process: started on ports of its own choice, waited for, asked through its admin interface, killed when dropped.
 
 use std::fs::{self, File};
-use std::io::{BufReader, ErrorKind, Write};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -127,6 +127,19 @@ impl Envoy {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What it wrote to standard error from that byte on; moves the byte to the end.
+    #[must_use]
+    pub fn log_since(&self, start: &mut u64) -> String {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(self.folder.path().join("envoy.log"))
+            && file.seek(SeekFrom::Start(*start)).is_ok()
+            && file.read_to_end(&mut bytes).is_ok()
+        {
+            *start = start.saturating_add(bytes.len() as u64);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The end of its log, to be shown when a test fails.
     #[must_use]
     pub fn tail(&self) -> String {
@@ -153,12 +166,6 @@ impl Envoy {
             }
             thread::sleep(LOOK);
         }
-    }
-
-    /// Where its files are.
-    #[must_use]
-    pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_path_buf()
     }
 
     fn is_live(&mut self) -> bool {
