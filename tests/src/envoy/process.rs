@@ -66,7 +66,13 @@ impl Envoy {
             .arg(at("envoy.json"))
             .arg("--admin-address-path")
             .arg(at("admin"))
-            .args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--file-flush-interval-msec", "10"])
+            .args([
+                "--concurrency",
+                &workers.to_string(),
+                "--disable-hot-restart",
+                "--file-flush-interval-msec",
+                "10",
+            ])
             .args(["--component-log-level", "wasm:debug"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -213,7 +219,11 @@ pub fn exchange(address: SocketAddr, request: &Message) -> Result<Option<Message
 ///
 /// # Errors
 /// As there.
-pub fn exchange_as(address: SocketAddr, source: Option<SocketAddr>, request: &Message) -> Result<Option<Message>> {
+pub fn exchange_as(
+    address: SocketAddr,
+    source: Option<SocketAddr>,
+    request: &Message,
+) -> Result<Option<Message>> {
     let stream = TcpStream::connect_timeout(&address, ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_nodelay(true)?;
@@ -221,7 +231,9 @@ pub fn exchange_as(address: SocketAddr, source: Option<SocketAddr>, request: &Me
     if let Some(source) = source {
         let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
         let to = if source.is_ipv4() { "127.0.0.1" } else { "::1" };
-        out.extend(format!("PROXY {family} {} {to} {} {}\r\n", source.ip(), source.port(), address.port()).bytes());
+        out.extend(
+            format!("PROXY {family} {} {to} {} {}\r\n", source.ip(), source.port(), address.port()).bytes(),
+        );
     }
     wire::write_request(&mut out, request)?;
     // A proxy that answers early may close before it has read everything: what it answered counts, not that this failed.

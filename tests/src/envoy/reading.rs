@@ -37,10 +37,17 @@ fn end(details: &str, answered: bool) -> End {
         "wasm_fail_stream" => End::Trapped,
         "stream_idle_timeout" | "request_overall_timeout" => End::Stalled,
         "direct_response" => End::Direct,
-        "route_not_found" | "cluster_not_found" | "no_healthy_upstream" | "upstream_reset_before_response_started"
-        | "upstream_response_timeout" | "absolute_path_rejected" | "missing_host_header"
-        | "filter_removed_required_request_headers" | "filter_removed_required_response_headers"
-        | "request_payload_too_large" | "response_payload_too_large" => End::Refused,
+        "route_not_found"
+        | "cluster_not_found"
+        | "no_healthy_upstream"
+        | "upstream_reset_before_response_started"
+        | "upstream_response_timeout"
+        | "absolute_path_rejected"
+        | "missing_host_header"
+        | "filter_removed_required_request_headers"
+        | "filter_removed_required_response_headers"
+        | "request_payload_too_large"
+        | "response_payload_too_large" => End::Refused,
         _ => End::LocalReply,
     }
 }
@@ -79,7 +86,8 @@ fn message(level: Option<&'static str>, text: &str, plugins: &[Plugin]) -> LogLi
     let level = level.unwrap_or("info");
     for plugin in plugins {
         let parts = [&plugin.name, &plugin.root_id, &plugin.vm_id];
-        let prefix: String = parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!(" {part}")).collect();
+        let prefix: String =
+            parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!(" {part}")).collect();
         if let Some(rest) = text.strip_prefix(&prefix).and_then(|rest| rest.strip_prefix(": ")) {
             return LogLine { plugin: plugin.name.clone(), level, message: rest.to_owned() };
         }
@@ -98,7 +106,10 @@ mod tests {
     fn check_end(details: &str, answered: bool, want: End) {
         let entry = json!({"details": details, "flags": "-", "route": null, "cluster": "c"});
         let got = outcome(&entry, None, answered.then(Message::default));
-        assert_eq!((got.end, got.flags.as_str(), got.route, got.cluster.as_deref()), (want, "", None, Some("c")));
+        assert_eq!(
+            (got.end, got.flags.as_str(), got.route, got.cluster.as_deref()),
+            (want, "", None, Some("c"))
+        );
     }
 
     #[test]
@@ -122,7 +133,8 @@ mod tests {
                    [2026-05-04 09:00:00.000][12][error][wasm] [source/extensions/common/wasm/context.cc:1196] wasm log: bare\n";
         let plugin = Plugin { name: "a".to_owned(), root_id: "root".to_owned(), ..Plugin::default() };
         let got = plugin_log(log, &[plugin]);
-        let got: Vec<_> = got.iter().map(|line| (line.plugin.as_str(), line.level, line.message.as_str())).collect();
+        let got: Vec<_> =
+            got.iter().map(|line| (line.plugin.as_str(), line.level, line.message.as_str())).collect();
         assert_eq!(got, [("a", "debug", "one: two\nthree"), ("", "warning", "hello"), ("", "error", "bare")]);
     }
 }

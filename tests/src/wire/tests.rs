@@ -38,10 +38,15 @@ fn response(bytes: &[u8], to_head: bool, want: Option<&Message>) {
 fn responses_are_read_as_they_are() {
     response(b"", false, None);
     response(b"HTTP/1.1 204 No Content\r\n\r\nGARBAGE", false, Some(&message(&[(":status", b"204")], b"")));
-    response(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200\r\n\r\nto the end", false, Some(&message(&[(":status", b"200")], b"to the end")));
+    response(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200\r\n\r\nto the end",
+        false,
+        Some(&message(&[(":status", b"200")], b"to the end")),
+    );
     let length: &[(&str, &[u8])] = &[(":status", b"200"), ("content-length", b"9")];
     response(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, Some(&message(length, b"")));
-    let cut = read_response(&mut &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"[..], false).unwrap().unwrap();
+    let cut =
+        read_response(&mut &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"[..], false).unwrap().unwrap();
     assert!(cut.body_truncated);
     assert_eq!(cut.body, b"abc");
 }
