@@ -1,0 +1,213 @@
+//! Configurations: JSON text into a filter's `Config`, with errors that name the field and say what would be accepted.
+//!
+//! Knows no host and no filter. [`parse`] checks shape; what the values mean is for the filter's `Policy::try_from`, which
+//! collects its findings with [`Problems`].
+
+mod decode;
+mod duration;
+mod explain;
+mod node;
+mod percentage;
+mod placeholder;
+mod text;
+mod timestamp;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+pub use duration::ConfigDuration;
+pub use percentage::Percentage;
+pub use timestamp::Timestamp;
+
+pub(crate) use explain::{list, quoted};
+use node::Node;
+
+/// Errors reported for one configuration; the rest is cut, since nobody reads on.
+const MAX_PROBLEMS: usize = 32;
+
+/// Decodes that are tried to find all errors of one configuration. Each finds an error, or sets aside a value that an error made unusable.
+const MAX_ROUNDS: usize = 200;
+
+/// Reads a configuration as the proxy hands it over: JSON text, absent or empty for none.
+///
+/// No configuration is read as `{}`, so a filter whose fields all have defaults needs none. Every error that can be found
+/// is reported at once: a value with an error is set aside and the rest is read on.
+///
+/// # Errors
+/// Names each field by its path: a field that is missing, unknown, there twice, of a wrong type or of an unknown variant. Text that
+/// is not JSON is located by line and column; a raw protobuf `Struct` (`LOAD-20`) and YAML are recognised and explained.
+pub fn parse<T: DeserializeOwned>(bytes: Option<&[u8]>) -> Result<T, ConfigError> {
+    let bytes = bytes.unwrap_or_default().trim_ascii();
+    if bytes.is_empty() {
+        return read(Node::Object(Vec::new())).map_err(text::none_given);
+    }
+    read(text::parse(bytes)?)
+}
+
+fn read<T: DeserializeOwned>(mut root: Node) -> Result<T, ConfigError> {
+    let mut problems = Problems::new();
+    root.remove_duplicates("", &mut problems);
+    for _ in 0..MAX_ROUNDS {
+        match T::deserialize(decode::Decoder::new(&root)) {
+            Ok(value) => return problems.finish().map(|()| value),
+            Err(fault) => {
+                if let Some(problem) = explain::problem(&fault, &root) {
+                    problems.0.push(problem);
+                }
+                if problems.0.len() >= MAX_PROBLEMS || !explain::set_aside(&fault, &mut root) {
+                    break;
+                }
+            }
+        }
+    }
+    if problems.0.is_empty() {
+        problems.add("", "cannot be read");
+    }
+    Err(ConfigError { problems: problems.0 })
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, such as `rules[2].match.headers[0].exact`; empty for the configuration as a whole.
+    pub path: String,
+    /// What is wrong and what would be accepted, without a full stop.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            return f.write_str(&self.reason);
+        }
+        f.write_str("`")?;
+        f.write_str(&self.path)?;
+        f.write_str("`: ")?;
+        f.write_str(&self.reason)
+    }
+}
+
+/// Why a configuration is refused: at least one [`Problem`], one per line when displayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Never empty.
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// One field that means nothing.
+    pub fn invalid(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { problems: vec![Problem { path: path.into(), reason: reason.into() }] }
+    }
+
+    /// The same errors seen from the outside: every path gets this prefix, `rules[2]` + `match` being `rules[2].match`.
+    #[must_use]
+    pub fn under(mut self, prefix: &str) -> Self {
+        for problem in &mut self.problems {
+            problem.path = join(prefix, &problem.path);
+        }
+        self
+    }
+
+    /// Both errors.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.problems.extend(other.problems);
+        self
+    }
+
+    /// What is wrong, in the order it was found.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            fmt::Display::fmt(problem, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Collects what is wrong, so that a filter reports everything at once.
+///
+/// ```
+/// use weir_sdk::{ConfigError, Problems};
+///
+/// fn check(weights: &[u32]) -> Result<(), ConfigError> {
+///     let mut problems = Problems::new();
+///     if weights.is_empty() {
+///         problems.add("weights", "needs at least one");
+///     }
+///     problems.finish()
+/// }
+/// assert_eq!(check(&[]).unwrap_err().to_string(), "`weights`: needs at least one");
+/// assert!(check(&[1]).is_ok());
+/// ```
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Nothing wrong yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes that the field at `path` means nothing.
+    pub fn add(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), reason: reason.into() });
+    }
+
+    /// The value of a part, or `None` after noting its errors under `path`.
+    pub fn take<T>(&mut self, path: &str, result: Result<T, ConfigError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0.extend(error.under(path).problems);
+                None
+            }
+        }
+    }
+
+    /// Whether nothing was noted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Everything that was noted, when something was.
+    pub(crate) fn into_error(self) -> ConfigError {
+        ConfigError { problems: self.0 }
+    }
+
+    /// The verdict.
+    ///
+    /// # Errors
+    /// Everything that was noted.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ConfigError { problems: self.0 }) }
+    }
+}
+
+/// A path within a path.
+fn join(prefix: &str, path: &str) -> String {
+    let mut whole = String::from(prefix);
+    if !prefix.is_empty() && !path.is_empty() && !path.starts_with('[') {
+        whole.push('.');
+    }
+    whole.push_str(path);
+    whole
+}

@@ -1,0 +1,432 @@
+//! A serde deserializer over a [`Node`] whose errors know where they happened and what was expected there.
+//!
+//! Knows no wording: [`super::explain`] makes sentences of a [`Fault`].
+
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::node::{Node, Step};
+use super::placeholder::Placeholder;
+
+/// What stopped a decode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// From the innermost step outwards.
+    pub(super) steps: Vec<Step>,
+    pub(super) target: Target,
+    pub(super) kind: Kind,
+}
+
+/// What of the place is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Value,
+    /// The key of a field or of a map.
+    Key,
+    /// The key that names a variant.
+    Variant,
+}
+
+/// The kinds of [`Fault`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Missing(&'static str),
+    UnknownField {
+        known: &'static [&'static str],
+    },
+    UnknownVariant {
+        known: &'static [&'static str],
+    },
+    /// Neither a variant's name nor an object with the one key that names it.
+    NotOneVariant {
+        known: &'static [&'static str],
+    },
+    /// A value of the wrong type or out of range; serde's words for what was expected.
+    Expected(String),
+    /// The type's own words.
+    Custom(String),
+    /// A placeholder did not decode; the value it stands for is reported already.
+    Placeholder,
+}
+
+impl Fault {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { steps: Vec::new(), target: Target::Value, kind }
+    }
+
+    fn within(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// The key itself is wrong, not what it stands for.
+    fn at(self, key: &str, target: Target) -> Self {
+        Self { target, ..self }.within(Step::Key(String::from(key)))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not the configuration that is expected")
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(Kind::Custom(text.to_string()))
+    }
+
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(Kind::Expected(expected.to_string()))
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(Kind::Expected(expected.to_string()))
+    }
+
+    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
+        Self::new(Kind::Expected(expected.to_string()))
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self::new(Kind::UnknownVariant { known })
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::new(Kind::UnknownField { known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(Kind::Missing(field))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new(Kind::Custom(String::from(field) + " is there twice"))
+    }
+}
+
+/// Decodes one node.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder<'n>(&'n Node);
+
+impl<'n> Decoder<'n> {
+    pub(super) fn new(node: &'n Node) -> Self {
+        Self(node)
+    }
+}
+
+/// Methods that a placeholder answers by what is asked for, and any other node by what it is.
+macro_rules! by_node {
+    ($($method:ident($($argument:ident: $type:ty),*);)*) => {
+        $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Fault> {
+            match self.0 {
+                Node::Placeholder(tried) => Placeholder::new(*tried).$method($($argument,)* visitor),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Decoder<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.0 {
+            Node::Null => visitor.visit_unit(),
+            Node::Bool(value) => visitor.visit_bool(*value),
+            Node::Unsigned(value) => visitor.visit_u64(*value),
+            Node::Negative(value) => visitor.visit_i64(*value),
+            Node::Float(value) => visitor.visit_f64(*value),
+            Node::Text(text) => visitor.visit_str(text),
+            Node::List(items) => {
+                let mut list = List { items: items.iter(), next: 0 };
+                let value = visitor.visit_seq(&mut list)?;
+                match list.items.len() {
+                    0 => Ok(value),
+                    _ => Err(Fault::new(Kind::Expected(String::from("a shorter list")))),
+                }
+            }
+            Node::Object(fields) => visitor.visit_map(Object { fields: fields.iter(), current: None }),
+            Node::Placeholder(tried) => Placeholder::new(*tried).deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.0 {
+            Node::Null | Node::Placeholder(_) => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match self.0 {
+            Node::Text(text) => visitor.visit_enum(Variant { name: text, content: None }),
+            Node::Object(fields) => match fields.as_slice() {
+                [(name, content)] => visitor.visit_enum(Variant { name, content: Some(content) }),
+                _ => Err(Fault::new(Kind::NotOneVariant { known: variants })),
+            },
+            Node::Placeholder(tried) => Placeholder::new(*tried).deserialize_enum(name, variants, visitor),
+            _ => Err(Fault::new(Kind::NotOneVariant { known: variants })),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    by_node! {
+        deserialize_bool();
+        deserialize_i8();
+        deserialize_i16();
+        deserialize_i32();
+        deserialize_i64();
+        deserialize_u8();
+        deserialize_u16();
+        deserialize_u32();
+        deserialize_u64();
+        deserialize_f32();
+        deserialize_f64();
+        deserialize_char();
+        deserialize_str();
+        deserialize_string();
+        deserialize_bytes();
+        deserialize_byte_buf();
+        deserialize_unit();
+        deserialize_unit_struct(name: &'static str);
+        deserialize_seq();
+        deserialize_tuple(len: usize);
+        deserialize_tuple_struct(name: &'static str, len: usize);
+        deserialize_map();
+        deserialize_identifier();
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match self.0 {
+            Node::Placeholder(tried) => Placeholder::new(*tried).deserialize_struct(name, fields, visitor),
+            // serde would take the items for the fields in order.
+            Node::List(_) => Err(Fault::new(Kind::Expected(String::from("struct")))),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
+
+/// The items of a list.
+struct List<'n> {
+    items: std::slice::Iter<'n, Node>,
+    next: usize,
+}
+
+impl<'de> SeqAccess<'de> for &mut List<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some(item) = self.items.next() else { return Ok(None) };
+        let index = self.next;
+        self.next = index.saturating_add(1);
+        seed.deserialize(Decoder(item)).map(Some).map_err(|fault| fault.within(Step::Index(index)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// The fields of an object.
+struct Object<'n> {
+    fields: std::slice::Iter<'n, (String, Node)>,
+    current: Option<&'n (String, Node)>,
+}
+
+impl<'de> MapAccess<'de> for Object<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        self.current = self.fields.next();
+        let Some((key, _)) = self.current else { return Ok(None) };
+        seed.deserialize(Key(key)).map(Some).map_err(|fault| fault.at(key, Target::Key))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        match self.current.take() {
+            Some((key, value)) => {
+                seed.deserialize(Decoder(value)).map_err(|fault| fault.within(Step::Key(key.clone())))
+            }
+            None => Err(Fault::new(Kind::Placeholder)),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.fields.len())
+    }
+}
+
+/// A key: text, or a number in quotes where the map's keys are numbers.
+struct Key<'n>(&'n str);
+
+macro_rules! number_keys {
+    ($($method:ident: $visit:ident($type:ty);)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            match self.0.parse::<$type>() {
+                Ok(number) => visitor.$visit(number),
+                Err(_) => visitor.visit_str(self.0),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Key<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_enum(Variant { name: self.0, content: None })
+    }
+
+    number_keys! {
+        deserialize_i8: visit_i64(i64);
+        deserialize_i16: visit_i64(i64);
+        deserialize_i32: visit_i64(i64);
+        deserialize_i64: visit_i64(i64);
+        deserialize_u8: visit_u64(u64);
+        deserialize_u16: visit_u64(u64);
+        deserialize_u32: visit_u64(u64);
+        deserialize_u64: visit_u64(u64);
+    }
+
+    forward_to_deserialize_any! {
+        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        identifier ignored_any
+    }
+}
+
+/// A variant: `"name"` or `{"name": content}`.
+struct Variant<'n> {
+    name: &'n str,
+    content: Option<&'n Node>,
+}
+
+impl<'de, 'n> EnumAccess<'de> for Variant<'n> {
+    type Error = Fault;
+    type Variant = Content<'n>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Content<'n>), Fault> {
+        match seed.deserialize(IntoDeserializer::<Fault>::into_deserializer(self.name)) {
+            Ok(value) => Ok((value, Content { name: self.name, node: self.content })),
+            Err(fault) if self.content.is_some() => Err(fault.at(self.name, Target::Variant)),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// What belongs to a variant.
+struct Content<'n> {
+    name: &'n str,
+    node: Option<&'n Node>,
+}
+
+impl Content<'_> {
+    fn decode<'de, S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+        match self.node {
+            Some(node) => seed
+                .deserialize(Decoder(node))
+                .map_err(|fault| fault.within(Step::Key(String::from(self.name)))),
+            None => Err(Fault::new(Kind::Custom(
+                String::from("`") + self.name + "` needs a value: write {\"" + self.name + "\": …}",
+            ))),
+        }
+    }
+}
+
+impl<'de> VariantAccess<'de> for Content<'_> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        match self.node {
+            None | Some(Node::Null) => Ok(()),
+            Some(Node::Object(fields)) if fields.is_empty() => Ok(()),
+            Some(_) => Err(Fault::new(Kind::Custom(
+                String::from("`") + self.name + "` takes no value: write \"" + self.name + "\"",
+            ))),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        self.decode(seed)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.decode(Visit(visitor, Shape::Tuple(len)))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.decode(Visit(visitor, Shape::Struct(fields)))
+    }
+}
+
+enum Shape {
+    Tuple(usize),
+    Struct(&'static [&'static str]),
+}
+
+/// A visitor as a seed.
+struct Visit<V>(V, Shape);
+
+impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Visit<V> {
+    type Value = V::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        match self.1 {
+            Shape::Tuple(len) => deserializer.deserialize_tuple(len, self.0),
+            Shape::Struct(fields) => deserializer.deserialize_struct("", fields, self.0),
+        }
+    }
+}

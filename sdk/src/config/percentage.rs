@@ -1,0 +1,138 @@
+//! Percentages: a plain number as Istio users write it, or Envoy's `FractionalPercent`.
+//!
+//! Knows no draw; [`FractionalPercent::includes`](crate::FractionalPercent::includes) does.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use crate::fraction::{Denominator, FractionalPercent};
+
+/// Parts of a million in one percent.
+const PPM_PER_PERCENT: u32 = 10_000;
+
+/// A share of the traffic in a configuration: `25`, `0.5`, `0.0001` (one in a million), or
+/// `{"numerator": 5, "denominator": "TEN_THOUSAND"}`.
+///
+/// From 0 to 100; a plain number may have four decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Percentage(pub FractionalPercent);
+
+impl Percentage {
+    /// A share in parts of a million; more than a million count as a million.
+    #[must_use]
+    pub fn from_ppm(ppm: u32) -> Self {
+        let ppm = ppm.min(Denominator::Million.value());
+        Self(if ppm % PPM_PER_PERCENT == 0 {
+            FractionalPercent { numerator: ppm / PPM_PER_PERCENT, denominator: Denominator::Hundred }
+        } else {
+            FractionalPercent { numerator: ppm, denominator: Denominator::Million }
+        })
+    }
+}
+
+impl fmt::Display for Percentage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for Percentage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            FractionalPercent { numerator, denominator: Denominator::Hundred } => {
+                serializer.serialize_u32(numerator)
+            }
+            fraction => fraction.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Percentage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PercentageVisitor)
+    }
+}
+
+const EXPECTED: &str =
+    "a percentage from 0 to 100, such as 25 or 0.5, or an object {\"numerator\": …, \"denominator\": …}";
+
+struct PercentageVisitor;
+
+impl<'de> Visitor<'de> for PercentageVisitor {
+    type Value = Percentage;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(EXPECTED)
+    }
+
+    fn visit_u64<E: Error>(self, percent: u64) -> Result<Percentage, E> {
+        match u32::try_from(percent) {
+            Ok(percent @ 0..=100) => Ok(Percentage::from_ppm(percent.saturating_mul(PPM_PER_PERCENT))),
+            _ => Err(E::custom(String::from("expected at most 100, found ") + &percent.to_string())),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, percent: i64) -> Result<Percentage, E> {
+        match u64::try_from(percent) {
+            Ok(percent) => self.visit_u64(percent),
+            Err(_) => Err(E::custom(String::from("expected at least 0, found ") + &percent.to_string())),
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be within 0 to 10^6 before"
+    )]
+    fn visit_f64<E: Error>(self, percent: f64) -> Result<Percentage, E> {
+        if percent < 0.0 {
+            return Err(E::custom("expected at least 0, found a negative number"));
+        }
+        // Also refuses what is not a number.
+        if !(percent <= 100.0) {
+            return Err(E::custom("expected at most 100, found more"));
+        }
+        let ppm = percent * f64::from(PPM_PER_PERCENT);
+        // A decimal fraction is not exact in binary: 10^-6 of a part is far above that error and far below a digit.
+        if (ppm - ppm.round()).abs() > 1e-6 {
+            return Err(E::custom(
+                "expected at most four decimals: 0.0001 is one in a million, the smallest share",
+            ));
+        }
+        Ok(Percentage::from_ppm(ppm.round() as u32))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Percentage, E> {
+        let mut reason = String::from("expected ") + EXPECTED + ", found " + &super::explain::quoted(text);
+        let number = text.trim().trim_end_matches('%').trim_end();
+        if super::explain::is_decimal(number) {
+            reason = reason + "; did you mean " + number + "?";
+        }
+        Err(E::custom(reason))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Percentage, A::Error> {
+        FractionalPercent::deserialize(MapAccessDeserializer::new(map)).map(Percentage)
+    }
+}
+
+impl JsonSchema for Percentage {
+    fn schema_name() -> Cow<'static, str> {
+        "Percentage".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A share: a plain percentage from 0 to 100 with at most four decimals, or Envoy's FractionalPercent.",
+            "oneOf": [
+                { "type": "number", "minimum": 0, "maximum": 100 },
+                generator.subschema_for::<FractionalPercent>(),
+            ],
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Shares of the traffic: a point is drawn, at random or fixed by a key, and a share includes it or not.
+//!
+//! Knows no host and no randomness of its own: the random number comes from the caller.
+//!
+//! # The frozen draw
+//! A sticky draw is `XXH64(key, seed = XXH64(salt, seed = 0))`, where key and salt are bytes as they are, a salt being UTF-8.
+//! The 64 bits are a point in [0, 1): their value divided by 2^64. Neither will ever change, since users would change sides.
+//!
+//! # Nobody moves back
+//! A share of n parts covers the points from 0 to n: growing it adds points and removes none. The arms of a [`Split`] lie side by
+//! side in the order given. An arm that grows keeps every key it has; where the others move, they move towards it. With the total
+//! fixed, an arm that grows at the expense of a later one moves keys to earlier arms only: list the canary first.
+
+mod split;
+mod xxh64;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use split::Split;
+use xxh64::xxh64;
+
+/// What a numerator is a part of; the names are Envoy's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Denominator {
+    /// 100: percent.
+    #[default]
+    Hundred,
+    /// 10 000: hundredths of a percent.
+    TenThousand,
+    /// 1 000 000: parts of a million.
+    Million,
+}
+
+impl Denominator {
+    /// The number.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        match self {
+            Self::Hundred => 100,
+            Self::TenThousand => 10_000,
+            Self::Million => 1_000_000,
+        }
+    }
+}
+
+/// A share as Envoy writes it: `{"numerator": 5, "denominator": "TEN_THOUSAND"}`.
+///
+/// In a configuration the numerator is at most the denominator; made in code, a larger one is all of the traffic, as in Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(try_from = "Written", deny_unknown_fields)]
+#[schemars(!try_from)]
+pub struct FractionalPercent {
+    /// How many parts, from 0 to the denominator.
+    pub numerator: u32,
+    /// Of how many; `HUNDRED` when not given.
+    #[serde(default)]
+    pub denominator: Denominator,
+}
+
+/// [`FractionalPercent`] before its numerator is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    numerator: u32,
+    #[serde(default)]
+    denominator: Denominator,
+}
+
+impl TryFrom<Written> for FractionalPercent {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { numerator, denominator } = written;
+        if numerator > denominator.value() {
+            return Err(String::from("expected a numerator of at most ")
+                + &denominator.value().to_string()
+                + ", which is all of the traffic, found "
+                + &numerator.to_string());
+        }
+        Ok(Self { numerator, denominator })
+    }
+}
+
+impl FractionalPercent {
+    /// Whether the share covers the point: of all points, exactly numerator ÷ denominator.
+    #[must_use]
+    pub fn includes(self, draw: Draw) -> bool {
+        draw.position(u64::from(self.denominator.value())) < u64::from(self.numerator)
+    }
+}
+
+impl fmt::Display for FractionalPercent {
+    /// As a percentage, such as `12.5 %`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scale = self.denominator.value() / 100;
+        let whole = self.numerator.checked_div(scale).unwrap_or_default();
+        let part = self.numerator.checked_rem(scale).unwrap_or_default();
+        fmt::Display::fmt(&whole, f)?;
+        if part != 0 {
+            // The digits after the point: `scale` is a power of ten, so those of scale + part after its leading 1.
+            let digits = part.saturating_add(scale).to_string();
+            f.write_str(".")?;
+            f.write_str(digits.strip_prefix('1').unwrap_or_default().trim_end_matches('0'))?;
+        }
+        f.write_str(" %")
+    }
+}
+
+/// Keeps experiments apart: the same key draws independent points under different salts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Salt(u64);
+
+impl Salt {
+    /// The salt of an experiment's name; the empty one is a salt like any other.
+    #[must_use]
+    pub fn new(salt: &str) -> Self {
+        Self(xxh64(salt.as_bytes(), 0))
+    }
+}
+
+/// A point in [0, 1): its value divided by 2^64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// A point from 64 random bits.
+    #[must_use]
+    pub const fn from_random(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The point of a key: the same on every worker, replica and machine, for ever (see the [module](self)).
+    #[must_use]
+    pub fn sticky(key: &[u8], salt: Salt) -> Self {
+        Self(xxh64(key, salt.0))
+    }
+
+    /// The point in parts of a million, rounded down: 0 to 999 999.
+    #[must_use]
+    pub fn ppm(self) -> u32 {
+        u32::try_from(self.position(1_000_000)).unwrap_or_default()
+    }
+
+    /// Which of `total` equal parts the point lies in: 0 to `total` - 1, and 0 for none.
+    #[must_use]
+    pub fn position(self, total: u64) -> u64 {
+        // Two factors below 2^64 have a product below 2^128, and its upper half is the result.
+        let product = u128::from(self.0).wrapping_mul(u128::from(total));
+        u64::try_from(product >> 64).unwrap_or_default()
+    }
+}

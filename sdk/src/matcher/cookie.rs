@@ -1,0 +1,102 @@
+//! Matching of a cookie by its name.
+//!
+//! Knows the header `cookie` only.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::string::StringMatch;
+use super::value::{IntegerRange, ValueMatcher};
+use crate::{ConfigError, Headers, Problems};
+
+/// A cookie and what its value must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and `present`; with
+/// none of them it must be there.
+///
+/// The first of several cookies of a name counts; quotes around a value do not belong to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CookieMatch {
+    /// The cookie's name; case matters.
+    pub name: String,
+    /// The whole value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// How the value begins; not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// How the value ends; not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// What the value contains; not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// A regular expression for the whole value, as in RE2; at most 1024 bytes. Never matches a value that is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// The value is an integer in this range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<IntegerRange>,
+    /// Whether the cookie must be there (`true`) or missing (`false`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<bool>,
+    /// Whether ASCII letters of the value match in either case; not for `regex`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_case: bool,
+    /// Matches when the value does not. A missing cookie still does not match, unless presence is asked for. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invert_match: bool,
+}
+
+/// A compiled [`CookieMatch`].
+#[derive(Clone, Debug)]
+pub struct CookieMatcher {
+    name: Box<str>,
+    value: ValueMatcher,
+    invert: bool,
+}
+
+impl TryFrom<CookieMatch> for CookieMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: CookieMatch) -> Result<Self, ConfigError> {
+        let CookieMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
+        let text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case: wire.ignore_case };
+        let mut problems = Problems::new();
+        if name.is_empty()
+            || name.contains(|c: char| c.is_whitespace() || c.is_control() || ";=,\"".contains(c))
+        {
+            problems.add("name", "expected a cookie's name, without spaces and `;`, `=`, `,`");
+        }
+        match problems.take("", ValueMatcher::new(text, range, present)) {
+            Some(value) if problems.is_empty() => {
+                Ok(Self { name: name.into(), value, invert: wire.invert_match })
+            }
+            _ => Err(problems.into_error()),
+        }
+    }
+}
+
+impl CookieMatcher {
+    /// Whether the request has such a cookie.
+    #[must_use]
+    pub fn is_match(&self, request: &dyn Headers) -> bool {
+        self.value.is_match(cookie(request, &self.name), self.invert)
+    }
+}
+
+/// The value of the first cookie of a name, over all `cookie` lines; without the quotes around it.
+#[must_use]
+pub fn cookie<'r>(request: &'r dyn Headers, name: &str) -> Option<&'r [u8]> {
+    let pairs = request.map().values("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = pair.split_at_checked(equals)?;
+        (key.trim_ascii() == name.as_bytes())
+            .then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
+    });
+    let value = values.next()?;
+    match value {
+        [b'"', inner @ .., b'"'] => Some(inner),
+        _ => Some(value),
+    }
+}

@@ -1,0 +1,104 @@
+//! Matching of a header.
+//!
+//! Knows no other part of a request.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::string::StringMatch;
+use super::value::{IntegerRange, ValueMatcher};
+use crate::{ConfigError, Headers, Problems};
+
+/// A header and what its value must be, as Envoy's `HeaderMatcher`: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`,
+/// `range` and `present`; with none of them the header must be there.
+///
+/// Several lines of the header are one value, joined with `,`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderMatch {
+    /// The header's name, in any case; `host` is `:authority`.
+    pub name: String,
+    /// The whole value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// How the value begins; not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// How the value ends; not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// What the value contains; not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// A regular expression for the whole value, as in RE2; at most 1024 bytes. Never matches a value that is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// The value is an integer in this range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<IntegerRange>,
+    /// Whether the header must be there (`true`) or missing (`false`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<bool>,
+    /// Whether ASCII letters of the value match in either case; not for `regex`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_case: bool,
+    /// Matches when the value does not. A missing header still does not match, unless presence is asked for. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invert_match: bool,
+    /// Takes a missing header for an empty one. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub treat_missing_header_as_empty: bool,
+}
+
+/// A compiled [`HeaderMatch`].
+#[derive(Clone, Debug)]
+pub struct HeaderMatcher {
+    name: Box<str>,
+    value: ValueMatcher,
+    invert: bool,
+    missing_is_empty: bool,
+}
+
+impl TryFrom<HeaderMatch> for HeaderMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: HeaderMatch) -> Result<Self, ConfigError> {
+        let HeaderMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
+        let text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case: wire.ignore_case };
+        let mut problems = Problems::new();
+        let name = problems.take("", header_name(&name));
+        let value = problems.take("", ValueMatcher::new(text, range, present));
+        let (Some(name), Some(value)) = (name, value) else {
+            return Err(problems.into_error());
+        };
+        Ok(Self {
+            name,
+            value,
+            invert: wire.invert_match,
+            missing_is_empty: wire.treat_missing_header_as_empty,
+        })
+    }
+}
+
+impl HeaderMatcher {
+    /// Whether the block has such a header.
+    #[must_use]
+    pub fn is_match(&self, headers: &dyn Headers) -> bool {
+        let joined = headers.joined(&self.name);
+        let value = joined.as_deref().or(self.missing_is_empty.then_some(&[]));
+        self.value.is_match(value, self.invert)
+    }
+}
+
+/// A header's name as blocks have it: lower case, `:authority` for `host`.
+fn header_name(name: &str) -> Result<Box<str>, ConfigError> {
+    let token = name.strip_prefix(':').unwrap_or(name);
+    if token.is_empty()
+        || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    {
+        let reason = String::from("expected a header's name, found ") + &crate::config::quoted(name);
+        return Err(ConfigError::invalid("name", reason));
+    }
+    let name = name.to_ascii_lowercase();
+    Ok(if name == "host" { ":authority".into() } else { name.into() })
+}

@@ -1,0 +1,95 @@
+//! Matching of the path, without query and fragment.
+//!
+//! Knows `:path` only.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::string::{StringMatch, StringMatcher};
+use super::value::exactly_one;
+use crate::ConfigError;
+
+/// What the path must be: exactly one of `exact`, `prefix`, `segment_prefix`, `suffix`, `contains` and `regex`. The query string is
+/// not part of the path, and nothing is decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathMatch {
+    /// The whole path, such as `/login`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// How the path begins: `/a` also matches `/ab`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// The segments the path begins with: `/a` matches `/a`, `/a/` and `/a/b`, not `/ab`. A slash at the end makes no difference.
+    /// Envoy calls it `path_separated_prefix`, the Gateway API `PathPrefix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_prefix: Option<String>,
+    /// How the path ends, such as `.png`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// What the path contains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// A regular expression for the whole path, as in RE2; at most 1024 bytes. Never matches a path that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// Whether ASCII letters match in either case; not for `regex`. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_case: bool,
+}
+
+/// A compiled [`PathMatch`].
+#[derive(Clone, Debug)]
+pub struct PathMatcher {
+    text: StringMatcher,
+    /// How long a prefix of whole segments is.
+    segments: Option<usize>,
+}
+
+impl TryFrom<PathMatch> for PathMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: PathMatch) -> Result<Self, ConfigError> {
+        let PathMatch { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = wire;
+        for (field, text) in [("exact", &exact), ("prefix", &prefix), ("segment_prefix", &segment_prefix)] {
+            if text.as_ref().is_some_and(|text| !text.starts_with('/')) {
+                return Err(ConfigError::invalid(field, "never matches: a path begins with `/`"));
+            }
+        }
+        for (field, text) in [
+            ("exact", &exact),
+            ("prefix", &prefix),
+            ("segment_prefix", &segment_prefix),
+            ("suffix", &suffix),
+            ("contains", &contains),
+        ] {
+            if text.as_ref().is_some_and(|text| text.contains(['?', '#'])) {
+                return Err(ConfigError::invalid(
+                    field,
+                    "never matches: query and fragment are not part of the path; use `query_parameters`",
+                ));
+            }
+        }
+        let mut text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case };
+        let mut given = text.given();
+        given.extend(segment_prefix.as_ref().map(|_| "segment_prefix"));
+        exactly_one(&given, "`exact`, `prefix`, `segment_prefix`, `suffix`, `contains`, `regex`")?;
+        let mut segments = None;
+        if let Some(prefix) = segment_prefix {
+            let prefix = prefix.trim_end_matches('/');
+            segments = Some(prefix.len());
+            text.prefix = Some(String::from(if prefix.is_empty() { "/" } else { prefix }));
+        }
+        Ok(Self { text: StringMatcher::try_from(text)?, segments })
+    }
+}
+
+impl PathMatcher {
+    /// Whether the value of `:path`, which may have a query, matches.
+    #[must_use]
+    pub fn is_match(&self, path: &[u8]) -> bool {
+        let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+        self.text.is_match(path)
+            && self.segments.is_none_or(|length| matches!(path.get(length), None | Some(b'/')))
+    }
+}

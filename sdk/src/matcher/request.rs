@@ -1,0 +1,251 @@
+//! Matching of a whole request: AND inside a block, OR between blocks.
+//!
+//! Knows the other matchers only.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{
+    AttributeMatch, AttributeMatcher, AuthorityMatch, AuthorityMatcher, CidrMatch, CidrMatcher, CookieMatch,
+    CookieMatcher, HeaderMatch, HeaderMatcher, PathMatch, PathMatcher, QueryParameterMatch,
+    QueryParameterMatcher,
+};
+use crate::{ConfigError, Problems, RequestView};
+
+/// A block of conditions, all of which a request must meet. An empty block matches every request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestMatch {
+    /// The path, without the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathMatch>,
+    /// The method is one of these, in upper case; any when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// The host, with or without its port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AuthorityMatch>,
+    /// The scheme, `http` or `https`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// Headers, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderMatch>,
+    /// Query parameters, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query_parameters: Vec<QueryParameterMatch>,
+    /// Cookies, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cookies: Vec<CookieMatch>,
+    /// The address the request comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<CidrMatch>,
+    /// Attributes, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<AttributeMatch>,
+    /// Blocks, none of which may match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub none_of: Vec<RequestMatch>,
+}
+
+/// What requests are meant: one block, or a list of blocks of which one must match. Nothing, or an empty list, means every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestMatches {
+    /// One block.
+    One(Box<RequestMatch>),
+    /// Any of several blocks.
+    Any(Vec<RequestMatch>),
+}
+
+impl Default for RequestMatches {
+    fn default() -> Self {
+        Self::Any(Vec::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestMatches {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MatchesVisitor)
+    }
+}
+
+struct MatchesVisitor;
+
+impl<'de> Visitor<'de> for MatchesVisitor {
+    type Value = RequestMatches;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of conditions, or a list of such objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RequestMatches, A::Error> {
+        RequestMatch::deserialize(MapAccessDeserializer::new(map))
+            .map(|block| RequestMatches::One(Box::new(block)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RequestMatches, A::Error> {
+        let mut blocks = Vec::new();
+        while let Some(block) = list.next_element()? {
+            blocks.push(block);
+        }
+        Ok(RequestMatches::Any(blocks))
+    }
+}
+
+impl Serialize for RequestMatches {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(block) => block.serialize(serializer),
+            Self::Any(blocks) => blocks.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for RequestMatches {
+    fn schema_name() -> Cow<'static, str> {
+        "RequestMatches".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let block = generator.subschema_for::<RequestMatch>();
+        json_schema!({
+            "description": "One block of conditions, all of which must be met, or a list of blocks of which one must match. \
+                            Empty: every request.",
+            "oneOf": [block, { "type": "array", "items": block }],
+        })
+    }
+}
+
+/// Compiled [`RequestMatches`].
+#[derive(Clone, Debug, Default)]
+pub struct RequestMatcher(Box<[Block]>);
+
+#[derive(Clone, Debug)]
+struct Block {
+    path: Option<PathMatcher>,
+    methods: Box<[String]>,
+    authority: Option<AuthorityMatcher>,
+    scheme: Option<String>,
+    headers: Box<[HeaderMatcher]>,
+    query_parameters: Box<[QueryParameterMatcher]>,
+    cookies: Box<[CookieMatcher]>,
+    source_address: Option<CidrMatcher>,
+    attributes: Box<[AttributeMatcher]>,
+    none_of: Box<[Block]>,
+}
+
+impl TryFrom<RequestMatches> for RequestMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: RequestMatches) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new();
+        let blocks = match wire {
+            RequestMatches::One(block) => Box::new([block_of(*block, "", &mut problems)]),
+            RequestMatches::Any(blocks) => blocks_of(blocks, "", &mut problems),
+        };
+        problems.finish().map(|()| Self(blocks))
+    }
+}
+
+impl TryFrom<RequestMatch> for RequestMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: RequestMatch) -> Result<Self, ConfigError> {
+        Self::try_from(RequestMatches::One(Box::new(wire)))
+    }
+}
+
+fn blocks_of(blocks: Vec<RequestMatch>, path: &str, problems: &mut Problems) -> Box<[Block]> {
+    let block = |(index, block)| block_of(block, &item(path, index), problems);
+    blocks.into_iter().enumerate().map(block).collect()
+}
+
+/// Compiles a block. What cannot be compiled is noted and left out: the block is then not used.
+fn block_of(wire: RequestMatch, path: &str, problems: &mut Problems) -> Block {
+    let under =
+        |field: &str| if path.is_empty() { String::from(field) } else { String::from(path) + "." + field };
+    for (index, method) in wire.methods.iter().enumerate() {
+        if method.is_empty() || !method.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_lowercase()) {
+            let reason = String::from("expected a method in upper case, such as \"GET\", found ");
+            problems.add(item(&under("methods"), index), reason + &crate::config::quoted(method));
+        }
+    }
+    if wire.scheme.as_ref().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
+        problems.add(under("scheme"), "expected \"http\" or \"https\"");
+    }
+    for (index, block) in wire.none_of.iter().enumerate() {
+        if *block == RequestMatch::default() {
+            problems.add(
+                item(&under("none_of"), index),
+                "is empty and matches every request, so nothing would be left",
+            );
+        }
+    }
+    Block {
+        methods: wire.methods.into(),
+        scheme: wire.scheme,
+        path: one(wire.path, &under("path"), problems),
+        authority: one(wire.authority, &under("authority"), problems),
+        source_address: one(wire.source_address, &under("source_address"), problems),
+        headers: all(wire.headers, &under("headers"), problems),
+        query_parameters: all(wire.query_parameters, &under("query_parameters"), problems),
+        cookies: all(wire.cookies, &under("cookies"), problems),
+        attributes: all(wire.attributes, &under("attributes"), problems),
+        none_of: blocks_of(wire.none_of, &under("none_of"), problems),
+    }
+}
+
+fn item(path: &str, index: usize) -> String {
+    String::from(path) + "[" + &index.to_string() + "]"
+}
+
+fn one<W, M: TryFrom<W, Error = ConfigError>>(
+    wire: Option<W>,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<M> {
+    problems.take(path, M::try_from(wire?))
+}
+
+fn all<W, M: TryFrom<W, Error = ConfigError>>(wire: Vec<W>, path: &str, problems: &mut Problems) -> Box<[M]> {
+    let matcher = |(index, wire)| problems.take(&item(path, index), M::try_from(wire));
+    wire.into_iter().enumerate().filter_map(matcher).collect()
+}
+
+impl RequestMatcher {
+    /// Whether one of the blocks matches the request; always when there is none.
+    #[must_use]
+    pub fn is_match(&self, request: &dyn RequestView) -> bool {
+        self.0.is_empty() || self.0.iter().any(|block| block.is_match(request))
+    }
+}
+
+impl Block {
+    /// Headers, which are here, before attributes, which are asked for.
+    fn is_match(&self, request: &dyn RequestView) -> bool {
+        let path = || request.path().unwrap_or_default();
+        (self.methods.is_empty()
+            || request.method().is_some_and(|method| self.methods.iter().any(|m| m.as_bytes() == method)))
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|matcher| request.path().is_some_and(|path| matcher.is_match(path)))
+            && (self.authority.as_ref())
+                .is_none_or(|matcher| request.authority().is_some_and(|host| matcher.is_match(host)))
+            && self.scheme.as_ref().is_none_or(|wanted| {
+                request.get(":scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted.as_bytes()))
+            })
+            && self.headers.iter().all(|matcher| matcher.is_match(request))
+            && (self.query_parameters.is_empty()
+                || self.query_parameters.iter().all(|matcher| matcher.is_match(path())))
+            && self.cookies.iter().all(|matcher| matcher.is_match(request))
+            && self.source_address.as_ref().is_none_or(|matcher| matcher.is_match(request))
+            && self.attributes.iter().all(|matcher| matcher.is_match(request))
+            && !self.none_of.iter().any(|block| block.is_match(request))
+    }
+}
