@@ -1,9 +1,17 @@
 //! A case: a scenario, exchanges written out, and what must come of each. The YAML form (`case.yaml`); GCP's vocabulary of expectations.
 
+mod check;
+mod load;
+mod text;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use check::{Failure, Totals, check, check_total};
+pub use load::{CaseError, Loaded};
+pub use text::BytesText;
 
 use crate::scenario::Scenario;
 
@@ -59,8 +67,10 @@ pub struct CaseRequest {
     /// Default `example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
-    /// Header lines in order; repeated names are kept apart. A value is a text, or `{base64: …}` for bytes that are not UTF-8.
-    #[serde(default)]
+    /// Header lines in order, as a list of `[name, value]`, or as a map where no name repeats. A value is a text, or `{base64: …}`
+    /// for bytes that are not UTF-8.
+    #[serde(default, deserialize_with = "text::header_lines")]
+    #[schemars(with = "text::HeaderLines")]
     pub headers: Vec<(String, BytesText)>,
     /// The body. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,25 +87,13 @@ pub struct CaseResponse {
     /// Default 200.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Header lines in order.
-    #[serde(default)]
+    /// Header lines in order: a list of `[name, value]`, or a map.
+    #[serde(default, deserialize_with = "text::header_lines")]
+    #[schemars(with = "text::HeaderLines")]
     pub headers: Vec<(String, BytesText)>,
     /// The body. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BytesText>,
-}
-
-/// A text, or bytes that are no UTF-8.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum BytesText {
-    /// A text.
-    Text(String),
-    /// Any bytes.
-    Base64 {
-        /// The bytes in base64.
-        base64: String,
-    },
 }
 
 /// What must come of an exchange. Everything that is absent is not asked.

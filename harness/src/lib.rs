@@ -5,4 +5,6 @@ pub mod exchange;
 pub mod headers;
 pub mod outcome;
 pub mod scenario;
+pub mod time;
 pub mod traffic;
+pub mod yaml;

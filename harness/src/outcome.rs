@@ -55,6 +55,17 @@ pub enum End {
 }
 
 impl End {
+    /// Every end, in the order of reports.
+    pub const ALL: [Self; 7] = [
+        Self::Forwarded,
+        Self::LocalReply,
+        Self::Direct,
+        Self::Refused,
+        Self::Reset,
+        Self::Trapped,
+        Self::Stalled,
+    ];
+
     /// The name in reports and cases: snake case.
     #[must_use]
     pub fn name(self) -> &'static str {

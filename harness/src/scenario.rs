@@ -1,11 +1,14 @@
 //! A scenario: which filters, with which configuration, on which routes, and which recordings. The YAML form, and nothing that runs it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::time;
+use crate::yaml::{self, FileError};
 
 /// What to replay and how: `scenario.yaml`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -110,6 +113,147 @@ pub struct ClusterResponse {
     /// The body.
     #[serde(default)]
     pub body: String,
+}
+
+/// A scenario and where it stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The folder that its paths are relative to.
+    pub base: PathBuf,
+    /// The file it was read from.
+    pub file: PathBuf,
+}
+
+/// A scenario that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read or is not of the form.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A field has the right form and no meaning.
+    #[error("{}: `{field}`: {reason}", file.display())]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// The field's path.
+        field: String,
+        /// What is wrong, and what would be accepted.
+        reason: String,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario; a folder means the `scenario.yaml` in it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not a scenario, or names a file that is not there.
+    pub fn load(path: &Path) -> Result<Loaded, ScenarioError> {
+        let file = file_in(path, "scenario.yaml");
+        let scenario: Self = yaml::read(&file)?;
+        let base = parent(&file);
+        scenario.validate(&base, "").map_err(|(field, reason)| ScenarioError::Invalid {
+            file: file.clone(),
+            field,
+            reason,
+        })?;
+        Ok(Loaded { scenario, base, file })
+    }
+
+    /// Checks what the form cannot say: names, times, and that the files are there. `prefix` stands before each field's path.
+    ///
+    /// # Errors
+    /// The path of the first field that cannot be used, and why.
+    pub fn validate(&self, base: &Path, prefix: &str) -> Result<(), (String, String)> {
+        for (index, filter) in self.filters.iter().enumerate() {
+            let field = |name: &str| format!("{prefix}filters[{index}].{name}");
+            if filter.name.is_empty() {
+                return Err((field("name"), "must not be empty".to_owned()));
+            }
+            if filter.config.is_some() && filter.config_file.is_some() {
+                return Err((field("config_file"), "stands beside `config`; give one of the two".to_owned()));
+            }
+            if let Some(file) = &filter.config_file {
+                is_file(base, file).map_err(|reason| (field("config_file"), reason))?;
+            }
+        }
+        for (index, recording) in self.recordings.iter().enumerate() {
+            is_file(base, recording).map_err(|reason| (format!("{prefix}recordings[{index}]"), reason))?;
+        }
+        if let Some(start) = &self.start
+            && time::parse_timestamp(start).is_none()
+        {
+            let reason = format!("expected a time such as `2026-05-04T09:00:00Z`, found `{start}`");
+            return Err((format!("{prefix}start"), reason));
+        }
+        if let Some(route_config) = &self.route_config
+            && !route_config.is_object()
+        {
+            let reason = "expected Envoy's `RouteConfiguration`, an object with `virtual_hosts`".to_owned();
+            return Err((format!("{prefix}route_config"), reason));
+        }
+        Ok(())
+    }
+
+    /// The time of the first exchange in nanoseconds since 1970, where the scenario gives one.
+    #[must_use]
+    pub fn start_ns(&self) -> Option<u64> {
+        self.start.as_deref().and_then(time::parse_timestamp)
+    }
+}
+
+impl Filter {
+    /// The bytes that the module is configured with; `None` where there is no configuration.
+    ///
+    /// # Errors
+    /// When `config_file` cannot be read, or is YAML by its name and not by its content.
+    pub fn configuration(&self, base: &Path) -> Result<Option<Vec<u8>>, FileError> {
+        if let Some(file) = &self.config_file {
+            return read_configuration(&base.join(file)).map(Some);
+        }
+        Ok(match &self.config {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone().into_bytes()),
+            Some(value) => Some(value.to_string().into_bytes()),
+        })
+    }
+}
+
+/// Reads a file as a configuration: `.yaml` and `.yml` become JSON, anything else (JSON too) is given byte by byte.
+///
+/// # Errors
+/// When it cannot be read or is YAML by its name and not by its content.
+pub fn read_configuration(file: &Path) -> Result<Vec<u8>, FileError> {
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if matches!(extension, "yaml" | "yml") {
+        let value: Value = yaml::read(file)?;
+        // A YAML file that is one text (a block scalar) is the configuration itself.
+        return Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes());
+    }
+    std::fs::read(file).map_err(|source| FileError::Read { path: file.to_owned(), source })
+}
+
+/// `path` itself, or the file `name` in it when it is a folder.
+pub(crate) fn file_in(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() { path.join(name) } else { path.to_owned() }
+}
+
+/// The folder of a file: `.` for a bare name.
+pub(crate) fn parent(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn is_file(base: &Path, file: &Path) -> Result<(), String> {
+    let path = base.join(file);
+    if path.is_file() {
+        return Ok(());
+    }
+    let what = if path.is_dir() { "is a folder, not a file" } else { "there is no such file" };
+    Err(format!("`{}`: {what} (paths are relative to the folder of this file)", file.display()))
 }
 
 fn one() -> u32 {

@@ -9,7 +9,7 @@ mod input;
 mod json;
 mod jsonl;
 mod normal;
-mod time;
+pub(crate) mod time;
 
 use std::collections::VecDeque;
 use std::fs;

@@ -55,7 +55,7 @@ impl Civil {
 }
 
 /// Reads RFC 3339 and its usual spoilings: a blank for the `T`, an offset without colon, no offset (UTC), no seconds.
-pub(super) fn rfc3339(text: &str) -> Option<u64> {
+pub(crate) fn rfc3339(text: &str) -> Option<u64> {
     let mut scan = Scan(text.trim());
     let mut civil = Civil { year: i64::from(scan.digits(4)?), ..Civil::default() };
     scan.literal('-')?;
