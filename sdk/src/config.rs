@@ -182,6 +182,12 @@ impl Problems {
         }
     }
 
+    /// How much was noted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing was noted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

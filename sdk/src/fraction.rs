@@ -94,6 +94,13 @@ impl FractionalPercent {
     pub fn includes(self, draw: Draw) -> bool {
         draw.position(u64::from(self.denominator.value())) < u64::from(self.numerator)
     }
+
+    /// The share in parts of a million: 0 to 1 000 000.
+    #[must_use]
+    pub fn ppm(self) -> u32 {
+        let scale = 1_000_000_u32.checked_div(self.denominator.value()).unwrap_or_default();
+        self.numerator.saturating_mul(scale).min(1_000_000)
+    }
 }
 
 impl fmt::Display for FractionalPercent {

@@ -42,6 +42,12 @@ impl Split {
         self.starts.get(arm).copied().unwrap_or(self.total)
     }
 
+    /// The weight of an arm; 0 for one that is not there.
+    #[must_use]
+    pub fn weight(&self, arm: usize) -> u64 {
+        self.start(arm.saturating_add(1)).saturating_sub(self.start(arm))
+    }
+
     /// The sum of the weights.
     #[must_use]
     pub fn total(&self) -> u64 {
