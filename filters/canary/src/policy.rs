@@ -1,0 +1,283 @@
+//! Which arm a request goes to, and how that is carried. Pure: the request, the clock and the dice are arguments.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use weir_sdk::{Bytes, ConfigError, Decision, Draw, Explanation, Problems, RequestView};
+
+use crate::config::{Config, Rule as RuleConfig};
+use arms::{ArmId, Arms};
+use carry::Carry;
+use follow::Follow;
+use per_route::{Override, PerRoute};
+use rule::Rule;
+
+mod arms;
+mod carry;
+mod cookie;
+mod follow;
+mod names;
+mod per_route;
+mod ramp;
+mod rule;
+mod sticky;
+#[cfg(test)]
+mod tests;
+
+/// What a decision may ask for: each is asked at most once, and only when the decision needs it.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The request.
+    pub request: &'a dyn RequestView,
+    /// The clock.
+    pub now: &'a dyn Fn() -> SystemTime,
+    /// 64 random bits.
+    pub random: &'a dyn Fn() -> u64,
+}
+
+/// A compiled [`Config`].
+#[derive(Clone, Debug)]
+pub struct Policy {
+    arms: Arms,
+    rules: RuleSet,
+    policies: Vec<(String, RuleSet)>,
+    follow: Option<Follow>,
+    per_route: Option<PerRoute>,
+    carry: Carry,
+    dry_run: bool,
+    stat_prefix: String,
+    texts: Texts,
+}
+
+#[derive(Clone, Debug)]
+struct RuleSet {
+    rules: Vec<Rule>,
+    default_arm: Option<ArmId>,
+}
+
+#[derive(Clone, Debug)]
+struct Texts {
+    disabled: Rc<str>,
+    route: Rc<str>,
+    default: Rc<str>,
+    nothing: Rc<str>,
+}
+
+/// What a stream remembers for its response, and what is to be counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chosen {
+    arm: Option<ArmId>,
+    set_cookie: Option<Bytes>,
+    set_arm_cookie: bool,
+    /// Indexes into [`Policy::counters`].
+    pub counts: [Option<usize>; 2],
+}
+
+/// An arm and why.
+#[derive(Clone, Debug)]
+struct Choice {
+    arm: Option<ArmId>,
+    why: Rc<str>,
+    draw: Option<Draw>,
+    set_cookie: Option<Bytes>,
+    cause: Option<Cause>,
+}
+
+/// What is counted beside the arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Forced,
+    KeyMissing,
+    Followed,
+    Route,
+    RouteInvalid,
+}
+
+/// In the order of [`Cause`].
+const CAUSES: [&str; 5] = ["forced", "key_missing", "followed", "route", "route_invalid"];
+
+impl Choice {
+    fn of(arm: ArmId, why: &Rc<str>) -> Self {
+        Self { arm: Some(arm), ..Self::none(why) }
+    }
+
+    fn none(why: &Rc<str>) -> Self {
+        Self { arm: None, why: why.clone(), draw: None, set_cookie: None, cause: None }
+    }
+
+    fn drawn(arm: Option<ArmId>, why: &Rc<str>, draw: Draw) -> Self {
+        Self { arm, draw: Some(draw), ..Self::none(why) }
+    }
+
+    fn with_cookie(self, set_cookie: Option<Bytes>) -> Self {
+        Self { set_cookie, ..self }
+    }
+
+    fn caused(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
+}
+
+impl TryFrom<Config> for Policy {
+    type Error = ConfigError;
+
+    fn try_from(config: Config) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new();
+        let mut arms = Arms::listed(&config, &mut problems);
+        let rules =
+            RuleSet::compile("", &config.rules, config.default_arm.as_deref(), &mut arms, &mut problems);
+        let mut policies: Vec<(String, RuleSet)> = Vec::new();
+        for (index, named) in config.policies.iter().enumerate() {
+            let path = format!("policies[{index}].");
+            if policies.iter().any(|(name, _)| *name == named.name) {
+                problems.add(
+                    format!("{path}name"),
+                    format!("`{}` is there already; expected another name", named.name),
+                );
+            }
+            let set =
+                RuleSet::compile(&path, &named.rules, named.default_arm.as_deref(), &mut arms, &mut problems);
+            policies.push((named.name.clone(), set));
+        }
+        if config.rules.is_empty() && config.default_arm.is_none() && config.policies.is_empty() {
+            problems.add(
+                "rules",
+                "expected at least one rule, or a `default_arm`; otherwise this filter does nothing",
+            );
+        }
+        if !config.policies.is_empty() && config.per_route.is_none() {
+            problems.add("per_route", "is missing: without it no route can choose one of `policies`");
+        }
+        if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
+            problems.add("stat_prefix", reason);
+        }
+        let follow = config.follow.as_ref().and_then(|follow| Follow::compile(follow, &mut problems));
+        let per_route =
+            config.per_route.as_ref().map(|per_route| PerRoute::compile(per_route, &mut problems));
+        let all_rules = || rules.rules.iter().chain(policies.iter().flat_map(|(_, set)| &set.rules));
+        let carry = Carry::compile(&config, &arms, all_rules, &mut problems);
+        problems.finish()?;
+        Ok(Self {
+            arms,
+            rules,
+            policies,
+            follow,
+            per_route,
+            carry,
+            dry_run: config.dry_run,
+            stat_prefix: config.stat_prefix,
+            texts: Texts {
+                disabled: "disabled by the route".into(),
+                route: "the route's metadata".into(),
+                default: "no rule matched, default".into(),
+                nothing: "no rule matched".into(),
+            },
+        })
+    }
+}
+
+impl Policy {
+    /// Names of all counters; [`Chosen::counts`] are places in it. First the arms, then no arm, then the causes; then the same for dry runs.
+    #[must_use]
+    pub fn counters(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for dry in ["", ".dry_run"] {
+            let prefix = format!("{}{dry}", self.stat_prefix);
+            names.extend(self.arms.iter().map(|(_, arm)| format!("{prefix}.arm.{}", arm.name)));
+            names.push(format!("{prefix}.no_arm"));
+            names.extend(CAUSES.iter().map(|cause| format!("{prefix}.{cause}")));
+        }
+        names
+    }
+
+    /// Decides a request.
+    pub fn on_request(&self, inputs: &Inputs<'_>) -> (Decision, Chosen) {
+        let route =
+            self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
+        if route.disabled {
+            let decision =
+                Decision { explanation: Some(Explanation::of(&self.texts.disabled)), ..Decision::next() };
+            return (decision, Chosen::default());
+        }
+        let dry_run = route.dry_run.unwrap_or(self.dry_run);
+        let choice = self.choose(inputs, &route);
+        let counts = self.counts(&choice, dry_run);
+        let explanation = Some(Explanation {
+            text: choice.why.clone(),
+            choice: choice.arm.and_then(|arm| self.arms.get(arm)).map(|arm| arm.name.clone()),
+            draw_ppm: choice.draw.map(Draw::ppm),
+        });
+        if dry_run {
+            return (Decision { explanation, ..Decision::next() }, Chosen { counts, ..Chosen::default() });
+        }
+        let set_arm_cookie = self.carry.needs_arm_cookie(choice.arm, inputs.request);
+        let mutations = self.carry.request(choice.arm, inputs.request, &self.arms);
+        let chosen = Chosen { arm: choice.arm, set_cookie: choice.set_cookie, set_arm_cookie, counts };
+        (Decision { mutations, explanation, ..Decision::next() }, chosen)
+    }
+
+    /// What the response to a request gets.
+    pub fn on_response(&self, chosen: &Chosen) -> Decision {
+        let mutations = self.carry.response(chosen.arm, chosen.set_cookie.as_ref(), chosen.set_arm_cookie);
+        Decision { mutations, ..Decision::next() }
+    }
+
+    fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice {
+        if let Some(arm) = route.arm.as_deref() {
+            if let Some(arm) = self.arms.of_value(arm) {
+                return Choice::of(arm, &self.texts.route).caused(Cause::Route);
+            }
+        }
+        if let Some((arm, why)) =
+            self.follow.as_ref().and_then(|follow| follow.arm(inputs.request, &self.arms))
+        {
+            return Choice::of(arm, why).caused(Cause::Followed);
+        }
+        let named = route
+            .policy
+            .as_deref()
+            .map(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
+        let rules = named.flatten().map_or(&self.rules, |(_, set)| set);
+        let invalid = route.arm.is_some() || matches!(named, Some(None));
+        let choice = self.apply(rules, inputs);
+        if invalid { choice.caused(Cause::RouteInvalid) } else { choice }
+    }
+
+    fn apply(&self, set: &RuleSet, inputs: &Inputs<'_>) -> Choice {
+        match set.rules.iter().find(|rule| rule.is_match(inputs.request)) {
+            Some(rule) => rule.choose(inputs, &self.arms),
+            None => match set.default_arm {
+                Some(arm) => Choice::of(arm, &self.texts.default),
+                None => Choice::none(&self.texts.nothing),
+            },
+        }
+    }
+
+    fn counts(&self, choice: &Choice, dry_run: bool) -> [Option<usize>; 2] {
+        let arms = self.arms.iter().count();
+        let half = arms.saturating_add(1).saturating_add(CAUSES.len());
+        let base = if dry_run { half } else { 0 };
+        let arm = choice.arm.map_or(arms, ArmId::index);
+        let cause = choice.cause.map(|cause| arms.saturating_add(1).saturating_add(cause as usize));
+        [Some(base.saturating_add(arm)), cause.map(|cause| base.saturating_add(cause))]
+    }
+}
+
+impl RuleSet {
+    fn compile(
+        path: &str,
+        rules: &[RuleConfig],
+        default_arm: Option<&str>,
+        arms: &mut Arms,
+        problems: &mut Problems,
+    ) -> Self {
+        let rules = rules
+            .iter()
+            .enumerate()
+            .filter_map(|(index, rule)| Rule::compile(&format!("{path}rules[{index}]"), rule, arms, problems))
+            .collect();
+        let default_arm =
+            default_arm.and_then(|arm| arms.named(&format!("{path}default_arm"), arm, problems));
+        Self { rules, default_arm }
+    }
+}

@@ -1,0 +1,94 @@
+//! An arm that an earlier hop decided, and W3C `baggage`, in which it may travel.
+
+use std::rc::Rc;
+
+use weir_sdk::{Problems, RequestMatcher, RequestView};
+
+use crate::config;
+use crate::policy::arms::{ArmId, Arms};
+use crate::policy::names;
+
+/// A compiled [`config::Follow`].
+#[derive(Clone, Debug)]
+pub(crate) struct Follow {
+    source: Source,
+    when: RequestMatcher,
+    why: Rc<str>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Header(Rc<str>),
+    Baggage(String),
+}
+
+impl Follow {
+    /// Checks and compiles.
+    pub(crate) fn compile(follow: &config::Follow, problems: &mut Problems) -> Option<Self> {
+        let when = problems.take("follow.when", RequestMatcher::try_from(follow.when.clone()));
+        let (source, why) = match (&follow.header, &follow.baggage) {
+            (Some(header), None) => {
+                let name =
+                    names::header(header).map_err(|reason| problems.add("follow.header", reason)).ok()?;
+                let why = format!("followed header `{name}`");
+                (Source::Header(name), why)
+            }
+            (None, Some(key)) => {
+                names::baggage(key).map_err(|reason| problems.add("follow.baggage", reason)).ok()?;
+                (Source::Baggage(key.clone()), format!("followed baggage `{key}`"))
+            }
+            _ => {
+                problems.add("follow", "expected exactly one of `header` and `baggage`");
+                return None;
+            }
+        };
+        Some(Self { source, when: when?, why: why.into() })
+    }
+
+    /// The arm that the request brings, where it is trusted.
+    pub(crate) fn arm(&self, request: &dyn RequestView, arms: &Arms) -> Option<(ArmId, &Rc<str>)> {
+        if !self.when.is_match(request) {
+            return None;
+        }
+        let arm = match &self.source {
+            Source::Header(name) => arms.of_value(request.get(name)?)?,
+            Source::Baggage(key) => arms.of_value(baggage(&request.joined("baggage")?, key)?)?,
+        };
+        Some((arm, &self.why))
+    }
+}
+
+/// The value of `key`, without its properties.
+fn baggage<'a>(header: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    members(header).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+}
+
+/// The header with `key` set to `value` at its end, or removed.
+pub(crate) fn with_baggage(header: Option<&[u8]>, key: &str, value: Option<&str>) -> Vec<u8> {
+    let header = header.unwrap_or_default();
+    let mut kept: Vec<&[u8]> = header
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty() && name_of(member) != key.as_bytes())
+        .collect();
+    let own = value.map(|value| [key.as_bytes(), b"=", value.as_bytes()].concat());
+    kept.extend(own.as_deref());
+    kept.join(&b","[..])
+}
+
+/// Whether the header has `key`.
+pub(crate) fn has_baggage(header: &[u8], key: &str) -> bool {
+    header.split(|byte| *byte == b',').any(|member| name_of(member.trim_ascii()) == key.as_bytes())
+}
+
+fn members(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    header.split(|byte| *byte == b',').filter_map(|member| {
+        let member = member.split(|byte| *byte == b';').next()?;
+        let mut parts = member.splitn(2, |byte| *byte == b'=');
+        Some((parts.next()?.trim_ascii(), parts.next()?.trim_ascii()))
+    })
+}
+
+fn name_of(member: &[u8]) -> &[u8] {
+    member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii()
+}

@@ -1,0 +1,100 @@
+//! A share that grows by the clock.
+
+use std::time::{Duration, SystemTime};
+
+use weir_sdk::{Draw, FractionalPercent, Problems};
+
+use crate::config;
+
+/// A compiled [`config::Ramp`].
+#[derive(Clone, Debug)]
+pub(crate) struct Ramp {
+    start: SystemTime,
+    /// Invariant: not zero.
+    duration: Duration,
+    /// Invariant: never falling.
+    steps: Vec<FractionalPercent>,
+}
+
+/// Where a ramp stands.
+enum Stage {
+    Before,
+    /// So much of `duration` has passed.
+    Running(Duration),
+    Over,
+}
+
+impl Ramp {
+    /// Checks and compiles the ramp at `path`.
+    pub(crate) fn compile(path: &str, ramp: &config::Ramp, problems: &mut Problems) -> Option<Self> {
+        let mut sound = true;
+        if ramp.duration.0.is_zero() {
+            problems.add(format!("{path}.duration"), "expected more than 0, such as `1h`");
+            sound = false;
+        }
+        let steps: Vec<FractionalPercent> = ramp.steps.iter().map(|step| step.0).collect();
+        for (index, pair) in steps.windows(2).enumerate() {
+            if let [earlier, later] = pair
+                && later.ppm() < earlier.ppm()
+            {
+                let index = index.saturating_add(1);
+                problems.add(
+                    format!("{path}.steps[{index}]"),
+                    "is less than the step before; expected shares that never fall",
+                );
+                sound = false;
+            }
+        }
+        sound.then(|| Self { start: ramp.start.0, duration: ramp.duration.0, steps })
+    }
+
+    /// Whether a request that stands at `draw` is on the growing arm at `now`.
+    pub(crate) fn includes(&self, draw: Draw, now: SystemTime) -> bool {
+        match (self.stage(now), self.steps.as_slice()) {
+            (Stage::Before, _) => false,
+            (Stage::Running(passed), []) => {
+                // Exact as long as the duration is under 584 years of nanoseconds.
+                u128::from(draw.position(nanos(self.duration))) < u128::from(nanos(passed))
+            }
+            (Stage::Running(passed), steps) => {
+                self.step(passed, steps).is_some_and(|step| step.includes(draw))
+            }
+            (Stage::Over, []) => true,
+            (Stage::Over, steps) => steps.last().is_some_and(|step| step.includes(draw)),
+        }
+    }
+
+    /// Whether the growing arm has no share yet.
+    pub(crate) fn is_before(&self, now: SystemTime) -> bool {
+        matches!(self.stage(now), Stage::Before)
+    }
+
+    /// Whether the growing arm has everything.
+    pub(crate) fn is_full(&self, now: SystemTime) -> bool {
+        match self.stage(now) {
+            Stage::Before => false,
+            Stage::Running(passed) => {
+                self.step(passed, &self.steps).is_some_and(|step| step.ppm() == 1_000_000)
+            }
+            Stage::Over => self.steps.last().is_none_or(|step| step.ppm() == 1_000_000),
+        }
+    }
+
+    fn stage(&self, now: SystemTime) -> Stage {
+        match now.duration_since(self.start) {
+            Err(_) => Stage::Before,
+            Ok(passed) if passed >= self.duration => Stage::Over,
+            Ok(passed) => Stage::Running(passed),
+        }
+    }
+
+    fn step(&self, passed: Duration, steps: &[FractionalPercent]) -> Option<FractionalPercent> {
+        let count = u128::try_from(steps.len()).unwrap_or(0);
+        let index = passed.as_nanos().saturating_mul(count).checked_div(self.duration.as_nanos())?;
+        steps.get(usize::try_from(index).ok()?).copied()
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
