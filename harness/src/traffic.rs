@@ -9,6 +9,7 @@ mod input;
 mod json;
 mod jsonl;
 mod normal;
+mod tap;
 pub(crate) mod time;
 
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ pub use self::jsonl::{jsonl_schema, write_jsonl};
 use crate::exchange::Exchange;
 
 /// The formats, in the order in which they are tried.
-const FORMATS: &[Format] = &[jsonl::FORMAT, har::FORMAT];
+const FORMATS: &[Format] = &[jsonl::FORMAT, har::FORMAT, tap::FORMAT];
 
 /// What a recording cannot say of itself.
 #[derive(Clone, Debug, Default)]

@@ -55,13 +55,6 @@ impl Head {
                 return refuse(found, hint);
             }
         }
-        let control = |byte: &u8| *byte < b'\t' || (0x0e..0x1b).contains(byte);
-        if bytes.contains(&0) || bytes.starts_with(b"\n") && bytes.iter().any(control) {
-            return refuse(
-                "binary",
-                "expected text; of an Envoy tap, use the format JSON_BODY_AS_BYTES instead of PROTO_BINARY",
-            );
-        }
         if bytes.starts_with(b"http_buffered_trace") || bytes.starts_with(b"http_streamed_trace") {
             return refuse("an Envoy tap in PROTO_TEXT", "use the format JSON_BODY_AS_BYTES");
         }
@@ -70,6 +63,11 @@ impl Head {
 
     /// What to say when no format is found.
     pub(super) fn explain_unknown(&self) -> (String, String) {
+        let control = |byte: &u8| *byte < b'\t' || (0x0e..0x1b).contains(byte);
+        if self.bytes.iter().any(control) {
+            let hint = "expected text; of an Envoy tap, use the format JSON_BODY_AS_BYTES instead of PROTO_BINARY";
+            return ("binary".to_owned(), hint.to_owned());
+        }
         let keys: Vec<String> =
             self.members.iter().flatten().take(8).map(|(key, _)| format!("`{key}`")).collect();
         let found = match &self.members {

@@ -8,13 +8,13 @@ use crate::headers::Headers;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known<'a> {
     /// The method.
-    pub(super) method: Option<&'a str>,
+    pub(super) method: Option<&'a [u8]>,
     /// A path or a whole URL.
-    pub(super) target: Option<&'a str>,
+    pub(super) target: Option<&'a [u8]>,
     /// The scheme, where the target does not say.
-    pub(super) scheme: Option<&'a str>,
+    pub(super) scheme: Option<&'a [u8]>,
     /// The authority of requests that have none of their own.
-    pub(super) authority: Option<&'a str>,
+    pub(super) authority: Option<&'a [u8]>,
 }
 
 /// Makes a request's header block: pseudo headers first, in recorded order where they were recorded, else in the order of Envoy's HTTP/1
@@ -37,8 +37,7 @@ pub(super) fn request(lines: &Headers, known: Known<'_>) -> Result<Headers, Stri
         }
     }
     let of = |name: &[u8]| pseudo.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-    let given =
-        |text: Option<&str>| text.filter(|text| !text.is_empty()).map(|text| text.as_bytes().to_vec());
+    let given = |text: Option<&[u8]>| text.filter(|text| !text.is_empty()).map(<[u8]>::to_vec);
     let method = of(b":method").or_else(|| given(known.method)).ok_or("`:method` is missing")?;
     check_method(&method)?;
     let connect = method == b"CONNECT";
@@ -101,11 +100,11 @@ pub(super) fn request(lines: &Headers, known: Known<'_>) -> Result<Headers, Stri
 ///
 /// # Errors
 /// Says what is missing or cannot be.
-pub(super) fn response(lines: &Headers, status: Option<&str>) -> Result<Headers, String> {
+pub(super) fn response(lines: &Headers, status: Option<&[u8]>) -> Result<Headers, String> {
     for (name, value) in lines.iter() {
         check_line(name, value)?;
     }
-    let status = lines.get(b":status").or(status.map(str::as_bytes)).ok_or("`:status` is missing")?;
+    let status = lines.get(b":status").or(status).ok_or("`:status` is missing")?;
     let valid = status.len() == 3 && status.iter().all(u8::is_ascii_digit) && status[0] != b'0';
     if !valid {
         return Err(format!("`:status` is `{}`: expected a number from 100 to 999", status.escape_ascii()));
@@ -243,7 +242,7 @@ mod tests {
 
     #[track_caller]
     fn check(lines: &[(&str, &str)], target: Option<&str>, want: Result<&str, &str>) {
-        let known = Known { method: Some("GET"), target, ..Known::default() };
+        let known = Known { method: Some(b"GET"), target: target.map(str::as_bytes), ..Known::default() };
         let got = request(&Headers::from_iter(lines.iter().copied()), known);
         let got = got.map(|headers| {
             let lines: Vec<String> = headers

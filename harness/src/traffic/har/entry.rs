@@ -105,10 +105,10 @@ fn request(
     body_truncated |= body.is_empty() && declared;
     let escaped = url.map(escape);
     let known = Known {
-        method: request.get("method").and_then(Value::as_str),
-        target: escaped.as_deref(),
+        method: request.get("method").and_then(Value::as_str).map(str::as_bytes),
+        target: escaped.as_deref().map(str::as_bytes),
         scheme: None,
-        authority: options.authority.as_deref(),
+        authority: options.authority.as_deref().map(str::as_bytes),
     };
     let lines = without_hop_by_hop(&fit_length(lines, &body, body_truncated));
     let lines: Headers = lines.iter().filter(|(name, _)| !matches!(*name, b":version")).collect();
@@ -151,8 +151,8 @@ fn response(response: &Value, method: Option<&[u8]>) -> Result<Option<Message>, 
         }
     }
     let lines = without_hop_by_hop(&fit_length(lines, &body, body_truncated));
-    let headers =
-        normal::response(&lines, status.as_deref()).map_err(|reason| format!("`response`: {reason}"))?;
+    let headers = normal::response(&lines, status.as_deref().map(str::as_bytes))
+        .map_err(|reason| format!("`response`: {reason}"))?;
     Ok(Some(Message { headers, body, body_truncated, trailers: Headers::new() }))
 }
 
