@@ -2,6 +2,7 @@
 //! memory. `RECORDINGS.md` says what of each format is read. Knows nothing of filters, and what makes an exchange whole only through
 //! `normal`.
 
+mod access_log;
 mod error;
 mod har;
 mod head;
@@ -25,7 +26,8 @@ pub use self::jsonl::{jsonl_schema, write_jsonl};
 use crate::exchange::Exchange;
 
 /// The formats, in the order in which they are tried.
-const FORMATS: &[Format] = &[jsonl::FORMAT, har::FORMAT, tap::FORMAT];
+const FORMATS: &[Format] =
+    &[jsonl::FORMAT, har::FORMAT, tap::FORMAT, access_log::JSON_FORMAT, access_log::TEXT_FORMAT];
 
 /// What a recording cannot say of itself.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +44,11 @@ struct Format {
     name: &'static str,
     about: &'static str,
     detect: fn(&Head, &Options) -> bool,
-    reader: fn(&Head, &Options) -> Result<Box<dyn Reader>, String>,
+    reader: Begin,
 }
+
+/// Begins reading a format; the error is about the access log format that was given.
+type Begin = fn(&Head, &Options) -> Result<Box<dyn Reader>, String>;
 
 /// Takes a recording apart.
 trait Reader: Send {

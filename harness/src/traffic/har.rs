@@ -1,7 +1,9 @@
 //! HAR 1.1 to 1.3 as browsers and proxies really write it. Walks to `log.entries` and takes one entry at a time. What an entry means
 //! is in `entry`.
 
+mod body;
 mod entry;
+mod lines;
 
 use serde_json::Value;
 

@@ -65,7 +65,8 @@ impl Head {
     pub(super) fn explain_unknown(&self) -> (String, String) {
         let control = |byte: &u8| *byte < b'\t' || (0x0e..0x1b).contains(byte);
         if self.bytes.iter().any(control) {
-            let hint = "expected text; of an Envoy tap, use the format JSON_BODY_AS_BYTES instead of PROTO_BINARY";
+            let hint =
+                "expected text; of an Envoy tap, use the format JSON_BODY_AS_BYTES instead of PROTO_BINARY";
             return ("binary".to_owned(), hint.to_owned());
         }
         let keys: Vec<String> =

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use super::body::{decoded, escape, post_data};
+use super::lines::{cookie_line, fit_length, headers, set_cookie_line, without_hop_by_hop};
 use crate::exchange::{Downstream, Exchange, Message, Protocol};
 use crate::headers::Headers;
 use crate::traffic::json::{self, kind};
@@ -79,14 +79,8 @@ fn request(
         .or_else(|| answered.as_deref().and_then(normal::protocol))
         .unwrap_or(if listed { Protocol::Http2 } else { Protocol::Http11 });
     if lines.get(b"cookie").is_none() {
-        let cookies: Vec<String> = json::list(request, "cookies", at)?
-            .iter()
-            .filter_map(|cookie| {
-                Some(format!("{}={}", cookie.get("name")?.as_str()?, cookie.get("value")?.as_str()?))
-            })
-            .collect();
-        if !cookies.is_empty() {
-            lines.push("cookie", cookies.join("; "));
+        if let Some(line) = cookie_line(json::list(request, "cookies", at)?) {
+            lines.push("cookie", line);
         }
     }
     let (body, mut body_truncated) = match json::object(request, "postData", at)? {
@@ -126,7 +120,9 @@ fn response(response: &Value, method: Option<&[u8]>) -> Result<Option<Message>, 
     }
     if lines.get(b"set-cookie").is_none() {
         for cookie in json::list(response, "cookies", at)? {
-            lines.extend_cookie(cookie);
+            if let Some(line) = set_cookie_line(cookie) {
+                lines.push("set-cookie", line);
+            }
         }
     }
     let mut body = Vec::new();
@@ -154,148 +150,6 @@ fn response(response: &Value, method: Option<&[u8]>) -> Result<Option<Message>, 
     let headers = normal::response(&lines, status.as_deref().map(str::as_bytes))
         .map_err(|reason| format!("`response`: {reason}"))?;
     Ok(Some(Message { headers, body, body_truncated, trailers: Headers::new() }))
-}
-
-fn headers(message: &Value, at: &str) -> Result<Headers, String> {
-    let mut headers = Headers::new();
-    for (index, line) in json::list(message, "headers", at)?.iter().enumerate() {
-        let place = format!("{at}headers[{index}].");
-        let name = json::text(line, "name", &place)?.ok_or_else(|| format!("`{place}name` is missing"))?;
-        let value = json::text(line, "value", &place)?.unwrap_or_default();
-        // Chrome writes lines of one name as one value with line feeds.
-        for value in value.split('\n') {
-            headers.push(name.trim(), value.trim_end_matches('\r'));
-        }
-    }
-    Ok(headers)
-}
-
-/// A text that may be in base64; nothing when there is none.
-fn decoded(content: &Value, at: &str) -> Result<Option<Vec<u8>>, String> {
-    let Some(text) = json::text(content, "text", at)? else { return Ok(None) };
-    match json::text(content, "encoding", at)?.as_deref() {
-        Some("base64") => {
-            let stripped: String = text.split_ascii_whitespace().collect();
-            BASE64.decode(stripped).map(Some).map_err(|error| format!("`{at}text`: not base64: {error}"))
-        }
-        Some("") | None => Ok(Some(text.into_bytes())),
-        Some(other) => Err(format!("`{at}encoding` is `{other}`: expected `base64`, or none")),
-    }
-}
-
-/// The body of a request, and whether there was more. The parts of a multipart form are not put together again: its boundaries are
-/// nowhere recorded.
-fn post_data(data: &Value) -> Result<(Vec<u8>, bool), String> {
-    let at = "request.postData.";
-    if let Some(text) = decoded(data, at)?
-        && !text.is_empty()
-    {
-        return Ok((text, false));
-    }
-    let params = json::list(data, "params", at)?;
-    let mime = json::text(data, "mimeType", at)?.unwrap_or_default().to_ascii_lowercase();
-    if params.is_empty() || mime.starts_with("multipart/") {
-        return Ok((Vec::new(), !params.is_empty()));
-    }
-    let mut body = String::new();
-    for (index, param) in params.iter().enumerate() {
-        let place = format!("{at}params[{index}].");
-        if index > 0 {
-            body.push('&');
-        }
-        form_encode(&json::text(param, "name", &place)?.unwrap_or_default(), &mut body);
-        body.push('=');
-        form_encode(&json::text(param, "value", &place)?.unwrap_or_default(), &mut body);
-    }
-    Ok((body.into_bytes(), false))
-}
-
-/// `application/x-www-form-urlencoded`, as browsers do it. A `%` with two hexadecimal digits stays: exporters give params encoded or not.
-fn form_encode(text: &str, out: &mut String) {
-    let bytes = text.as_bytes();
-    for (index, byte) in bytes.iter().enumerate() {
-        let escape =
-            bytes.get(index + 1..index + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        match byte {
-            b' ' => out.push('+'),
-            b'%' if escape => out.push('%'),
-            b'*' | b'-' | b'.' | b'_' | b'+' => out.push(char::from(*byte)),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(*byte)),
-            _ => percent(*byte, out),
-        }
-    }
-}
-
-/// What no request line can carry, percent-encoded as browsers send it.
-fn escape(url: &str) -> String {
-    let mut escaped = String::with_capacity(url.len());
-    for byte in url.trim().bytes() {
-        if byte.is_ascii_graphic() { escaped.push(char::from(byte)) } else { percent(byte, &mut escaped) }
-    }
-    escaped
-}
-
-fn percent(byte: u8, out: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.push('%');
-    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    out.push(char::from(DIGITS[usize::from(byte & 15)]));
-}
-
-/// Corrects a recorded `content-length` where the body is known.
-fn fit_length(lines: Headers, body: &[u8], truncated: bool) -> Headers {
-    if truncated || body.is_empty() || lines.get(b"content-length").is_none() {
-        return lines;
-    }
-    let length = body.len().to_string();
-    lines
-        .iter()
-        .map(|(name, value)| (name, if name == b"content-length" { length.as_bytes() } else { value }))
-        .collect()
-}
-
-/// Leaves out what belongs to one connection and not to the message, as Envoy's HTTP/1 codec and connection manager do. Upgrades keep
-/// theirs.
-fn without_hop_by_hop(lines: &Headers) -> Headers {
-    let upgrade = lines.get(b"upgrade").is_some()
-        && lines
-            .get(b"connection")
-            .is_some_and(|value| value.to_ascii_lowercase().windows(7).any(|word| word == b"upgrade"));
-    lines
-        .iter()
-        .filter(|(name, value)| match *name {
-            b"connection" | b"upgrade" => upgrade,
-            b"te" => value.eq_ignore_ascii_case(b"trailers"),
-            b"keep-alive" | b"proxy-connection" | b"transfer-encoding" => false,
-            _ => true,
-        })
-        .collect()
-}
-
-trait SetCookie {
-    fn extend_cookie(&mut self, cookie: &Value);
-}
-
-impl SetCookie for Headers {
-    /// Adds the `set-cookie` that a parsed cookie stands for; nothing when it has no name.
-    fn extend_cookie(&mut self, cookie: &Value) {
-        let text = |key| cookie.get(key).and_then(Value::as_str).filter(|text: &&str| !text.is_empty());
-        let Some(name) = text("name") else { return };
-        let mut line = format!("{name}={}", text("value").unwrap_or_default());
-        for (key, attribute) in
-            [("path", "Path"), ("domain", "Domain"), ("expires", "Expires"), ("sameSite", "SameSite")]
-        {
-            if let Some(value) = text(key) {
-                line.push_str(&format!("; {attribute}={value}"));
-            }
-        }
-        for (key, attribute) in [("secure", "; Secure"), ("httpOnly", "; HttpOnly")] {
-            if cookie.get(key).and_then(Value::as_bool) == Some(true) {
-                line.push_str(attribute);
-            }
-        }
-        self.push("set-cookie", line);
-    }
 }
 
 /// `time`, or the sum of the timings where it is missing (`ssl` is a part of `connect`); nothing where neither says.
