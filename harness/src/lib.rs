@@ -1,5 +1,6 @@
 //! Weir's harness: runs any proxy-wasm module on recorded traffic outside Envoy and tells what Envoy would have done.
 
+pub mod build;
 pub mod case;
 pub mod exchange;
 pub mod headers;
