@@ -198,9 +198,7 @@ pub fn route_names(route_config: &Value) -> BTreeSet<&str> {
 }
 
 fn plugin(filter: &scenario::Filter, base: &Path, module: &Path) -> Result<Plugin> {
-    let _ = base;
-    let text = |config: &Value| config.as_str().map_or_else(|| config.to_string(), str::to_owned);
-    let configuration = filter.config.as_ref().map(|config| text(config).into_bytes());
+    let configuration = filter.configuration(base)?;
     Ok(Plugin {
         name: filter.name.clone(),
         root_id: filter.root_id.clone(),
