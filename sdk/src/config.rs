@@ -41,8 +41,8 @@ const MAX_ROUNDS: usize = 200;
 /// Names each field by its path: a field that is missing, unknown, there twice, of a wrong type or of an unknown variant. Text that
 /// is not JSON is located by line and column; a raw protobuf `Struct` (`LOAD-20`) and YAML are recognised and explained.
 pub fn parse<T: DeserializeOwned>(bytes: Option<&[u8]>) -> Result<T, ConfigError> {
-    let bytes = bytes.unwrap_or_default().trim_ascii();
-    if bytes.is_empty() {
+    let bytes = bytes.unwrap_or_default();
+    if bytes.trim_ascii().is_empty() {
         return read(Node::Object(Vec::new())).map_err(text::none_given);
     }
     read(text::parse(bytes)?)

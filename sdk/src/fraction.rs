@@ -6,6 +6,25 @@
 //! A sticky draw is `XXH64(key, seed = XXH64(salt, seed = 0))`, where key and salt are bytes as they are, a salt being UTF-8.
 //! The 64 bits are a point in [0, 1): their value divided by 2^64. Neither will ever change, since users would change sides.
 //!
+//! ```
+//! use weir_sdk::{Draw, Salt};
+//!
+//! // Salt, key, the point's 64 bits, the point in parts of a million.
+//! for (salt, key, bits, ppm) in [
+//!     ("", "", 0xa258_d6ec_1fb5_d95c, 634_168),
+//!     ("reviews-v2", "jack", 0x2035_2ad5_f509_9d1b, 125_811),
+//!     ("reviews-v2", "jason", 0xcf12_50cc_9ca6_e083, 808_873),
+//!     ("reviews-v3", "jack", 0x15f2_25c0_59bd_4779, 85_726),
+//!     ("checkout 2026", "user-4711", 0x0e54_8c44_80cf_6cfd, 55_977),
+//!     ("prüfung", "Zoë", 0x36cf_2b58_9fa4_8317, 214_098),
+//!     ("reviews-v2", "203.0.113.7", 0x3fd5_1798_c184_f116, 249_345),
+//!     ("reviews-v2", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", 0x6021_25e2_96fa_d667, 375_505),
+//! ] {
+//!     let draw = Draw::sticky(key.as_bytes(), Salt::new(salt));
+//!     assert_eq!((draw, draw.ppm()), (Draw::from_random(bits), ppm));
+//! }
+//! ```
+//!
 //! # Nobody moves back
 //! A share of n parts covers the points from 0 to n: growing it adds points and removes none. The arms of a [`Split`] lie side by
 //! side in the order given. An arm that grows keeps every key it has; where the others move, they move towards it. With the total

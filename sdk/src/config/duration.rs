@@ -68,7 +68,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
     let mut total = whole.parse::<u64>().ok()?.checked_mul(scale)?;
     let mut part = scale;
     for digit in decimals.bytes().map(|byte| u64::from(byte.wrapping_sub(b'0'))) {
-        if digit > 0 && part % 10 != 0 {
+        if digit > 0 && !part.is_multiple_of(10) {
             return None;
         }
         part /= 10;
@@ -80,7 +80,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
 impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX);
-        let unit = UNITS.iter().find(|(_, scale)| total != 0 && total % scale == 0);
+        let unit = UNITS.iter().find(|(_, scale)| total != 0 && total.is_multiple_of(*scale));
         match unit.and_then(|(unit, scale)| total.checked_div(*scale).map(|count| (count, unit))) {
             Some((count, unit)) => {
                 fmt::Display::fmt(&count, f)?;

@@ -292,8 +292,8 @@ fn scalar(node: &Node) -> Option<String> {
 pub(super) fn decimal(value: f64) -> Option<String> {
     const SCALE: u64 = 1_000_000;
     let scaled = value.abs() * 1e6;
-    // Also refuses infinities and what is not a number.
-    if !(scaled < 1e18) || (scaled - scaled.round()).abs() > 1e-3 {
+    // Refuses also infinities and what is not a number.
+    if !(0.0..1e18).contains(&scaled) || (scaled - scaled.round()).abs() > 1e-3 {
         return None;
     }
     let scaled = scaled.round() as u64;

@@ -27,7 +27,7 @@ impl Percentage {
     #[must_use]
     pub fn from_ppm(ppm: u32) -> Self {
         let ppm = ppm.min(Denominator::Million.value());
-        Self(if ppm % PPM_PER_PERCENT == 0 {
+        Self(if ppm.is_multiple_of(PPM_PER_PERCENT) {
             FractionalPercent { numerator: ppm / PPM_PER_PERCENT, denominator: Denominator::Hundred }
         } else {
             FractionalPercent { numerator: ppm, denominator: Denominator::Million }
@@ -73,14 +73,18 @@ impl<'de> Visitor<'de> for PercentageVisitor {
     fn visit_u64<E: Error>(self, percent: u64) -> Result<Percentage, E> {
         match u32::try_from(percent) {
             Ok(percent @ 0..=100) => Ok(Percentage::from_ppm(percent.saturating_mul(PPM_PER_PERCENT))),
-            _ => Err(E::custom(String::from("expected at most 100, found ") + &percent.to_string())),
+            _ => Err(E::custom(
+                String::from("expected a percentage from 0 to 100, found ") + &percent.to_string(),
+            )),
         }
     }
 
     fn visit_i64<E: Error>(self, percent: i64) -> Result<Percentage, E> {
         match u64::try_from(percent) {
             Ok(percent) => self.visit_u64(percent),
-            Err(_) => Err(E::custom(String::from("expected at least 0, found ") + &percent.to_string())),
+            Err(_) => Err(E::custom(
+                String::from("expected a percentage from 0 to 100, found ") + &percent.to_string(),
+            )),
         }
     }
 
@@ -90,12 +94,10 @@ impl<'de> Visitor<'de> for PercentageVisitor {
         reason = "checked to be within 0 to 10^6 before"
     )]
     fn visit_f64<E: Error>(self, percent: f64) -> Result<Percentage, E> {
-        if percent < 0.0 {
-            return Err(E::custom("expected at least 0, found a negative number"));
-        }
-        // Also refuses what is not a number.
-        if !(percent <= 100.0) {
-            return Err(E::custom("expected at most 100, found more"));
+        // Refuses also what is not a number.
+        if !(0.0..=100.0).contains(&percent) {
+            let found = super::explain::decimal(percent).unwrap_or_else(|| String::from("another number"));
+            return Err(E::custom(String::from("expected a percentage from 0 to 100, found ") + &found));
         }
         let ppm = percent * f64::from(PPM_PER_PERCENT);
         // A decimal fraction is not exact in binary: 10^-6 of a part is far above that error and far below a digit.

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-const DAY: i64 = 86_400;
+const SECONDS_PER_DAY: u64 = 86_400;
 
 /// A point in time in a configuration: RFC 3339 with `Z` or an offset, `2026-05-04T09:00:00Z`, `2026-05-04T11:00:00.5+02:00`.
 ///
@@ -96,7 +96,10 @@ fn time(text: &[u8]) -> Option<SystemTime> {
         return None;
     }
     let of_day = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
-    let seconds = days(year, month, day)?.checked_mul(DAY)?.checked_add(of_day)?.checked_sub(offset)?;
+    let seconds = days(year, month, day)?
+        .checked_mul(SECONDS_PER_DAY.cast_signed())?
+        .checked_add(of_day)?
+        .checked_sub(offset)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::new(u64::try_from(seconds).ok()?, nanoseconds))
 }
 
@@ -128,8 +131,8 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut left = since.as_secs() / DAY.unsigned_abs();
-        let of_day = since.as_secs() % DAY.unsigned_abs();
+        let mut left = since.as_secs() / SECONDS_PER_DAY;
+        let of_day = since.as_secs() % SECONDS_PER_DAY;
         let mut year = 1970_i64;
         loop {
             let length = if is_leap(year) { 366 } else { 365 };

@@ -67,7 +67,7 @@ impl TryFrom<AuthorityMatch> for AuthorityMatcher {
         let regex = match regex {
             Some(regex) => {
                 super::string::regex_of("regex", &regex)?;
-                Some(String::from("(?i:") + &regex + ")")
+                Some(String::from("(?i)") + &regex)
             }
             None => None,
         };

@@ -115,9 +115,10 @@ pub(super) fn regex_of(field: &str, text: &str) -> Result<Regex, ConfigError> {
     if let Err(error) = build(text) {
         return refused(String::from("is not a regular expression: ") + &error.to_string());
     }
-    // The line break ends a comment, which `(?x)` allows; anywhere else it would be matched.
-    let end = if text.contains("(?") && text.contains('x') && text.contains('#') { "\n)$" } else { ")$" };
-    build(&(String::from("^(?:") + text + end)).or_else(|error| refused(error.to_string()))
+    // A comment of `(?x)` at the end hides the closing bracket; a line break ends it.
+    build(&(String::from("^(?:") + text + ")$"))
+        .or_else(|_| build(&(String::from("^(?:") + text + "\n)$")))
+        .or_else(|error| refused(String::from("is not a regular expression: ") + &error.to_string()))
 }
 
 impl TryFrom<StringMatch> for StringMatcher {
