@@ -118,3 +118,51 @@ fn terminated(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
     let (text, rest) = bytes.split_at_checked(length)?;
     Some((text, rest.strip_prefix(&[0])?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// One value by every path.
+    struct Value(Vec<u8>);
+
+    impl Attributes for Value {
+        fn attribute(&self, _: &[&str]) -> Option<Vec<u8>> {
+            Some(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn values_are_decoded() {
+        let seven = Value(7_u64.to_le_bytes().to_vec());
+        assert_eq!((seven.attribute_int(&[]), seven.attribute_uint(&[])), (Some(7), Some(7)));
+        assert_eq!(seven.attribute_duration(&[]), Some(Duration::from_nanos(7)));
+        assert_eq!(seven.attribute_timestamp(&[]), Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(7)));
+        assert_eq!(seven.attribute_bool(&[]), None);
+        assert_eq!(Value((-7_i64).to_le_bytes().to_vec()).attribute_int(&[]), Some(-7));
+        assert_eq!(Value((-7_i64).to_le_bytes().to_vec()).attribute_duration(&[]), None);
+        assert_eq!(Value(0.5_f64.to_le_bytes().to_vec()).attribute_double(&[]), Some(0.5));
+        assert_eq!(Value(vec![1]).attribute_bool(&[]), Some(true));
+        assert_eq!(Value(vec![0]).attribute_bool(&[]), Some(false));
+        assert_eq!(Value(vec![2]).attribute_bool(&[]), None);
+        assert_eq!(Value(vec![1]).attribute_int(&[]), None);
+        assert_eq!(Value(vec![0xff]).attribute_str(&[]), Some(vec![0xff]));
+        assert_eq!(HeaderMap::new().attribute(&["source", "address"]), None);
+    }
+
+    #[test]
+    fn maps_are_decoded_and_hostile_ones_refused() {
+        let bytes = b"\x02\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0a\0b\xff\0\0c\0";
+        let want = vec![(b"a".to_vec(), b"b\xff".to_vec()), (Vec::new(), b"c".to_vec())];
+        assert_eq!(decode_map(bytes), Some(want));
+        assert_eq!(decode_map(b"\0\0\0\0"), Some(Vec::new()));
+        for cut in 0..bytes.len() {
+            assert_eq!(decode_map(&bytes[..cut]), None);
+        }
+        assert_eq!(decode_map(b"\xff\xff\xff\xff"), None);
+        assert_eq!(decode_map(b"\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xffa\0b\0"), None);
+        assert_eq!(decode_map(b"\0\0\0\0\0"), None);
+    }
+}

@@ -15,6 +15,9 @@ mod request;
 mod string;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use attribute::{AttributeMatch, AttributeMatcher, AttributeType};
 pub use authority::{AuthorityMatch, AuthorityMatcher};
 pub use cidr::{Cidr, CidrMatch, CidrMatcher, source_address};
