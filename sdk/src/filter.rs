@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::host::{Body, HostError, PluginHost, Request, RequestTrailers, Response, ResponseTrailers};
+use crate::host::{Body, Ended, HostError, PluginHost, Request, RequestTrailers, Response, ResponseTrailers};
 use crate::{CalloutReply, ConfigError, Decision};
 
 /// A filter: made once from its configuration, called for every stream, never changed by one.
@@ -24,7 +24,11 @@ pub trait HttpFilter: Sized + 'static {
     ///
     /// # Errors
     /// A host call failed; [`HttpFilter::failure_policy`] says what happens to the stream.
-    fn on_request_headers(&self, _stream: &mut Self::Stream, _request: &Request) -> Result<Decision, HostError> {
+    fn on_request_headers(
+        &self,
+        _stream: &mut Self::Stream,
+        _request: &Request,
+    ) -> Result<Decision, HostError> {
         Ok(Decision::next())
     }
 
@@ -40,7 +44,11 @@ pub trait HttpFilter: Sized + 'static {
     ///
     /// # Errors
     /// As for [`HttpFilter::on_request_headers`].
-    fn on_request_trailers(&self, _stream: &mut Self::Stream, _trailers: &RequestTrailers) -> Result<Decision, HostError> {
+    fn on_request_trailers(
+        &self,
+        _stream: &mut Self::Stream,
+        _trailers: &RequestTrailers,
+    ) -> Result<Decision, HostError> {
         Ok(Decision::next())
     }
 
@@ -48,7 +56,11 @@ pub trait HttpFilter: Sized + 'static {
     ///
     /// # Errors
     /// As for [`HttpFilter::on_request_headers`].
-    fn on_response_headers(&self, _stream: &mut Self::Stream, _response: &Response) -> Result<Decision, HostError> {
+    fn on_response_headers(
+        &self,
+        _stream: &mut Self::Stream,
+        _response: &Response,
+    ) -> Result<Decision, HostError> {
         Ok(Decision::next())
     }
 
@@ -64,7 +76,11 @@ pub trait HttpFilter: Sized + 'static {
     ///
     /// # Errors
     /// As for [`HttpFilter::on_request_headers`].
-    fn on_response_trailers(&self, _stream: &mut Self::Stream, _trailers: &ResponseTrailers) -> Result<Decision, HostError> {
+    fn on_response_trailers(
+        &self,
+        _stream: &mut Self::Stream,
+        _trailers: &ResponseTrailers,
+    ) -> Result<Decision, HostError> {
         Ok(Decision::next())
     }
 
@@ -72,7 +88,11 @@ pub trait HttpFilter: Sized + 'static {
     ///
     /// # Errors
     /// As for [`HttpFilter::on_request_headers`].
-    fn on_callout_reply(&self, _stream: &mut Self::Stream, _reply: CalloutReply) -> Result<Decision, HostError> {
+    fn on_callout_reply(
+        &self,
+        _stream: &mut Self::Stream,
+        _reply: CalloutReply,
+    ) -> Result<Decision, HostError> {
         Ok(Decision::next())
     }
 
@@ -84,8 +104,9 @@ pub trait HttpFilter: Sized + 'static {
         Ok(Decision::next())
     }
 
-    /// The stream is over, however it ended; the last call for it. Headers and attributes are readable (`LIFE-07`).
-    fn on_log(&self, _stream: &mut Self::Stream) {}
+    /// The stream is over, however it ended; the last call for it. Comes also for streams that no other callback was called for,
+    /// because an earlier filter answered them (`LIFE-03`): their state is as new.
+    fn on_log(&self, _stream: &mut Self::Stream, _ended: &Ended) {}
 
     /// An answer to a callout of the plugin itself, or to one whose stream is gone.
     fn on_plugin_callout_reply(&self, _host: &PluginHost, _reply: CalloutReply) {}

@@ -53,6 +53,36 @@ impl HeaderMap {
         Self::default()
     }
 
+    /// The block of the ABI's pairs (`HDR-10`): a count; the lengths of each name and value; then all of them, each with a NUL behind
+    /// it. The bytes become the arena. `None` for bytes of any other form.
+    pub(crate) fn from_pairs(mut bytes: Vec<u8>) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self::new());
+        }
+        let (count, lengths) = bytes.split_first_chunk::<4>()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let (lengths, rest) = lengths.split_at_checked(count.checked_mul(8)?)?;
+        let mut start = bytes.len().checked_sub(rest.len())?;
+        let mut part = |length: &[u8; 4]| {
+            let end = start.checked_add(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+            let range = start..end;
+            start = end.checked_add(1)?;
+            (start <= bytes.len()).then_some(range)
+        };
+        let mut entries = Vec::with_capacity(count);
+        for lengths in lengths.as_chunks::<8>().0 {
+            let (name, value) = lengths.split_first_chunk::<4>()?;
+            entries.push((part(name)?, part(value.first_chunk()?)?));
+        }
+        if start != bytes.len() {
+            return None;
+        }
+        for (name, _) in &entries {
+            bytes.get_mut(name.clone())?.make_ascii_lowercase();
+        }
+        Some(Self { arena: bytes, entries })
+    }
+
     /// Adds a line at the end; repeated names are kept apart.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let start = self.arena.len();

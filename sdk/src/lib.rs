@@ -16,13 +16,25 @@
 pub mod attributes;
 mod config;
 mod decision;
+mod filter;
 pub mod fraction;
 mod headers;
+mod host;
 pub mod matcher;
+#[cfg(any(test, not(target_arch = "wasm32")))]
+pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
 pub use config::{ConfigDuration, ConfigError, Percentage, Problem, Problems, Timestamp, parse};
 pub use decision::{Bytes, Callout, CalloutReply, Decision, Explanation, Flow, LocalReply, Mutation};
+pub use filter::{FailurePolicy, HttpFilter};
 pub use fraction::{Denominator, Draw, FractionalPercent, Salt, Split};
 pub use headers::{HeaderMap, Headers};
+pub use host::{
+    Body, Callbacks, Counter, Dispatcher, Ended, Gauge, Histogram, HostError, Json, PluginHost, Registered,
+    Request, RequestTrailers, Response, ResponseTrailers, Shared, SharedValue, Status,
+};
+#[cfg(all(target_arch = "wasm32", not(test)))]
+#[doc(hidden)]
+pub use host::{allocate, initialize};
 pub use matcher::{RequestMatch, RequestMatcher, RequestMatches, cookie, query_parameter, source_address};

@@ -1,0 +1,448 @@
+//! From the host's callbacks to the filter's, and the only place where a failure meets the failure policy.
+//!
+//! No callback is trusted to come in order, for a context that exists, or while no other runs: a table is never borrowed while the
+//! filter or the host is called, and a stream's state is lent out for the time of its callback.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::apply::{Applied, apply, fail_closed};
+use super::ids::IdMap;
+use super::plugin::Vm;
+use super::stream::{Action, Hold, Holds, Point, Section, Until};
+use super::timers::Sleeper;
+use super::views::{Block, Ended, Part, View, read_map};
+use super::wire::{BufferType, MapType, Side};
+use super::{
+    Body, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
+    logger,
+};
+use crate::{CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
+
+/// How many callouts in a row of one stream may be refused at once before that is a failure.
+const REFUSALS: u32 = 8;
+
+/// All plugins and streams of a filter in one VM: the other side of the module's exports. Made by [`register!`](crate::register).
+pub struct Dispatcher<F: HttpFilter> {
+    vm: Rc<Vm>,
+    /// By root context; few, so a list.
+    plugins: RefCell<Vec<Rc<Plugin<F>>>>,
+    streams: RefCell<IdMap<Stream<F>>>,
+}
+
+struct Plugin<F> {
+    host: PluginHost,
+    filter: RefCell<Rc<F>>,
+}
+
+impl<F> Plugin<F> {
+    fn filter(&self) -> Rc<F> {
+        Rc::clone(&self.filter.borrow())
+    }
+}
+
+struct Stream<F: HttpFilter> {
+    plugin: Rc<Plugin<F>>,
+    state: State<F::Stream>,
+    holds: Holds,
+}
+
+enum State<S> {
+    /// No callback has come yet.
+    New,
+    Here(S),
+    /// A callback has it.
+    Lent,
+}
+
+impl<F: HttpFilter + Registered> Default for Dispatcher<F> {
+    fn default() -> Self {
+        Self { vm: Rc::default(), plugins: RefCell::default(), streams: RefCell::default() }
+    }
+}
+
+impl<F: HttpFilter + Registered> Dispatcher<F> {
+    fn plugin(&self, root: u32) -> Option<Rc<Plugin<F>>> {
+        self.plugins.borrow().iter().find(|plugin| plugin.host.root() == root).map(Rc::clone)
+    }
+
+    /// A callback for `context` begins. Returns what to go back to: callbacks may nest.
+    fn enter(&self, context: u32) -> u32 {
+        self.vm.context.replace(context)
+    }
+
+    fn leave(&self, before: u32) {
+        self.vm.context.set(before);
+    }
+
+    /// `proxy_on_context_create`. Several plugins may share the VM (`LOAD-30`), so this is what tells whose a stream is.
+    pub fn on_context_create(&self, context: u32, root: u32) {
+        if let Some(plugin) = self.plugin(root) {
+            let stream = Stream { plugin, state: State::New, holds: Holds::default() };
+            self.streams.borrow_mut().insert(context, stream);
+        }
+    }
+
+    /// `proxy_on_configure`. A configuration that is refused leaves everything as it was.
+    pub fn on_configure(&self, root: u32, size: u32) -> bool {
+        logger::install();
+        let before = self.enter(root);
+        let host = match self.plugin(root) {
+            Some(plugin) => plugin.host.clone(),
+            None => PluginHost::new(Rc::clone(&self.vm), root, F::CALLBACKS),
+        };
+        let filter = configure::<F>(&host, size);
+        self.leave(before);
+        let Some(filter) = filter else {
+            return false;
+        };
+        match self.plugin(root) {
+            Some(plugin) => {
+                plugin.filter.replace(filter);
+            }
+            None => self.plugins.borrow_mut().push(Rc::new(Plugin { host, filter: RefCell::new(filter) })),
+        }
+        true
+    }
+
+    /// `proxy_on_request_headers`.
+    pub fn on_request_headers(&self, context: u32, end_of_stream: bool) -> u32 {
+        let point = Point { side: Side::Request, section: Section::Headers, end_of_stream };
+        self.callback(context, point, |plugin, filter, stream| {
+            let request = Request(Block::new(plugin, MapType::RequestHeaders, end_of_stream));
+            let decision = filter.on_request_headers(stream, &request);
+            (checked(decision, &request.0.view), request.0.into_known())
+        })
+    }
+
+    /// `proxy_on_request_body`.
+    pub fn on_request_body(&self, context: u32, size: u32, end_of_stream: bool) -> u32 {
+        let point = Point { side: Side::Request, section: Section::Body, end_of_stream };
+        self.callback(context, point, |plugin, filter, stream| {
+            let body = Body(Part::new(plugin, BufferType::RequestBody, size, end_of_stream));
+            let decision = filter.on_request_body(stream, &body);
+            (checked(decision, &body.0), None)
+        })
+    }
+
+    /// `proxy_on_request_trailers`.
+    pub fn on_request_trailers(&self, context: u32) -> u32 {
+        let point = Point { side: Side::Request, section: Section::Trailers, end_of_stream: true };
+        self.callback(context, point, |plugin, filter, stream| {
+            let trailers = RequestTrailers(Block::new(plugin, MapType::RequestTrailers, true));
+            let decision = filter.on_request_trailers(stream, &trailers);
+            (checked(decision, &trailers.0.view), trailers.0.into_known())
+        })
+    }
+
+    /// `proxy_on_response_headers`.
+    pub fn on_response_headers(&self, context: u32, end_of_stream: bool) -> u32 {
+        let point = Point { side: Side::Response, section: Section::Headers, end_of_stream };
+        self.callback(context, point, |plugin, filter, stream| {
+            let response = Response(Block::new(plugin, MapType::ResponseHeaders, end_of_stream));
+            let decision = filter.on_response_headers(stream, &response);
+            (checked(decision, &response.0.view), response.0.into_known())
+        })
+    }
+
+    /// `proxy_on_response_body`.
+    pub fn on_response_body(&self, context: u32, size: u32, end_of_stream: bool) -> u32 {
+        let point = Point { side: Side::Response, section: Section::Body, end_of_stream };
+        self.callback(context, point, |plugin, filter, stream| {
+            let body = Body(Part::new(plugin, BufferType::ResponseBody, size, end_of_stream));
+            let decision = filter.on_response_body(stream, &body);
+            (checked(decision, &body.0), None)
+        })
+    }
+
+    /// `proxy_on_response_trailers`.
+    pub fn on_response_trailers(&self, context: u32) -> u32 {
+        let point = Point { side: Side::Response, section: Section::Trailers, end_of_stream: true };
+        self.callback(context, point, |plugin, filter, stream| {
+            let trailers = ResponseTrailers(Block::new(plugin, MapType::ResponseTrailers, true));
+            let decision = filter.on_response_trailers(stream, &trailers);
+            (checked(decision, &trailers.0.view), trailers.0.into_known())
+        })
+    }
+
+    /// `proxy_on_http_call_response`: always to the root context (`CALL-05`), also after the stream's end (`CALL-08`).
+    pub fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32) {
+        let Some(caller) = self.vm.calls.borrow_mut().remove(&token) else {
+            return;
+        };
+        let Some(plugin) = self.plugin(caller.root) else {
+            return;
+        };
+        let before = self.enter(root);
+        let mut reply = Some(read_reply(headers, body_size).unwrap_or_else(|error| {
+            log::error!("{}: answer of a callout: {error}", plugin.host.name());
+            CalloutReply::default()
+        }));
+        if let Some((stream, side)) = caller.stream
+            && F::CALLBACKS.has(super::Callbacks::ON_CALLOUT_REPLY)
+        {
+            self.resume(stream, side, Until::Callout(token), |filter, state| {
+                filter.on_callout_reply(state, reply.take().unwrap_or_default())
+            });
+        }
+        if let Some(reply) = reply
+            && F::CALLBACKS.has(super::Callbacks::ON_PLUGIN_CALLOUT_REPLY)
+        {
+            plugin.filter().on_plugin_callout_reply(&plugin.host, reply);
+        }
+        self.leave(before);
+    }
+
+    /// `proxy_on_tick`.
+    pub fn on_tick(&self, root: u32) {
+        let Some(plugin) = self.plugin(root) else {
+            return;
+        };
+        let before = self.enter(root);
+        let result = plugin.host.tick(|key, sleeper| match sleeper {
+            Sleeper::Plugin => plugin.filter().on_plugin_timer(&plugin.host),
+            Sleeper::Stream(stream, side) => {
+                self.resume(stream, side, Until::Timer(key), |filter, state| filter.on_timer(state));
+            }
+        });
+        if let Err(error) = result {
+            log::error!("{}: timers: {error}", plugin.host.name());
+        }
+        self.leave(before);
+    }
+
+    /// `proxy_on_log`: the end of a stream. Comes also for streams that never came to this filter (`LIFE-03`), with a state that is
+    /// as new. Nothing can be decided any more: a local reply here would end Envoy (`DIE-02`).
+    pub fn on_log(&self, context: u32) {
+        let before = self.enter(context);
+        if let Some((plugin, mut state, _)) = self.lend(context) {
+            plugin.filter().on_log(&mut state, &Ended::new(&plugin.host));
+            self.give_back(context, state, |_| ());
+        }
+        self.leave(before);
+    }
+
+    /// `proxy_on_delete`: of a stream or of a plugin.
+    pub fn on_delete(&self, context: u32) {
+        let gone = self.streams.borrow_mut().remove(&context);
+        if let Some(stream) = gone {
+            for key in stream.holds.timers() {
+                stream.plugin.host.wake(key);
+            }
+            return;
+        }
+        // Dropped after the list is free again: a filter's own `drop` may call the host.
+        let mut gone = Vec::new();
+        self.plugins.borrow_mut().retain(|plugin| {
+            let stays = plugin.host.root() != context;
+            if !stays {
+                gone.push(Rc::clone(plugin));
+            }
+            stays
+        });
+        if !gone.is_empty() {
+            self.vm.calls.borrow_mut().retain(|_, caller| caller.root != context);
+        }
+    }
+
+    /// Takes a stream's state for a callback. `None` for a stream that nobody has announced, or that a callback has already.
+    fn lend(&self, context: u32) -> Option<(Rc<Plugin<F>>, F::Stream, Holds)> {
+        let mut streams = self.streams.borrow_mut();
+        let stream = streams.get_mut(&context)?;
+        let state = match std::mem::replace(&mut stream.state, State::Lent) {
+            State::Lent => return None,
+            State::New => None,
+            State::Here(state) => Some(state),
+        };
+        let plugin = Rc::clone(&stream.plugin);
+        let holds = stream.holds;
+        drop(streams);
+        // A filter's own `default` is not called while the table is borrowed.
+        Some((plugin, state.unwrap_or_default(), holds))
+    }
+
+    /// Puts the state back, unless the stream has ended meanwhile.
+    fn give_back(&self, context: u32, state: F::Stream, change: impl FnOnce(&mut Holds)) {
+        let mut streams = self.streams.borrow_mut();
+        let Some(stream) = streams.get_mut(&context) else {
+            drop(streams);
+            drop(state);
+            return;
+        };
+        stream.state = State::Here(state);
+        change(&mut stream.holds);
+    }
+
+    /// One of a stream's own callbacks.
+    fn callback(
+        &self,
+        context: u32,
+        point: Point,
+        call: impl FnOnce(&PluginHost, &F, &mut F::Stream) -> (Result<Decision, HostError>, Option<HeaderMap>),
+    ) -> u32 {
+        // What waits goes on waiting, whatever comes behind it: asserted anew in every callback (`BODY-03`).
+        if let Some(action) = self.held(context, point) {
+            return action as u32;
+        }
+        let Some((plugin, mut state, _)) = self.lend(context) else {
+            return Action::Continue as u32;
+        };
+        let before = self.enter(context);
+        let filter = plugin.filter();
+        let (result, known) = call(&plugin.host, &filter, &mut state);
+        let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, known.as_ref());
+        self.leave(before);
+        let hold = held_by(applied, point);
+        self.give_back(context, state, |holds| holds.set(point.side, hold));
+        let action = match applied {
+            Applied::Continue | Applied::Refused => Action::Continue,
+            Applied::Buffer if point.section == Section::Body && !point.end_of_stream => Action::Stop,
+            // Elsewhere nothing would come that lets go of it (`BODY-04`, `FLOW-01`).
+            Applied::Buffer => Action::Continue,
+            Applied::Hold(_) | Applied::Over => point.hold(),
+        };
+        action as u32
+    }
+
+    fn held(&self, context: u32, point: Point) -> Option<Action> {
+        let mut streams = self.streams.borrow_mut();
+        let stream = streams.get_mut(&context)?;
+        stream.holds.get(point.side)?;
+        stream.holds.see(point);
+        Some(point.hold())
+    }
+
+    /// What a stream waited for is there: from a callback of the root context.
+    fn resume(
+        &self,
+        context: u32,
+        side: Side,
+        until: Until,
+        call: impl FnOnce(&F, &mut F::Stream) -> Result<Decision, HostError>,
+    ) {
+        let waits = |holds: &Holds| holds.get(side).filter(|hold| hold.until == until);
+        if !self.streams.borrow().get(&context).is_some_and(|stream| waits(&stream.holds).is_some()) {
+            return;
+        }
+        let resumed = self.vm.within(context, || {
+            let (plugin, mut state, holds) = self.lend(context)?;
+            let point = waits(&holds)?.point;
+            let filter = plugin.filter();
+            let result = call(&filter, &mut state);
+            let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, None);
+            let mut hold = held_by(applied, point);
+            if goes_on(applied, point)
+                && let Err(error) = point.go_on()
+            {
+                log::error!("{}: {error}", plugin.host.name());
+                hold = Some(Hold { point, until: Until::Never });
+            }
+            self.give_back(context, state, |holds| holds.set(side, hold));
+            Some(())
+        });
+        // A context that the host has forgotten is one that it deletes.
+        let _ = resumed;
+    }
+}
+
+/// Whether a stream that is not in one of its callbacks has to be told to go on. More of a body that is buffered comes by itself.
+fn goes_on(applied: Applied, point: Point) -> bool {
+    match applied {
+        Applied::Continue | Applied::Refused => true,
+        Applied::Buffer => point.section != Section::Body || point.end_of_stream,
+        Applied::Hold(_) | Applied::Over => false,
+    }
+}
+
+fn held_by(applied: Applied, point: Point) -> Option<Hold> {
+    match applied {
+        Applied::Hold(until) => Some(Hold { point, until }),
+        Applied::Over => Some(Hold { point, until: Until::Never }),
+        Applied::Continue | Applied::Refused | Applied::Buffer => None,
+    }
+}
+
+/// A decision that rests on something the host refused to show is none.
+fn checked(decision: Result<Decision, HostError>, view: &View) -> Result<Decision, HostError> {
+    match view.failure() {
+        Some(error) => Err(error),
+        None => decision,
+    }
+}
+
+/// Carries out what a callback decided, and what becomes of it where that fails.
+fn settle<F: HttpFilter>(
+    host: &PluginHost,
+    filter: &F,
+    state: &mut F::Stream,
+    stream: u32,
+    point: Point,
+    mut result: Result<Decision, HostError>,
+    known: Option<&HeaderMap>,
+) -> Applied {
+    let mut known = known;
+    let mut refusals = 0;
+    let error = loop {
+        match result.and_then(|decision| apply(&decision, host, stream, point, known)) {
+            Ok(Applied::Refused) if refusals < REFUSALS => {
+                refusals = refusals.saturating_add(1);
+                // The mutations before the call have been made.
+                known = None;
+                result = filter.on_callout_reply(state, CalloutReply::default());
+            }
+            Ok(Applied::Refused) => {
+                break HostError::new("proxy_http_call", super::Status::InternalFailure);
+            }
+            Ok(applied) => return applied,
+            Err(error) => break error,
+        }
+    };
+    log::error!("{}: {error}", host.name());
+    match filter.failure_policy() {
+        FailurePolicy::FailOpen => Applied::Continue,
+        FailurePolicy::FailClosed => {
+            if let Err(error) = fail_closed(point) {
+                log::error!("{}: the stream is held: {error}", host.name());
+            }
+            Applied::Over
+        }
+    }
+}
+
+fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
+    let bytes = match size {
+        0 => Ok(None),
+        _ => abi::buffer(BufferType::PluginConfiguration, 0, usize::try_from(size).unwrap_or(usize::MAX)),
+    };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            log::error!("{}: configuration refused: {error}", host.name());
+            return None;
+        }
+    };
+    match crate::parse(bytes.as_deref()).and_then(|config| F::configure(config, host)) {
+        Ok(filter) => Some(Rc::new(filter)),
+        Err(error) => {
+            for line in error.to_string().lines() {
+                log::error!("{}: configuration refused: {line}", host.name());
+            }
+            None
+        }
+    }
+}
+
+/// The answer to a callout, while the host holds it. No headers: it broke behind them (`CALL-07`).
+fn read_reply(headers: u32, body_size: u32) -> Result<CalloutReply, HostError> {
+    if headers == 0 {
+        return Ok(CalloutReply::default());
+    }
+    let headers = read_map(MapType::CalloutHeaders)?;
+    let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    let body = match body_size {
+        0 => Vec::new(),
+        size => abi::buffer(BufferType::CalloutBody, 0, usize::try_from(size).unwrap_or(usize::MAX))?
+            .unwrap_or_default(),
+    };
+    Ok(CalloutReply { status, headers, body })
+}

@@ -1,0 +1,273 @@
+//! `PluginHost`: what a plugin can ask of its host at any time, in any callback.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::ids::IdMap;
+use super::timers::{self, Sleeper, TimerKey, Timers};
+use super::wire::{self, BufferType, Side};
+use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
+use crate::{Attributes, Callout};
+
+/// What all plugins of a VM share.
+#[derive(Default)]
+pub(crate) struct Vm {
+    /// The context that calls act on: the callback's own, or the effective one (`CTX-01`).
+    pub(crate) context: Cell<u32>,
+    /// Calls that are not answered, by token: tokens are the VM's (`CALL-03`).
+    pub(crate) calls: RefCell<IdMap<Caller>>,
+}
+
+impl Vm {
+    /// Runs `work` as if `context` had been called, and goes back.
+    ///
+    /// # Errors
+    /// The context is not there any more; `work` has not been called then.
+    pub(crate) fn within<R>(&self, context: u32, work: impl FnOnce() -> R) -> Result<R, HostError> {
+        let before = self.context.get();
+        if before == context {
+            return Ok(work());
+        }
+        abi::set_effective_context(context)?;
+        self.context.set(context);
+        let result = work();
+        self.context.set(before);
+        // Should the host refuse the way back, it forgets the effective context after the callback anyway.
+        let _ = abi::set_effective_context(before);
+        Ok(result)
+    }
+}
+
+/// Who gets the answer of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) root: u32,
+    pub(crate) stream: Option<(u32, Side)>,
+}
+
+/// The host as a plugin sees it. A handle: cloning it is cheap, and a filter may keep one.
+#[derive(Clone)]
+pub struct PluginHost(Rc<Inner>);
+
+struct Inner {
+    vm: Rc<Vm>,
+    root: u32,
+    callbacks: Callbacks,
+    name: OnceCell<String>,
+    random: Cell<Option<u64>>,
+    timers: RefCell<Timers>,
+    /// The deadline that the tick is set to; `None` while it is off.
+    armed: Cell<Option<u64>>,
+    ticking: Cell<bool>,
+}
+
+impl PluginHost {
+    pub(crate) fn new(vm: Rc<Vm>, root: u32, callbacks: Callbacks) -> Self {
+        Self(Rc::new(Inner {
+            vm,
+            root,
+            callbacks,
+            name: OnceCell::new(),
+            random: Cell::new(None),
+            timers: RefCell::default(),
+            armed: Cell::new(None),
+            ticking: Cell::new(false),
+        }))
+    }
+
+    /// The plugin's name in Envoy's configuration; empty when it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.0.name.get().is_none() {
+            // Not `get_or_init`: asking calls the host, and the host may call back.
+            let _ = self.0.name.set(self.text("plugin_name"));
+        }
+        self.0.name.get().map_or("", String::as_str)
+    }
+
+    /// The plugin's `root_id`.
+    #[must_use]
+    pub fn root_id(&self) -> String {
+        self.text("plugin_root_id")
+    }
+
+    /// The plugin's `vm_id`: plugins with the same one share [`Shared`] data.
+    #[must_use]
+    pub fn vm_id(&self) -> String {
+        self.text("plugin_vm_id")
+    }
+
+    /// The bytes of `vm_config.configuration`; empty when there are none.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn vm_configuration(&self) -> Result<Vec<u8>, HostError> {
+        abi::buffer(BufferType::VmConfiguration, 0, usize::MAX >> 1).map(Option::unwrap_or_default)
+    }
+
+    /// Defines a counter. Do it at configure: every call makes a new id (`MET-01`).
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn counter(&self, name: &str) -> Result<Counter, HostError> {
+        Counter::define(name)
+    }
+
+    /// Defines a gauge, at configure.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn gauge(&self, name: &str) -> Result<Gauge, HostError> {
+        Gauge::define(name)
+    }
+
+    /// Defines a histogram, at configure. End the name in the unit: `_ms`, `_bytes`.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn histogram(&self, name: &str) -> Result<Histogram, HostError> {
+        Histogram::define(name)
+    }
+
+    /// A value shared by all workers, under this key. Makes no host call yet.
+    #[must_use]
+    pub fn shared<T: SharedValue>(&self, key: &str) -> Shared<T> {
+        Shared::new(key.as_bytes())
+    }
+
+    /// The time of day.
+    ///
+    /// # Errors
+    /// The host does not tell.
+    pub fn now(&self) -> Result<SystemTime, HostError> {
+        // A `u64` of ns always fits: it ends in 2554.
+        Ok(UNIX_EPOCH.checked_add(Duration::from_nanos(abi::now_ns()?)).unwrap_or(UNIX_EPOCH))
+    }
+
+    /// A random number, uniform over `u64`: SplitMix64, seeded once per plugin and worker by the host, so no host call.
+    /// Not for secrets.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        // Without a seed of the host's, as under restricted capabilities, the clock and the plugin tell workers apart.
+        let seed = || {
+            abi::random().or_else(|_| abi::now_ns()).unwrap_or_default()
+                ^ u64::from(self.0.root).rotate_right(8)
+        };
+        let state = self.0.random.get().unwrap_or_else(seed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.random.set(Some(state));
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Calls [`HttpFilter::on_plugin_timer`](crate::HttpFilter::on_plugin_timer) once, after this time; never early, and late by
+    /// less than 1 ms and what the worker is busy with. Several may run.
+    ///
+    /// # Errors
+    /// The host refuses; [`Status::Unimplemented`] when `on_plugin_timer` is not registered.
+    pub fn wake_after(&self, time: Duration) -> Result<(), HostError> {
+        if !self.0.callbacks.has(Callbacks::ON_PLUGIN_TIMER) {
+            return Err(HostError::new("on_plugin_timer", Status::Unimplemented));
+        }
+        self.sleep(time, Sleeper::Plugin).map(|_| ())
+    }
+
+    /// Makes a call that no stream waits for; the answer goes to
+    /// [`HttpFilter::on_plugin_callout_reply`](crate::HttpFilter::on_plugin_callout_reply), or nowhere when that is not registered.
+    ///
+    /// # Errors
+    /// [`Status::BadArgument`] for a cluster that does not exist or headers without `:method`, `:path` or `:authority`;
+    /// [`Status::InternalFailure`] for a cluster without healthy hosts (`CALL-01`).
+    pub fn callout(&self, callout: &Callout) -> Result<(), HostError> {
+        self.call(callout, None).map(|_| ())
+    }
+
+    pub(crate) fn root(&self) -> u32 {
+        self.0.root
+    }
+
+    pub(crate) fn callbacks(&self) -> Callbacks {
+        self.0.callbacks
+    }
+
+    /// Makes a call and notes who gets the answer.
+    pub(crate) fn call(&self, callout: &Callout, stream: Option<(u32, Side)>) -> Result<u32, HostError> {
+        let lines = callout.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        let headers = wire::pairs("proxy_http_call", lines)?;
+        // Rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
+        let timeout = callout.timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).min(i32::MAX as u32);
+        let token = abi::http_call(callout.cluster.as_bytes(), &headers, callout.body.as_slice(), timeout)?;
+        if self.0.callbacks.has(Callbacks::ON_CALLOUT_REPLY | Callbacks::ON_PLUGIN_CALLOUT_REPLY) {
+            self.0.vm.calls.borrow_mut().insert(token, Caller { root: self.0.root, stream });
+        }
+        Ok(token)
+    }
+
+    /// Adds a timer and sets the tick to it where it is the nearest.
+    pub(crate) fn sleep(&self, time: Duration, sleeper: Sleeper) -> Result<TimerKey, HostError> {
+        let now = clock_ns()?;
+        let key = self.0.timers.borrow_mut().add(now, time, sleeper);
+        self.arm().inspect_err(|_| self.0.timers.borrow_mut().remove(key))?;
+        Ok(key)
+    }
+
+    /// Forgets a timer. A tick that was set to it comes, finds nothing and is set again.
+    pub(crate) fn wake(&self, key: TimerKey) {
+        self.0.timers.borrow_mut().remove(key);
+    }
+
+    /// The tick has come: hands out what is due, then sets the tick anew.
+    pub(crate) fn tick(&self, mut wake: impl FnMut(TimerKey, Sleeper)) -> Result<(), HostError> {
+        self.0.ticking.set(true);
+        let now = clock_ns();
+        let due = now.map(|now| self.0.timers.borrow_mut().take_due(now)).unwrap_or_default();
+        for (key, sleeper) in due {
+            wake(key, sleeper);
+        }
+        self.0.ticking.set(false);
+        // The period that has just passed is not the next one.
+        self.0.armed.set(Some(0));
+        now.and_then(|_| self.arm())
+    }
+
+    /// Sets the tick to the nearest deadline, or off; makes no host call when it is so already.
+    fn arm(&self) -> Result<(), HostError> {
+        let nearest = self.0.timers.borrow().nearest();
+        if self.0.ticking.get() || nearest == self.0.armed.get() {
+            return Ok(());
+        }
+        let period = match nearest {
+            Some(deadline) => timers::period_ms(clock_ns()?, deadline),
+            None => 0,
+        };
+        self.0.vm.within(self.0.root, || abi::set_tick_period(period))??;
+        self.0.armed.set(nearest);
+        Ok(())
+    }
+
+    fn text(&self, attribute: &str) -> String {
+        let value = abi::property(attribute.as_bytes()).ok().flatten().unwrap_or_default();
+        String::from_utf8_lossy(&value).into_owned()
+    }
+}
+
+/// A clock that nobody sets. Where there is none, the time of day.
+fn clock_ns() -> Result<u64, HostError> {
+    abi::monotonic_ns().or_else(|_| abi::now_ns())
+}
+
+impl Attributes for PluginHost {
+    /// Attributes of the node (`["xds", "node", "id"]`); in a stream's callback also that stream's.
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
+        abi::property(path.join("\0").as_bytes()).ok().flatten()
+    }
+}
+
+impl fmt::Debug for PluginHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginHost").field("root", &self.0.root).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! The ABI's numbers and byte forms. Calls nothing.
+
+use super::{HostError, Status};
+
+/// A header map of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MapType {
+    RequestHeaders = 0,
+    RequestTrailers = 1,
+    ResponseHeaders = 2,
+    ResponseTrailers = 3,
+    CalloutHeaders = 6,
+}
+
+/// A buffer of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BufferType {
+    RequestBody = 0,
+    ResponseBody = 1,
+    CalloutBody = 4,
+    VmConfiguration = 6,
+    PluginConfiguration = 7,
+}
+
+/// A half of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request = 0,
+    Response = 1,
+}
+
+/// A kind of metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetricType {
+    Counter = 0,
+    Gauge = 1,
+    Histogram = 2,
+}
+
+/// The largest list of pairs that Envoy reads; it takes a larger one for an empty one, without an error (`HDR-11`).
+const MAX_PAIRS: usize = 1024;
+/// As [`MAX_PAIRS`], in bytes.
+const MAX_PAIRS_BYTES: usize = 1 << 20;
+
+/// Lines in the ABI's form (`HDR-10`).
+///
+/// # Errors
+/// [`Status::BadArgument`] for what the host would misread (`HDR-11`) or put on the wire as two lines (`HDR-27`).
+pub(crate) fn pairs<'a, I>(call: &'static str, lines: I) -> Result<Vec<u8>, HostError>
+where
+    I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+{
+    let refused = HostError::new(call, Status::BadArgument);
+    let mut count = 0_usize;
+    let mut size = 4_usize;
+    for (name, value) in lines.clone() {
+        if !is_name(name) || !is_value(value) {
+            return Err(refused);
+        }
+        count = count.saturating_add(1);
+        size = size.saturating_add(name.len()).saturating_add(value.len()).saturating_add(10);
+    }
+    if count > MAX_PAIRS || size > MAX_PAIRS_BYTES {
+        return Err(refused);
+    }
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = Vec::with_capacity(size);
+    bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+    for (name, value) in lines.clone() {
+        bytes.extend(length(name));
+        bytes.extend(length(value));
+    }
+    for (name, value) in lines {
+        bytes.extend_from_slice(name);
+        bytes.push(0);
+        bytes.extend_from_slice(value);
+        bytes.push(0);
+    }
+    Ok(bytes)
+}
+
+/// Whether a header may be called so: the host does not look (`HDR-25`), and HTTP/1 would send it as it is.
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    let rest = name.strip_prefix(b":").unwrap_or(name);
+    !rest.is_empty() && rest.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b':')
+}
+
+/// Whether a header may have this value: a line break in it would be the client's next header (`HDR-27`).
+pub(crate) fn is_value(value: &[u8]) -> bool {
+    !value.iter().any(|byte| matches!(byte, b'\0' | b'\n' | b'\r'))
+}
+
+/// The arguments of Envoy's `set_envoy_filter_state`: a protobuf message with 1 path, 2 value; the span stays the filter chain.
+pub(crate) fn filter_state(path: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(path.len().saturating_add(value.len()).saturating_add(12));
+    for (tag, field) in [(0x0a_u8, path), (0x12, value)] {
+        message.push(tag);
+        let mut length = field.len();
+        while length >= 0x80 {
+            message.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        message.push(length as u8);
+        message.extend_from_slice(field);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_as_the_abi_has_them() {
+        let lines: [(&[u8], &[u8]); 1] = [(b"a", b"bc")];
+        let bytes = pairs("x", lines.into_iter()).unwrap();
+        assert_eq!(bytes, b"\x01\0\0\0\x01\0\0\0\x02\0\0\0a\0bc\0");
+    }
+
+    #[track_caller]
+    fn refused(name: &[u8], value: &[u8]) {
+        let lines = [(name, value)];
+        assert_eq!(pairs("x", lines.into_iter()), Err(HostError::new("x", Status::BadArgument)));
+    }
+
+    #[test]
+    fn what_would_split_a_response_is_refused() {
+        refused(b"a", b"b\r\nset-cookie: c");
+        refused(b"a", b"\0");
+        refused(b"a: b", b"");
+        refused(b"a\n", b"");
+        refused(b"", b"");
+        refused(b":", b"");
+        refused(b"a\xff", b"");
+        refused(b"a", &vec![b'x'; 1 << 20]);
+    }
+
+    #[test]
+    fn more_lines_than_envoy_reads_are_refused() {
+        let lines = |count| std::iter::repeat_n((b"a".as_slice(), b"".as_slice()), count);
+        assert!(pairs("x", lines(1024)).is_ok());
+        assert!(pairs("x", lines(1025)).is_err());
+    }
+
+    #[test]
+    fn filter_state_is_protobuf() {
+        assert_eq!(filter_state(b"k", b"v"), b"\x0a\x01k\x12\x01v");
+        assert_eq!(filter_state(b"k", &[7; 300])[3..6], [0x12, 0xac, 0x02]);
+    }
+}
