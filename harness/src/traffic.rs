@@ -8,7 +8,7 @@ mod har;
 mod head;
 mod input;
 mod json;
-mod jsonl;
+pub(crate) mod jsonl;
 mod normal;
 mod tap;
 pub(crate) mod time;

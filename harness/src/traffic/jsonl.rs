@@ -1,6 +1,6 @@
 //! Weir's own recordings: one exchange a line, lossless, versioned. `RECORDINGS.md` specifies them field by field. Knows no other format.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::io::{self, Write};
 use std::time::Duration;

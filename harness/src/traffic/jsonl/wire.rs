@@ -108,10 +108,10 @@ fn is_false(value: &bool) -> bool {
 
 /// A text, or any bytes as `{"base64": …}`.
 #[derive(Debug, Default)]
-pub(super) struct Bytes<'a>(Cow<'a, [u8]>);
+pub(crate) struct Bytes<'a>(Cow<'a, [u8]>);
 
 impl<'a> Bytes<'a> {
-    pub(super) fn of(bytes: &'a [u8]) -> Self {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
         Self(Cow::Borrowed(bytes))
     }
 

@@ -1,0 +1,97 @@
+//! What a replay tells: one record an exchange, a summary at the end. A format is a file below and a line in [`FORMATS`]. Formats keep
+//! totals and the lines they still have to show, never the exchanges: a report of any length takes constant memory.
+
+mod changes;
+mod jsonl;
+mod record;
+mod table;
+mod tally;
+
+use std::io::{self, Write};
+
+pub use changes::{HeaderChange, HeaderChanges};
+pub use record::{Callout, ExchangeRecord, Line, Log, Metric, Record, RequestLine, Response, SummaryRecord};
+pub use tally::{Tally, Totals};
+
+use crate::exchange::{Exchange, Message};
+use crate::outcome::{LogLine, MetricDelta, Outcome};
+
+/// The formats: name, what it is, and how one is begun.
+pub const FORMATS: &[(&str, &str, Begin)] = &[
+    ("table", "a readable table", table::begin),
+    ("jsonl", "JSON lines: one object an exchange, a summary last", jsonl::begin),
+];
+
+/// Begins a report.
+pub type Begin = fn(Box<dyn Write>, Options) -> Box<dyn Report>;
+
+/// How a report is to look.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Printed above a table.
+    pub title: Option<String>,
+    /// Whether a table is coloured.
+    pub color: bool,
+    /// How many exchanges a table shows; all when absent. Totals are of all.
+    pub limit: Option<u64>,
+}
+
+/// A report that is being written.
+pub trait Report {
+    /// Tells of an exchange; `number` counts from 1.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn exchange(&mut self, number: u64, exchange: &Exchange, outcome: &Outcome) -> io::Result<()>;
+
+    /// Tells what is known at the end.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn finish(&mut self, end: &Summary) -> io::Result<()>;
+}
+
+/// What is known when all exchanges are over.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Counters, gauges and histograms: name, kind and value (of a histogram: how many values it recorded), sorted by name.
+    pub metrics: Vec<(String, &'static str, u64)>,
+    /// Log lines of the start, that is of the configuration.
+    pub start_log: Vec<LogLine>,
+    /// What of the recordings could not be read and was left out.
+    pub broken: Vec<String>,
+}
+
+/// The arms an exchange was on: what follows `.arm.` in the names of the counters that grew, joined with `,`.
+#[must_use]
+pub fn arm(outcome: &Outcome) -> Option<String> {
+    let arms = outcome.metric_deltas.iter().filter_map(|(name, delta)| match delta {
+        MetricDelta::Counter(1..) => name.split_once(".arm.").map(|(_, arm)| arm),
+        _ => None,
+    });
+    join(arms, ",")
+}
+
+/// Why: what filters say of their decisions in log lines `decision: …`, joined with `; `.
+#[must_use]
+pub fn why(outcome: &Outcome) -> Option<String> {
+    join(outcome.log.iter().filter_map(|line| line.message.strip_prefix("decision: ")), "; ")
+}
+
+/// The status of a response.
+#[must_use]
+pub fn status(response: &Message) -> Option<u16> {
+    str::from_utf8(response.headers.get(b":status")?).ok()?.parse().ok()
+}
+
+fn join<'a>(mut parts: impl Iterator<Item = &'a str>, between: &str) -> Option<String> {
+    let mut text = parts.next()?.to_owned();
+    for part in parts {
+        text.push_str(between);
+        text.push_str(part);
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests;
