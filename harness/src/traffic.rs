@@ -52,7 +52,7 @@ type Begin = fn(&Head, &Options) -> Result<Box<dyn Reader>, String>;
 
 /// Takes a recording apart.
 trait Reader: Send {
-    /// The next exchange; after an error, the next that is whole; nothing at the end and where nothing more can be found.
+    /// The next exchange; after an error that is not final, the next that is whole; nothing at the end. Not called again after either.
     fn next(&mut self, input: &mut Input, options: &Options) -> Option<Result<Exchange, TrafficError>>;
 }
 
@@ -200,11 +200,19 @@ impl Iterator for Recording {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(current) = &mut self.current {
-                if let Some(item) = current.reader.next(&mut current.input, &self.options) {
-                    return Some(item);
+                let item = current.reader.next(&mut current.input, &self.options);
+                let ended = match &item {
+                    None => true,
+                    Some(Err(error)) => error.is_final(),
+                    Some(Ok(_)) => false,
+                };
+                if ended {
+                    self.notes = self.take_notes();
+                    self.current = None;
                 }
-                self.notes = self.take_notes();
-                self.current = None;
+                if item.is_some() {
+                    return item;
+                }
             }
             let next = self.rest.pop_front()?;
             if let Err(error) = self.begin_file(&next) {

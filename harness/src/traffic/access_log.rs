@@ -28,7 +28,7 @@ pub(super) const JSON_FORMAT: Format = Format {
     },
     reader: |_, options| {
         let lines = JsonLines::new(json_format(options))?;
-        Ok(Box::new(Log { how: How::Json(lines), line: Vec::new(), number: 0, ended: false }))
+        Ok(Box::new(Log { how: How::Json(lines), line: Vec::new(), number: 0 }))
     },
 };
 
@@ -45,7 +45,7 @@ pub(super) const TEXT_FORMAT: Format = Format {
             Some(format) => Pattern::compile(format)?,
             None => default_pattern(head).ok_or("no line is in a default format")?,
         };
-        Ok(Box::new(Log { how: How::Text(pattern), line: Vec::new(), number: 0, ended: false }))
+        Ok(Box::new(Log { how: How::Text(pattern), line: Vec::new(), number: 0 }))
     },
 };
 
@@ -72,7 +72,6 @@ struct Log {
     how: How,
     line: Vec<u8>,
     number: u64,
-    ended: bool,
 }
 
 enum How {
@@ -82,18 +81,15 @@ enum How {
 
 impl Reader for Log {
     fn next(&mut self, input: &mut Input, options: &Options) -> Option<Result<Exchange, TrafficError>> {
-        while !self.ended {
+        loop {
             self.number += 1;
             let place = format!("line {}", self.number);
             let found = match input.line(&mut self.line) {
                 Ok(found) => found,
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(TrafficError::read(input, error, &place)));
-                }
+                Err(error) => return Some(Err(TrafficError::read(input, error, &place))),
             };
             match found {
-                Line::End => self.ended = true,
+                Line::End => return None,
                 Line::TooLong => return Some(Err(TrafficError::too_long(input, &place))),
                 Line::Whole | Line::Last if self.line.trim_ascii().is_empty() => {}
                 Line::Whole | Line::Last => {
@@ -114,7 +110,6 @@ impl Reader for Log {
                 }
             }
         }
-        None
     }
 }
 

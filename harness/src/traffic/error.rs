@@ -57,6 +57,11 @@ impl TrafficError {
         matches!(self, Self::CutOff { .. })
     }
 
+    /// Whether nothing more can come of the file.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(self, Self::Entry { .. })
+    }
+
     pub(super) fn entry(input: &Input, place: &str, reason: impl Into<String>) -> Self {
         Self::Entry { file: input.file.clone(), place: place.to_owned(), reason: reason.into() }
     }

@@ -154,12 +154,26 @@ pub(super) fn open(path: &std::path::Path) -> io::Result<(Source, Option<u64>)> 
     Ok((Box::new(file), size))
 }
 
-/// Looks at up to `count` bytes and gives them back in front of the rest.
+/// Looks at up to `count` bytes and gives them back in front of the rest. A failure behind the first byte is left for when it is reached.
 fn peek(mut source: Source, count: usize) -> io::Result<(Vec<u8>, Source)> {
     let mut head = Vec::new();
-    source.by_ref().take(count as u64).read_to_end(&mut head)?;
+    if let Err(error) = source.by_ref().take(count as u64).read_to_end(&mut head) {
+        if head.is_empty() {
+            return Err(error);
+        }
+        source = Box::new(Failed(Some(error)));
+    }
     let whole = Box::new(Cursor::new(head.clone()).chain(source));
     Ok((head, whole))
+}
+
+/// A source that has failed.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 /// Counts what is read, for the progress bar.

@@ -32,6 +32,8 @@ struct Tap {
     buffer: Vec<u8>,
     /// The streamed trace whose segments are being read.
     open: Option<Streamed>,
+    /// The streamed trace of which a segment was refused: its others are passed over.
+    refused: Option<String>,
     ready: VecDeque<Result<Exchange, TrafficError>>,
     ended: bool,
 }
@@ -84,13 +86,19 @@ impl Tap {
                 if self.open.as_ref().is_some_and(|open| open.id() != segment.id()) {
                     self.close(input, options);
                 }
+                if self.refused.as_deref() == Some(segment.id()) {
+                    return;
+                }
                 let open = match self.open.take() {
                     Some(open) => open,
                     None => Streamed::new(&segment, &place),
                 };
                 match open.with(&segment, input.limit()) {
                     Ok(open) => self.open = Some(open),
-                    Err(reason) => self.refuse(input, &reason),
+                    Err(reason) => {
+                        self.refused = Some(segment.id().to_owned());
+                        self.refuse(input, &reason);
+                    }
                 }
             }
             Some(Err(reason)) => self.refuse(input, &reason),
@@ -125,7 +133,11 @@ impl Tap {
 
     /// After a value that could not be copied: goes on at the next line that begins one.
     fn fail(&mut self, input: &mut Input, error: ScanError) {
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            let reason =
+                "is streamed, and one of its segments may be the one that cannot be read; it is left out";
+            self.ready.push_back(Err(TrafficError::entry(input, open.place(), reason)));
+        }
         self.ended = matches!(error, ScanError::Io(_) | ScanError::CutOff);
         let resume = matches!(error, ScanError::Syntax(_));
         self.ready.push_back(Err(TrafficError::scan(input, error, &self.place())));

@@ -1,20 +1,17 @@
-//! Whole recordings through the public interface.
+//! Whole recordings through the public interface: what is lossless, what is said about broken ones, that nothing panics or grows.
 
-use proptest::prelude::*;
+mod broken;
+mod hostile;
+mod lossless;
+mod real;
 
 use super::*;
-use crate::exchange::{Downstream, Message, Protocol};
-use crate::headers::Headers;
 
 /// Reads a recording from memory: what is whole, and what is said about the rest.
 fn read_all(bytes: &[u8]) -> (Vec<Exchange>, Vec<String>) {
-    read_with(bytes, &Options::default())
-}
-
-fn read_with(bytes: &[u8], options: &Options) -> (Vec<Exchange>, Vec<String>) {
     let mut exchanges = Vec::new();
     let mut errors = Vec::new();
-    match read("r", std::io::Cursor::new(bytes.to_vec()), options) {
+    match read("r", std::io::Cursor::new(bytes.to_vec()), &Options::default()) {
         Ok(recording) => {
             for (index, item) in recording.enumerate() {
                 assert!(index <= bytes.len(), "more items than bytes");
@@ -29,94 +26,84 @@ fn read_with(bytes: &[u8], options: &Options) -> (Vec<Exchange>, Vec<String>) {
     (exchanges, errors)
 }
 
-fn value_bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        "[ -~äß→🦀]{0,12}".prop_map(String::into_bytes),
-        prop::collection::vec(
-            any::<u8>().prop_filter("no header carries it", |b| ![0, b'\r', b'\n'].contains(b)),
-            0..12
-        ),
-    ]
-}
+/// Which of [`samples`] is the streamed tap.
+const STREAMED: usize = 3;
 
-fn name_bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        "[a-z][a-z0-9_.-]{0,8}".prop_map(String::into_bytes),
-        prop::collection::vec(0x80..=0xffu8, 1..4),
-    ]
-    .prop_filter("`host` is `:authority`", |name| name != b"host")
-}
-
-fn lines() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
-    prop::collection::vec((name_bytes(), value_bytes()), 0..6)
-}
-
-fn message(pseudo: Vec<(&'static str, String)>) -> impl Strategy<Value = Message> {
-    (lines(), prop::collection::vec(any::<u8>(), 0..40), "\\PC{0,20}", any::<bool>(), any::<bool>(), lines())
-        .prop_map(move |(lines, bytes, text, is_text, body_truncated, trailers)| {
-            let mut headers: Headers = pseudo.iter().map(|(name, value)| (*name, value)).collect();
-            for (name, value) in lines {
-                headers.push(name, value);
-            }
-            let body = if is_text { text.into_bytes() } else { bytes };
-            Message { headers, body, body_truncated, trailers: trailers.into_iter().collect() }
-        })
-}
-
-fn exchange() -> impl Strategy<Value = Exchange> {
-    let pseudo = Just(vec![":method", ":path", ":authority", ":scheme"]).prop_shuffle();
-    let request = ("[A-Z]{1,6}", "/[!-\"$-~]{0,12}", "[a-z:0-9]{1,9}", pseudo).prop_flat_map(
-        |(method, path, authority, order)| {
-            let value = |name: &str| match name {
-                ":method" if method == "CONNECT" => "GET".to_owned(),
-                ":method" => method.clone(),
-                ":path" => path.clone(),
-                ":authority" => authority.clone(),
-                _ => "https".to_owned(),
-            };
-            message(order.into_iter().map(|name| (name, value(name))).collect())
+/// Small recordings, one of each format, each of three exchanges that `GET /1`, `/2` and `/3`.
+fn samples() -> Vec<(&'static str, String)> {
+    let each = |line: fn(u32) -> String, between: &str| [1, 2, 3].map(line).join(between);
+    let har = each(har_entry, ",\n");
+    let envoy = each(
+        |n| {
+            format!(
+                r#"[2026-11-23T13:00:18.00{n}Z] "GET /{n} HTTP/1.1" 200 - 0 5 45 1 "-" "curl" "3be6" "h" "127.0.0.1:80""#
+            )
         },
+        "\n",
     );
-    let response = (100u16..1000).prop_flat_map(|status| message(vec![(":status", status.to_string())]));
-    let address = prop_oneof![
-        any::<[u8; 4]>().prop_map(std::net::IpAddr::from),
-        any::<[u8; 16]>().prop_map(std::net::IpAddr::from),
-    ];
-    let downstream = (
-        prop::option::of((address, any::<u16>())),
-        prop::sample::select(vec![Protocol::Http10, Protocol::Http11, Protocol::Http2, Protocol::Http3]),
-        any::<Option<u64>>(),
-        any::<bool>(),
-    )
-        .prop_map(|(address, protocol, connection_id, tls)| Downstream {
-            address: address.map(Into::into),
-            protocol,
-            connection_id,
-            tls,
-        });
-    (
-        "\\PC{0,12}",
-        any::<Option<u64>>(),
-        any::<Option<std::time::Duration>>(),
-        downstream,
-        request,
-        prop::option::of(response),
-        prop::option::of("\\PC{0,8}"),
-    )
-        .prop_map(|(origin, start_ns, duration, downstream, request, response, upstream_cluster)| {
-            Exchange { origin, start_ns, duration, downstream, request, response, upstream_cluster }
-        })
+    let json = each(
+        |n| {
+            format!(
+                r#"{{"method":"GET","path":"/{n}","authority":"h","response_code":200,"start_time":"2026-11-23T13:00:18Z"}}"#
+            )
+        },
+        "\n",
+    );
+    let jsonl = each(
+        |n| {
+            format!(
+                r#"{{"weir":1,"request":{{"headers":[[":method","GET"],[":path","/{n}"],[":authority","h"],["x","é"]],"body":{{"base64":"/w=="}}}},"response":{{"headers":[[":status","200"]],"body":"b\n"}}}}"#
+            )
+        },
+        "\n",
+    );
+    vec![
+        (
+            "har",
+            format!(
+                r#"{{"log":{{"version":"1.2","pages":[{{"id":"]}}"}}],"entries":[{har}],"comment":"\"]}}"}}}}"#
+            ),
+        ),
+        ("tap", each(tap_trace, "\n") + "\n"),
+        ("tap", format!("[{}]", each(tap_trace, ",\n "))),
+        ("tap", each(streamed_trace, "")),
+        ("access-log", envoy + "\n"),
+        ("access-log-json", json + "\n"),
+        ("jsonl", jsonl + "\n"),
+    ]
 }
 
-proptest! {
-    #[test]
-    fn json_lines_are_lossless(exchanges in prop::collection::vec(exchange(), 1..4)) {
-        let mut written = Vec::new();
-        for exchange in &exchanges {
-            write_jsonl(exchange, &mut written).unwrap();
-        }
-        let (read, errors) = read_all(&written);
-        prop_assert_eq!(errors, Vec::<String>::new());
-        prop_assert_eq!(read, exchanges);
-    }
+fn har_entry(n: u32) -> String {
+    format!(
+        r#"{{"startedDateTime":"2026-11-23T13:00:18.00{n}+01:00","time":1.5,"request":{{"method":"GET","url":"https://h/{n}#f","httpVersion":"h2","headers":[{{"name":"Accept","value":"*/*"}}],"cookies":[{{"name":"a","value":"b"}}]}},"response":{{"status":200,"headers":[{{"name":"Content-Encoding","value":"gzip"}},{{"name":"Content-Length","value":"999"}}],"content":{{"text":"aGk=","encoding":"base64"}}}}}}"#
+    )
+}
+
+fn tap_trace(n: u32) -> String {
+    format!(
+        "{{\n \"http_buffered_trace\": {{\n  \"request\": {{\n   \"headers\": [\n    {{\"key\": \":method\", \"value\": \"GET\"}}, {{\"key\": \":path\", \"value\": \"/{n}\"}}, {{\"key\": \":authority\", \"value\": \"h\"}}],\n   \"body\": {{\"as_bytes\": \"aGk=\", \"truncated\": true}}, \"headers_received_time\": \"2026-11-23T13:00:18.00{n}Z\"\n  }},\n  \"response\": {{\"headers\": [{{\"key\": \":status\", \"raw_value\": \"MjAw\"}}], \"body\": {{\"as_string\": \"{{\\n\"}}}}\n }}\n}}"
+    )
+}
+
+fn streamed_trace(n: u32) -> String {
+    let segment =
+        |rest: &str| format!("{{\"http_streamed_trace_segment\": {{\"trace_id\": \"{n}\", {rest}}}}}\n");
+    [
+        format!(r#""request_headers": {{"headers": [{{"key": ":method", "value": "GET"}}, {{"key": ":path", "value": "/{n}"}}, {{"key": ":authority", "value": "h"}}]}}"#),
+        r#""request_body_chunk": {"as_string": "a"}"#.to_owned(),
+        r#""request_body_chunk": {"as_string": "b"}"#.to_owned(),
+        r#""response_headers": {"headers": [{"key": ":status", "value": "200"}]}"#.to_owned(),
+        r#""response_trailers": {"headers": [{"key": "t", "value": "v"}]}"#.to_owned(),
+    ]
+    .iter()
+    .map(|rest| segment(rest))
+    .collect()
+}
+
+/// The paths of exchanges, to tell which they are.
+fn paths(exchanges: &[Exchange]) -> Vec<String> {
+    let path = |exchange: &Exchange| {
+        String::from_utf8_lossy(exchange.request.headers.get(b":path").unwrap()).into_owned()
+    };
+    exchanges.iter().map(path).collect()
 }
