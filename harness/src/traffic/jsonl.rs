@@ -130,11 +130,11 @@ impl<'a> wire::Line<'a> {
             Ok::<_, &str>(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
         });
         let mut request = self.request.message().map_err(|reason| format!("`request`: {reason}"))?;
-        request.headers = normal::request(&request.headers, normal::Known::default())
+        request.headers = normal::request(request.headers, normal::Known::default())
             .map_err(|reason| format!("`request.headers`: {reason}"))?;
         let response = self.response.map(|message| {
             let mut response = message.message()?;
-            response.headers = normal::response(&response.headers, None)?;
+            response.headers = normal::response(response.headers, None)?;
             Ok::<_, String>(response)
         });
         Ok(Exchange {

@@ -22,7 +22,10 @@ pub(super) struct Known<'a> {
 ///
 /// # Errors
 /// Says which header is missing or cannot be.
-pub(super) fn request(lines: &Headers, known: Known<'_>) -> Result<Headers, String> {
+pub(super) fn request(lines: Headers, known: Known<'_>) -> Result<Headers, String> {
+    if is_whole_request(&lines) {
+        return Ok(lines);
+    }
     let mut pseudo: Vec<(&[u8], Vec<u8>)> = Vec::new();
     let mut host = None;
     for (name, value) in lines.iter() {
@@ -92,15 +95,42 @@ pub(super) fn request(lines: &Headers, known: Known<'_>) -> Result<Headers, Stri
             headers.push(name, value);
         }
     }
-    push_fields(&mut headers, lines, |name| name != b"host");
+    push_fields(&mut headers, &lines, |name| name != b"host");
     Ok(headers)
+}
+
+/// Whether a block is already as [`request`] makes it, which is what JSON lines are but for those written by hand.
+fn is_whole_request(lines: &Headers) -> bool {
+    const WANTED: [&[u8]; 4] = [b":method", b":path", b":authority", b":scheme"];
+    let mut found = 0_u8;
+    let mut fields = false;
+    for (name, value) in lines.iter() {
+        let pseudo = name.first() == Some(&b':');
+        if pseudo {
+            let Some(which) = WANTED.iter().position(|wanted| *wanted == name) else { return false };
+            let whole = match which {
+                0 => check_method(value).is_ok() && value != b"CONNECT",
+                1 => value == b"*" || value.starts_with(b"/") && memchr::memchr(b'#', value).is_none(),
+                _ => !value.is_empty(),
+            };
+            if fields || !whole || found & 1 << which != 0 {
+                return false;
+            }
+            found |= 1 << which;
+        }
+        fields |= !pseudo;
+        if name == b"host" || check_line(name, value).is_err() {
+            return false;
+        }
+    }
+    found == 0b1111
 }
 
 /// Makes a response's header block: `:status` first.
 ///
 /// # Errors
 /// Says what is missing or cannot be.
-pub(super) fn response(lines: &Headers, status: Option<&[u8]>) -> Result<Headers, String> {
+pub(super) fn response(lines: Headers, status: Option<&[u8]>) -> Result<Headers, String> {
     for (name, value) in lines.iter() {
         check_line(name, value)?;
     }
@@ -109,9 +139,13 @@ pub(super) fn response(lines: &Headers, status: Option<&[u8]>) -> Result<Headers
     if !valid {
         return Err(format!("`:status` is `{}`: expected a number from 100 to 999", status.escape_ascii()));
     }
+    let pseudo = lines.iter().filter(|(name, _)| name.first() == Some(&b':')).count();
+    if pseudo == 1 && lines.iter().next().is_some_and(|(name, _)| name == b":status") {
+        return Ok(lines);
+    }
     let mut headers = Headers::new();
     headers.push(":status", status);
-    push_fields(&mut headers, lines, |_| true);
+    push_fields(&mut headers, &lines, |_| true);
     Ok(headers)
 }
 
@@ -142,7 +176,7 @@ fn check_line(name: &[u8], value: &[u8]) -> Result<(), String> {
             name.escape_ascii()
         ));
     }
-    match value.iter().find(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+    match memchr::memchr3(b'\r', b'\n', 0, value).map(|at| value[at]) {
         None => Ok(()),
         Some(byte) => {
             let what = match byte {

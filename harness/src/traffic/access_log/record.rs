@@ -216,21 +216,21 @@ impl Record {
                 "has no request: Envoy logged neither method nor path (response flags: {flags})"
             ));
         }
-        let forwarded = self.request.get(b"x-forwarded-proto");
-        let scheme = if self.tls { Some(b"https".as_slice()) } else { forwarded };
+        let forwarded = self.request.get(b"x-forwarded-proto").map(<[u8]>::to_vec);
+        let scheme = if self.tls { Some(b"https".to_vec()) } else { forwarded };
         let known = Known {
             method: self.method.as_deref(),
             target: self.path.as_deref(),
-            scheme: self.scheme.as_deref().or(scheme),
+            scheme: self.scheme.as_deref().or(scheme.as_deref()),
             authority: self.authority.as_deref().or(options.authority.as_deref().map(str::as_bytes)),
         };
-        let headers = normal::request(&self.request, known)?;
+        let headers = normal::request(self.request, known)?;
         let response = match self.status.filter(|status| *status != 0) {
             None => None,
             Some(status) => {
                 let status = status.to_string();
                 Some(Message {
-                    headers: normal::response(&self.response, Some(status.as_bytes()))?,
+                    headers: normal::response(self.response, Some(status.as_bytes()))?,
                     body: Vec::new(),
                     body_truncated: self.sent,
                     trailers: normal::trailers(self.trailers)?,

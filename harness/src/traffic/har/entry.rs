@@ -106,7 +106,7 @@ fn request(
     };
     let lines = without_hop_by_hop(&fit_length(lines, &body, body_truncated));
     let lines: Headers = lines.iter().filter(|(name, _)| !matches!(*name, b":version")).collect();
-    let headers = normal::request(&lines, known).map_err(|reason| format!("`request`: {reason}"))?;
+    let headers = normal::request(lines, known).map_err(|reason| format!("`request`: {reason}"))?;
     Ok((Message { headers, body, body_truncated, trailers: Headers::new() }, protocol))
 }
 
@@ -147,7 +147,7 @@ fn response(response: &Value, method: Option<&[u8]>) -> Result<Option<Message>, 
         }
     }
     let lines = without_hop_by_hop(&fit_length(lines, &body, body_truncated));
-    let headers = normal::response(&lines, status.as_deref().map(str::as_bytes))
+    let headers = normal::response(lines, status.as_deref().map(str::as_bytes))
         .map_err(|reason| format!("`response`: {reason}"))?;
     Ok(Some(Message { headers, body, body_truncated, trailers: Headers::new() }))
 }

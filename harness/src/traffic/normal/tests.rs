@@ -3,7 +3,7 @@ use super::*;
 #[track_caller]
 fn check(lines: &[(&str, &str)], target: Option<&str>, want: Result<&str, &str>) {
     let known = Known { method: Some(b"GET"), target: target.map(str::as_bytes), ..Known::default() };
-    let got = request(&Headers::from_iter(lines.iter().copied()), known);
+    let got = request(Headers::from_iter(lines.iter().copied()), known);
     let got = got.map(|headers| {
         let lines: Vec<String> = headers
             .iter()

@@ -99,12 +99,12 @@ impl Parts {
     fn exchange(self, options: &Options) -> Result<Exchange, String> {
         let known = Known { authority: options.authority.as_deref().map(str::as_bytes), ..Known::default() };
         let mut request = self.request;
-        request.headers = normal::request(&request.headers, known)
+        request.headers = normal::request(request.headers, known)
             .map_err(|reason| format!("`request.headers`: {reason}"))?;
         request.body_truncated |= request.body.is_empty() && normal::declares_body(&request.headers);
         let mut response = self.response.filter(|response| !response.headers.is_empty());
         if let Some(response) = &mut response {
-            response.headers = normal::response(&response.headers, None)
+            response.headers = normal::response(std::mem::take(&mut response.headers), None)
                 .map_err(|reason| format!("`response.headers`: {reason}"))?;
             let bodiless =
                 normal::is_bodiless(request.headers.get(b":method"), response.headers.get(b":status"));
