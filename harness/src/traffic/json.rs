@@ -3,6 +3,8 @@
 
 use std::io;
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use serde_json::Value;
 
 use super::input::Input;
@@ -235,6 +237,19 @@ pub(super) fn text(object: &Value, key: &str, at: &str) -> Result<Option<String>
         Some(Value::Bool(value)) => Ok(Some(value.to_string())),
         Some(other) => Err(format!("`{at}{key}`: expected a string, found {}", kind(other))),
     }
+}
+
+/// Undoes base64, with or without padding and line breaks, since exporters differ.
+///
+/// # Errors
+/// It is no base64; `at` says where.
+pub(super) fn base64(text: &str, at: &str) -> Result<Vec<u8>, String> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let text: String = text.split_ascii_whitespace().collect();
+    LENIENT.decode(text).map_err(|error| format!("`{at}`: not base64: {error}"))
 }
 
 /// The member `key` of `object` as a list; empty when it is absent or null.

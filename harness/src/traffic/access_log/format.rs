@@ -14,7 +14,7 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a format string; line feeds at its end do not count.
+    /// Compiles a format string; line feeds at its end do not count, nor does a `\n` that a shell or YAML left as it was.
     ///
     /// # Errors
     /// An operator is not closed, or its argument is missing or wrong. Operators that say nothing about an exchange are passed over, known
@@ -23,6 +23,7 @@ impl Pattern {
         let mut pattern = String::from("(?s-u)^");
         let mut fields = Vec::new();
         let mut rest = format.trim_end_matches(['\n', '\r']);
+        rest = rest.strip_suffix("\\n").unwrap_or(rest);
         while let Some(start) = rest.find('%') {
             let (before, from) = rest.split_at(start);
             pattern.push_str(&regex::escape(before));

@@ -141,20 +141,12 @@ fn known(key: &str) -> Option<Field> {
     if let Some(operator) = Operator::alone(key) {
         return operator.field().ok();
     }
-    let key = key.trim_matches('%').to_ascii_lowercase().replace('-', "_");
+    let key = snake_case(key.trim_matches('%'));
     let request = |name: &str| Some(Field::Request(name.to_owned()));
     match key.as_str() {
         "method" | ":method" | "request_method" | "req_method" | "http_method" | "verb" => request(":method"),
-        "path"
-        | ":path"
-        | "request_path"
-        | "req_path"
-        | "http_path"
-        | "uri"
-        | "url"
-        | "request_uri"
-        | "request_url"
-        | "x_envoy_original_path" => request(":path"),
+        "path" | ":path" | "request_path" | "req_path" | "http_path" | "uri" | "url" | "request_uri"
+        | "request_url" => request(":path"),
         "authority" | ":authority" | "host" | "request_authority" | "request_host" | "http_host"
         | "domain" => request(":authority"),
         "scheme" | ":scheme" | "request_scheme" => request(":scheme"),
@@ -186,6 +178,20 @@ fn known(key: &str) -> Option<Field> {
             }
         }
     }
+}
+
+/// A key in snake case, whether it was written so, in kebab case, in camel case or in capitals.
+fn snake_case(key: &str) -> String {
+    let mut snake = String::with_capacity(key.len() + 4);
+    let mut after_small = false;
+    for character in key.chars() {
+        if after_small && character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        after_small = character.is_ascii_lowercase();
+        snake.push(if character == '-' { '_' } else { character.to_ascii_lowercase() });
+    }
+    snake
 }
 
 /// Operators that say nothing about an exchange, under their own names.

@@ -73,15 +73,15 @@ impl Field {
     /// The regular expression of its values, as narrow as can be so that free text beside it cannot run over.
     pub(super) fn pattern(&self) -> &'static str {
         match self {
-            Self::Request(name) if name == ":method" => r"[!-~]+?",
+            Self::Request(name) if name == ":method" => r"[!-~]*?",
             Self::Request(name) if name == ":authority" => r#"[^\s/"]*"#,
-            Self::Request(name) if name == ":scheme" => r"[A-Za-z][A-Za-z0-9+.-]*|-",
-            Self::Start(format) if *format == StartTime::default() => r"[0-9][0-9T:.Z+-]*|-",
-            Self::Protocol => r"HTTP/[0-9.]+|-",
+            Self::Request(name) if name == ":scheme" => r"[A-Za-z][A-Za-z0-9+.-]*|-|",
+            Self::Start(format) if *format == StartTime::default() => r"[0-9T:.Z+-]*",
+            Self::Protocol => r"HTTP/[0-9.]+|-|",
             Self::Status | Self::BytesReceived | Self::BytesSent | Self::Duration | Self::ConnectionId => {
-                r"[0-9]+|-"
+                r"[0-9]*|-"
             }
-            Self::Flags => r"[A-Za-z0-9_,]+|-",
+            Self::Flags => r"[A-Za-z0-9_,]*|-",
             Self::RemoteAddress | Self::Cluster | Self::Tls => r"\S*",
             _ => ".*?",
         }
@@ -187,6 +187,11 @@ pub(super) struct Record {
 
 impl Record {
     fn request_header(&mut self, name: &str, value: &[u8]) {
+        // What the client asked for, before a route rewrote it.
+        if name == "x-envoy-original-path" {
+            self.path = Some(value.to_vec());
+            return;
+        }
         let pseudo = match name {
             ":method" => &mut self.method,
             ":path" => &mut self.path,

@@ -48,7 +48,7 @@ fn given_formats() {
         Some(
             "%START_TIME(%s.%3f)% %REQ(:METHOD):4% %REQ(:SCHEME)%://%REQ(:AUTHORITY)%%PATH(NQ)% 100%% %NEW_OPERATOR(x)% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %CONNECTION_ID%\\n",
         ),
-        "1522796769.123 GET https://a.example/x 100% whatever it says 2001:db8::1 7\\n\n",
+        "1522796769.123 GET https://a.example/x 100% whatever it says 2001:db8::1 7\n",
         &[
             r#"{"start_ns":1522796769123000000,"downstream":{"address":"[2001:db8::1]:0","protocol":"HTTP/1.1","connection_id":7,"tls":true},"request":{"headers":[[":authority","a.example"],[":path","/x"],[":method","GET"],[":scheme","https"]]}}"#,
         ],
@@ -114,5 +114,26 @@ fn lines_without_a_request() {
             want,
             "`r`: line 5: the recording is cut off here",
         ],
+    );
+}
+
+#[test]
+fn keys_and_values_as_loggers_write_them() {
+    let want = r#"{"request":{"headers":[[":authority","h"],[":path","/asked?x"],[":method","GET"],[":scheme","http"],["user-agent","u"]]},"response":{"headers":[[":status","200"]]}}"#;
+    for log in [
+        r#"{"requestMethod":"GET","requestUrl":"http://h/asked?x","userAgent":"u","status":200}"#,
+        r#"{"REQ(:METHOD)":"GET","%REQ(:PATH)%":"/asked?x","REQ(USER-AGENT)":"u","host":"h","RESPONSE_CODE":"200","duration":"-"}"#,
+        r#"{"request":"GET /asked?x HTTP/1.1","x-envoy-original-path":null,"User-Agent":"u","Host":"h","status_code":200}"#,
+        r#"{"method":"GET","path":"/rewritten","x_envoy_original_path":"/asked?x","user_agent":"u","authority":"h","http":{"response_code":200}}"#,
+    ] {
+        check(None, log, &[want]);
+    }
+    // `omit_empty_values` leaves nothing where there is nothing.
+    check(
+        Some(
+            "%REQ(:METHOD)% %REQ(:AUTHORITY)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %DURATION% %REQ(USER-AGENT)% %RESPONSE_FLAGS%",
+        ),
+        "GET h /asked?x  200  u \n",
+        &[want],
     );
 }

@@ -1,7 +1,5 @@
 //! The bodies of a HAR: texts, base64 and forms, and what a URL looks like on the wire. Knows no entry.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::traffic::json;
@@ -9,13 +7,11 @@ use crate::traffic::json;
 /// A text that may be in base64; nothing when there is none.
 pub(super) fn decoded(content: &Value, at: &str) -> Result<Option<Vec<u8>>, String> {
     let Some(text) = json::text(content, "text", at)? else { return Ok(None) };
-    match json::text(content, "encoding", at)?.as_deref() {
-        Some("base64") => {
-            let stripped: String = text.split_ascii_whitespace().collect();
-            BASE64.decode(stripped).map(Some).map_err(|error| format!("`{at}text`: not base64: {error}"))
-        }
-        Some("") | None => Ok(Some(text.into_bytes())),
-        Some(other) => Err(format!("`{at}encoding` is `{other}`: expected `base64`, or none")),
+    let encoding = json::text(content, "encoding", at)?.unwrap_or_default().to_ascii_lowercase();
+    match encoding.as_str() {
+        "base64" => json::base64(&text, &format!("{at}text")).map(Some),
+        "" | "identity" | "plain" | "text" | "utf-8" | "utf8" => Ok(Some(text.into_bytes())),
+        other => Err(format!("`{at}encoding` is `{other}`: expected `base64`, or none")),
     }
 }
 

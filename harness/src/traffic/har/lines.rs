@@ -17,7 +17,7 @@ pub(super) fn headers(message: &Value, at: &str) -> Result<Headers, String> {
         let value = json::text(line, "value", &place)?.unwrap_or_default();
         // Chrome writes lines of one name as one value with line feeds.
         for value in value.split('\n') {
-            headers.push(name.trim(), value.trim_end_matches('\r'));
+            headers.push(name.trim(), value.trim_matches([' ', '\t', '\r']));
         }
     }
     Ok(headers)

@@ -4,8 +4,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::exchange::{Downstream, Exchange, Message, Protocol};
@@ -145,7 +143,7 @@ fn message(value: &Value, at: &str) -> Result<Message, String> {
 /// Adds a body or a part of one.
 fn chunk(body: &Value, at: &str, limit: usize, message: &mut Message) -> Result<(), String> {
     let bytes = match get_text(body, ["as_bytes", "asBytes"], at)? {
-        Some(text) => BASE64.decode(text).map_err(|error| format!("`{at}as_bytes`: not base64: {error}"))?,
+        Some(text) => json::base64(&text, &format!("{at}as_bytes"))?,
         None => get_text(body, ["as_string", "asString"], at)?.unwrap_or_default().into_bytes(),
     };
     let truncated = body.get("truncated").and_then(Value::as_bool).unwrap_or_default();
@@ -167,8 +165,7 @@ fn lines(value: &Value, key: &str, at: &str) -> Result<Headers, String> {
         let raw = get_text(line, ["raw_value", "rawValue"], &place)?.filter(|raw| !raw.is_empty());
         match raw.filter(|_| value.is_empty()) {
             Some(raw) => {
-                let raw = BASE64.decode(raw);
-                headers.push(name, raw.map_err(|error| format!("`{place}raw_value`: not base64: {error}"))?);
+                headers.push(name, json::base64(&raw, &format!("{place}raw_value"))?);
             }
             None => headers.push(name, value),
         }

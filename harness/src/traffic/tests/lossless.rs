@@ -43,10 +43,10 @@ fn message(pseudo: Vec<(&'static str, String)>) -> impl Strategy<Value = Message
 
 fn exchange() -> impl Strategy<Value = Exchange> {
     let pseudo = Just(vec![":method", ":path", ":authority", ":scheme"]).prop_shuffle();
-    let request = ("[A-Z]{1,6}", "/[!-\"$-~]{0,12}", "[a-z:0-9]{1,9}", pseudo).prop_flat_map(
+    let method = prop_oneof!["[A-Z]{1,6}", Just("CONNECT".to_owned())];
+    let request = (method, "/[!-\"$-~]{0,12}", "[a-z:0-9]{1,9}", pseudo).prop_flat_map(
         |(method, path, authority, order)| {
             let value = |name: &str| match name {
-                ":method" if method == "CONNECT" => "GET".to_owned(),
                 ":method" => method.clone(),
                 ":path" => path.clone(),
                 ":authority" => authority.clone(),
