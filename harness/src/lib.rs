@@ -2,8 +2,10 @@
 
 pub mod build;
 pub mod case;
+pub mod commands;
 pub mod exchange;
 pub mod headers;
+pub mod inspect;
 pub mod outcome;
 pub mod report;
 pub mod scenario;

@@ -9,8 +9,7 @@ mod tally;
 
 use std::io::{self, Write};
 
-pub use changes::{HeaderChange, HeaderChanges};
-pub use record::{Callout, ExchangeRecord, Line, Log, Metric, Record, RequestLine, Response, SummaryRecord};
+use changes::HeaderChanges;
 pub use tally::{Tally, Totals};
 
 use crate::exchange::{Exchange, Message};
@@ -21,6 +20,12 @@ pub const FORMATS: &[(&str, &str, Begin)] = &[
     ("table", "a readable table", table::begin),
     ("jsonl", "JSON lines: one object an exchange, a summary last", jsonl::begin),
 ];
+
+/// The JSON Schema of a line of the JSON lines.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(record::Record<'_>)
+}
 
 /// Begins a report.
 pub type Begin = fn(Box<dyn Write>, Options) -> Box<dyn Report>;

@@ -1,5 +1,7 @@
 //! Crates become modules: with the house's profile, whatever the caller's environment and the crate's own profile say.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are outside of `#[test]`")]
+
 use std::fs;
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use crate::traffic::jsonl::wire::Bytes;
 
 /// How headers changed; each list in the order of the lines, the new ones for what was added.
 #[derive(Debug, Default, JsonSchema, Serialize)]
-pub struct HeaderChanges<'a> {
+pub(crate) struct HeaderChanges<'a> {
     /// Lines of names that were not there before, as `[name, value]`.
     pub added: Vec<(Bytes<'a>, Bytes<'a>)>,
     /// Lines of names that are not there any more, as `[name, value]`.
@@ -19,7 +19,7 @@ pub struct HeaderChanges<'a> {
 
 /// A header whose lines changed.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct HeaderChange<'a> {
+pub(crate) struct HeaderChange<'a> {
     /// The name.
     pub name: Bytes<'a>,
     /// The values before, one a line.
@@ -31,7 +31,7 @@ pub struct HeaderChange<'a> {
 impl<'a> HeaderChanges<'a> {
     /// Compares two blocks.
     #[must_use]
-    pub fn between(before: &'a Headers, after: &'a Headers) -> Self {
+    pub(crate) fn between(before: &'a Headers, after: &'a Headers) -> Self {
         let mut changes = Self::default();
         for (index, (name, value)) in before.iter().enumerate() {
             if after.get(name).is_none() {

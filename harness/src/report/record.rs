@@ -15,7 +15,7 @@ use crate::traffic::jsonl::wire::Bytes;
 #[derive(Debug, JsonSchema, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schemars(title = "WeirReport")]
-pub enum Record<'a> {
+pub(crate) enum Record<'a> {
     /// What came of an exchange.
     Exchange(Box<ExchangeRecord<'a>>),
     /// What is known at the end: the last line.
@@ -24,7 +24,7 @@ pub enum Record<'a> {
 
 /// What came of an exchange. Values that are not UTF-8 are `{"base64": …}`.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct ExchangeRecord<'a> {
+pub(crate) struct ExchangeRecord<'a> {
     /// Counts from 1.
     pub number: u64,
     /// Where in which recording the exchange stands.
@@ -73,7 +73,7 @@ pub struct ExchangeRecord<'a> {
 
 /// What the client asked for; null where the recording lacks it.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct RequestLine<'a> {
+pub(crate) struct RequestLine<'a> {
     /// `:method`
     pub method: Option<Bytes<'a>>,
     /// `:authority`
@@ -83,11 +83,11 @@ pub struct RequestLine<'a> {
 }
 
 /// `[name, value]`
-pub type Line<'a> = (Bytes<'a>, Bytes<'a>);
+pub(crate) type Line<'a> = (Bytes<'a>, Bytes<'a>);
 
 /// A response that was made on the way.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct Response<'a> {
+pub(crate) struct Response<'a> {
     /// Header lines in order.
     pub headers: Vec<Line<'a>>,
     /// The body.
@@ -96,7 +96,7 @@ pub struct Response<'a> {
 
 /// A call that a filter made.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct Callout<'a> {
+pub(crate) struct Callout<'a> {
     /// The cluster that was called.
     pub cluster: &'a str,
     /// The header lines it received.
@@ -107,7 +107,7 @@ pub struct Callout<'a> {
 
 /// A log line of a filter.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct Log<'a> {
+pub(crate) struct Log<'a> {
     /// The plugin's name.
     pub plugin: &'a str,
     /// `trace`, `debug`, `info`, `warning`, `error` or `critical`.
@@ -118,7 +118,7 @@ pub struct Log<'a> {
 
 /// A metric of an exchange, or at the end.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct Metric<'a> {
+pub(crate) struct Metric<'a> {
     /// The name.
     pub name: &'a str,
     /// `counter`, `gauge` or `histogram`.
@@ -129,7 +129,7 @@ pub struct Metric<'a> {
 
 /// What is known at the end.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct SummaryRecord<'a> {
+pub(crate) struct SummaryRecord<'a> {
     /// How many exchanges there were.
     pub exchanges: u64,
     /// By end.
