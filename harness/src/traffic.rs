@@ -77,28 +77,19 @@ struct Current {
     reader: Box<dyn Reader>,
 }
 
-/// Opens a recording: a file, `-` for standard input, or a folder, whose files are read in the order of their names (hidden ones and
-/// folders in it are left out). Gzip is undone.
+/// Opens a recording: a file, `-` for standard input, or a folder, whose files are read in the order in which they begin,
+/// then of their names (hidden ones and folders in it are left out). Gzip is undone.
 ///
 /// # Errors
-/// It cannot be opened, is empty, or is no recording; of a folder, its first file.
+/// It cannot be opened, is empty, or is no recording. Of a folder's files the iteration says so.
 pub fn open(path: &Path, options: &Options) -> Result<Recording, TrafficError> {
     let mut recording = Recording::new(options);
     if path.is_dir() {
-        let (files, size) = files(path)?;
+        let (files, size) = files(path, options)?;
         recording.rest = files;
         recording.size = Some(size);
-        match recording.rest.pop_front() {
-            Some(first) => {
-                recording.begin_file(&first)?;
-            }
-            None => {
-                return Err(TrafficError::not_a_recording(
-                    path,
-                    "an empty folder",
-                    "expected recordings in it",
-                ));
-            }
+        if recording.rest.is_empty() {
+            return Err(TrafficError::not_a_recording(path, "an empty folder", "expected recordings in it"));
         }
     } else {
         recording.size = recording.begin_file(path)?;
@@ -156,7 +147,9 @@ impl Recording {
             hint,
         };
         head.refuse_foreign().map_err(refuse)?;
-        let Some(format) = FORMATS.iter().find(|format| (format.detect)(&head, &self.options)) else {
+        let detect = |head: &Head| FORMATS.iter().find(|format| (format.detect)(head, &self.options));
+        // A recording whose first lines are broken is still one.
+        let Some(format) = detect(&head).or_else(|| head.later_lines().find_map(|head| detect(&head))) else {
             return Err(refuse(head.explain_unknown()));
         };
         let reader = (format.reader)(&head, &self.options).map_err(TrafficError::AccessLogFormat)?;
@@ -165,7 +158,7 @@ impl Recording {
         Ok(())
     }
 
-    /// The format that was found, as in [`formats`]; of a folder, that of the file being read.
+    /// The format that was found, as in [`formats`]; of a folder, that of the file being read, and empty before the first.
     #[must_use]
     pub fn format(&self) -> &'static str {
         self.format
@@ -231,8 +224,9 @@ impl std::fmt::Debug for Recording {
     }
 }
 
-/// The files of a folder in the order of their names, and how many bytes they have.
-fn files(folder: &Path) -> Result<(VecDeque<PathBuf>, u64), TrafficError> {
+/// The files of a folder in the order in which their first exchanges began, then of their names, and how many bytes they have. Envoy names
+/// its taps at random, and rotated logs count backwards.
+fn files(folder: &Path, options: &Options) -> Result<(VecDeque<PathBuf>, u64), TrafficError> {
     let failed = |source| TrafficError::Read { file: folder.display().to_string(), source };
     let mut files = Vec::new();
     let mut size = 0;
@@ -246,7 +240,15 @@ fn files(folder: &Path) -> Result<(VecDeque<PathBuf>, u64), TrafficError> {
         }
     }
     files.sort();
+    files.sort_by_cached_key(|file| first_start(file, options));
     Ok((files.into(), size))
+}
+
+/// When the first exchange of a file began; nothing when it is broken or does not say.
+fn first_start(file: &Path, options: &Options) -> Option<u64> {
+    let mut recording = Recording::new(options);
+    recording.begin_file(file).ok()?;
+    recording.next()?.ok()?.start_ns
 }
 
 #[cfg(test)]

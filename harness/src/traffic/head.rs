@@ -14,6 +14,9 @@ pub(super) struct Head {
     members: Option<Vec<(String, u8)>>,
 }
 
+/// How many broken lines may stand before the first that is whole.
+const LATER_LINES: usize = 16;
+
 const ACCEPTED: &str = "expected HAR, Envoy's HTTP tap as JSON, an Envoy access log, or Weir's JSON lines";
 
 impl Head {
@@ -38,6 +41,12 @@ impl Head {
         lines
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
             .filter(|line| !line.trim_ascii().is_empty())
+    }
+
+    /// The recording as it would begin with each of its first lines that begins an object.
+    pub(super) fn later_lines(&self) -> impl Iterator<Item = Self> {
+        let begins = memchr::memmem::find_iter(&self.bytes, b"\n{").map(|at| at + 1);
+        begins.take(LATER_LINES).map(|at| Self::new(self.bytes[at..].to_vec()))
     }
 
     /// Recognises what is certainly no recording: what it is, and what to do.
@@ -77,7 +86,7 @@ impl Head {
             None => {
                 let line = self.lines().next().unwrap_or_default();
                 let line = String::from_utf8_lossy(&line[..line.len().min(60)]);
-                format!("text that begins with `{}`", line.escape_debug())
+                format!("text that begins with `{}`", line.replace(char::is_control, "�"))
             }
         };
         (found, format!("{ACCEPTED}; an access log of another format needs its format string"))

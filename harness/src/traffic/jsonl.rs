@@ -69,6 +69,10 @@ impl Reader for Lines {
 impl Lines {
     fn exchange(&self, input: &Input, last: bool) -> Result<Exchange, TrafficError> {
         let place = format!("line {}", self.number);
+        // `serde` would take a list for a structure too.
+        if !self.line.trim_ascii_start().starts_with(b"{") {
+            return Err(TrafficError::entry(input, &place, "expected an object"));
+        }
         let line: wire::Line<'_> = match serde_json::from_slice(&self.line) {
             Ok(line) => line,
             Err(error) if last && error.is_eof() => return Err(TrafficError::cut_off(input, &place)),

@@ -262,8 +262,22 @@ fn broken_json_lines() {
         &twice,
         &["`r`: line 3: `request.headers`: `:path` is missing"],
     );
-    check(with("rubbish"), &twice, &["`r`: line 3: column 1: expected value"]);
+    check(with("rubbish"), &twice, &["`r`: line 3: expected an object"]);
     check(format!("{good}\n{}", &good[..30]), &["/1"], &["`r`: line 2: the recording is cut off here"]);
+}
+
+#[test]
+fn the_first_may_be_the_broken_one() {
+    let [one, two] = [1, 2].map(tap_trace);
+    check(format!("rubbish\n{two}"), &["/2"], &["`r`: trace 1: expected value"]);
+    check(
+        format!("{}\n{two}", &one[..20]),
+        &["/2"],
+        &["`r`: trace 1: is cut off: the next one begins before it ends"],
+    );
+    let line = r#"{"weir":1,"request":{"headers":[[":method","GET"],[":path","/2"],[":authority","h"]]}}"#;
+    check(format!("{}\n{line}", &line[50..]), &["/2"], &["`r`: line 1: expected an object"]);
+    check(format!("{{\n{line}"), &["/2"], &["`r`: line 1: column 1: EOF while parsing an object"]);
 }
 
 #[test]

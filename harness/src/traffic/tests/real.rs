@@ -1,6 +1,6 @@
 //! What exporters really write.
 
-use super::{STREAMED, har_entry, paths, read_all, samples};
+use super::{STREAMED, har_entry, paths, read_all, samples, tap_trace};
 use crate::exchange::{Exchange, Protocol};
 use crate::traffic::{Options, open, read, write_jsonl};
 
@@ -86,23 +86,34 @@ fn a_trace_that_is_streamed_is_put_together() {
 }
 
 #[test]
-fn a_folder_is_read_in_the_order_of_names() {
+fn a_folder_is_read_in_the_order_of_time_and_names() {
     let folder = tempfile::tempdir().unwrap();
-    for (index, (_, sample)) in samples().into_iter().enumerate() {
-        std::fs::write(folder.path().join(format!("{index}")), sample).unwrap();
+    let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
+    for (name, n) in [("b", 3), ("c", 1), ("d", 2)] {
+        write(name, &tap_trace(n));
     }
-    std::fs::write(folder.path().join(".hidden"), "x").unwrap();
-    std::fs::write(folder.path().join("2.md"), "no recording").unwrap();
+    write(".hidden", "x");
+    write("a.md", "no recording");
+    write("z", &samples().pop().unwrap().1);
     std::fs::create_dir(folder.path().join("deeper")).unwrap();
     let mut recording = open(folder.path(), &Options::default()).unwrap();
-    let items: Vec<_> = recording.by_ref().collect();
-    let errors: Vec<String> =
-        items.iter().filter_map(|item| Some(item.as_ref().err()?.to_string())).collect();
-    assert_eq!(errors.len(), 1);
-    assert!(errors[0].contains("2.md` is text that begins with `no recording`"), "{errors:?}");
-    let origins: Vec<&str> =
-        items.iter().filter_map(|item| Some(item.as_ref().ok()?.origin.as_str())).collect();
-    assert_eq!((origins.len(), origins[0], origins[20]), (21, "0: entry 1", "6: line 3"));
+    let said: Vec<String> = recording
+        .by_ref()
+        .map(|item| match item {
+            Ok(exchange) => exchange.origin,
+            Err(error) => error.to_string().rsplit('/').next().unwrap().chars().take(18).collect(),
+        })
+        .collect();
+    let want = [
+        "a.md` is text that",
+        "z: line 1",
+        "z: line 2",
+        "z: line 3",
+        "c: trace 1",
+        "d: trace 1",
+        "b: trace 1",
+    ];
+    assert_eq!(said, want);
     assert_eq!(recording.size(), Some(recording.position()));
 }
 
