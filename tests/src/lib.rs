@@ -2,6 +2,7 @@
 //! The tests themselves are in `tests/`.
 
 pub mod envoy;
+pub mod node;
 pub mod portrait;
 pub mod run;
 pub mod tools;

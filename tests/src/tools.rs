@@ -94,7 +94,7 @@ fn works(envoy: &Path) -> Result<()> {
     run(Command::new(envoy).arg("--version"))
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{program}`"))?;
