@@ -63,6 +63,9 @@ impl Reader for Har {
                 }
             }
             let place = self.place();
+            if mend_surrogates(&mut self.buffer) {
+                input.note(|| "halves of surrogate pairs in texts are read as U+FFFD".to_owned());
+            }
             let exchange = serde_json::from_slice::<Value>(&self.buffer)
                 .map_err(|error| json::reason(&error))
                 .and_then(|value| entry::exchange(&value, options));
@@ -145,5 +148,47 @@ fn skip(input: &mut Input) -> Result<(), ScanError> {
     match json::value(input, None, false) {
         Err(ScanError::TooLong) => Ok(()),
         other => other,
+    }
+}
+
+/// Replaces halves of surrogate pairs, which browsers write where they cut a text and which no UTF-8 can carry; whether there were any.
+fn mend_surrogates(json: &mut [u8]) -> bool {
+    let unit = |json: &[u8], at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut mended = false;
+    let mut at = 0;
+    while let Some(escape) = memchr::memchr(b'\\', &json[at.min(json.len())..]) {
+        at += escape;
+        at += match unit(json, at) {
+            Some(0xd800..=0xdbff) if matches!(unit(json, at + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => {
+                json[at + 2..at + 6].copy_from_slice(b"fffd");
+                mended = true;
+                6
+            }
+            _ => 2,
+        };
+    }
+    mended
+}
+
+#[cfg(test)]
+mod tests {
+    #[track_caller]
+    fn check(json: &str, want: &str) {
+        let mut bytes = json.as_bytes().to_vec();
+        assert_eq!(super::mend_surrogates(&mut bytes), json != want);
+        assert_eq!(String::from_utf8(bytes).unwrap(), want);
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs() {
+        check(r#""a\\ud83d""#, r#""a\\ud83d""#);
+        check(r#""\ud83d\ude00\n""#, r#""\ud83d\ude00\n""#);
+        check(r#""\ud83d""#, r#""\ufffd""#);
+        check(r#""\uDE00\uD83Dx\ud83d\ud83d\ude00""#, r#""\ufffd\ufffdx\ufffd\ud83d\ude00""#);
+        check(r#""\u12"\"#, r#""\u12"\"#);
     }
 }

@@ -78,10 +78,10 @@ fn request(
         .and_then(normal::protocol)
         .or_else(|| answered.as_deref().and_then(normal::protocol))
         .unwrap_or(if listed { Protocol::Http2 } else { Protocol::Http11 });
-    if lines.get(b"cookie").is_none() {
-        if let Some(line) = cookie_line(json::list(request, "cookies", at)?) {
-            lines.push("cookie", line);
-        }
+    if lines.get(b"cookie").is_none()
+        && let Some(line) = cookie_line(json::list(request, "cookies", at)?)
+    {
+        lines.push("cookie", line);
     }
     let (body, mut body_truncated) = match json::object(request, "postData", at)? {
         Some(data) => {
