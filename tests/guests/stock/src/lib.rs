@@ -1,4 +1,4 @@
-//! The same filter as `hello-filter`, on the stock `proxy-wasm` crate and its String getter: greets the client by its `x-name`. A client
+//! A filter on the stock `proxy-wasm` crate and its String getter: greets the client by its `x-name`. A client
 //! that sends a byte that is no UTF-8 kills it, and with it every later request of the worker (`SDK-02`). Not for use: `hostile` shows it.
 
 // Empty natively: what the crate links against exists in Wasm hosts alone.
