@@ -1,6 +1,7 @@
 //! What the conformance tests share: a real Envoy, raw HTTP, the comparison of its outcomes with the harness's.
 //! The tests themselves are in `tests/`.
 
+pub mod cases;
 pub mod envoy;
 pub mod node;
 pub mod portrait;

