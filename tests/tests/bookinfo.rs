@@ -76,7 +76,8 @@ fn local(policy: &str, upstreams: &[(u64, Upstream)], module: &Path) -> Value {
         let ours = upstreams.iter().find(|(port, _)| value.as_u64() == Some(*port));
         *value = ours.map_or(0, |(_, upstream)| upstream.port()).into();
     });
-    config["admin"] = serde_json::json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}});
+    config["admin"] =
+        serde_json::json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}});
     config
 }
 
@@ -100,12 +101,15 @@ fn routes(policy: &str, users: &[(&str, &str)]) {
     let validated = Command::new(envoy).args(["--mode", "validate", "-c"]).arg(&file).output().unwrap();
     assert!(validated.status.success(), "{policy}: {}", String::from_utf8_lossy(&validated.stderr));
 
-    let Started::Running(envoy) = Envoy::start_with(envoy, &config, 1, folder).unwrap() else { panic!("{policy}: refused") };
+    let Started::Running(envoy) = Envoy::start_with(envoy, &config, 1, folder).unwrap() else {
+        panic!("{policy}: refused")
+    };
     let service = |authority: &str, path: &str, user: Option<&str>| {
         let lines = [(":method", "GET"), (":path", path), (":authority", authority)];
         let headers = lines.into_iter().chain(user.map(|user| ("end-user", user))).collect();
         let request = Message { headers, ..Message::default() };
-        let response = process::exchange(envoy.listener("bookinfo").unwrap(), &request).unwrap().expect("an answer");
+        let response =
+            process::exchange(envoy.listener("bookinfo").unwrap(), &request).unwrap().expect("an answer");
         String::from_utf8_lossy(response.headers.get(b"x-service").unwrap_or(b"none")).into_owned()
     };
     for (user, version) in users {
@@ -149,8 +153,15 @@ fn exchanges(recording: &Path) -> Vec<(String, String, String)> {
 fn the_recording_is_bookinfo() {
     let exchanges = exchanges(&example("traffic.tap.jsonl"));
     assert!(exchanges.len() >= 500, "{}", exchanges.len());
-    let count = |service: &str, user: &str| exchanges.iter().filter(|(a, u, _)| a == service && u == user).count();
-    for (service, user) in [("reviews", "jack"), ("reviews", "jason"), ("reviews", ""), ("details", "jack"), ("bookinfo.example.com", "")] {
+    let count =
+        |service: &str, user: &str| exchanges.iter().filter(|(a, u, _)| a == service && u == user).count();
+    for (service, user) in [
+        ("reviews", "jack"),
+        ("reviews", "jason"),
+        ("reviews", ""),
+        ("details", "jack"),
+        ("bookinfo.example.com", ""),
+    ] {
         assert!(count(service, user) > 0, "no exchange of `{user}` with {service}");
     }
     for status in ["200", "302", "404"] {

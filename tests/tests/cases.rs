@@ -33,5 +33,6 @@ fn test(name: &str, folder: &Path) -> Result<()> {
     }
     let Some(envoy) = tools::envoy_or_skip(name)? else { return Ok(()) };
     let envoy = case.in_envoy(envoy)?;
-    let _ = envoy; Ok(())
+    let _ = envoy;
+    Ok(())
 }

@@ -57,11 +57,13 @@ fn table(text: &mut String, title: &str, schema: &Value, queue: &mut Vec<String>
     let variants = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
     if let Some(properties) = schema["properties"].as_object() {
         text.push_str("| field | type | meaning |\n|---|---|---|\n");
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (name, field) in properties {
             let need = if required.contains(&name.as_str()) { " (required)" } else { "" };
             let kind = kind(field, queue);
-            writeln!(text, "| `{name}`{need} | {kind} | {} |", line(&field["description"])).expect("a string");
+            writeln!(text, "| `{name}`{need} | {kind} | {} |", line(&field["description"]))
+                .expect("a string");
         }
     } else if let Some(variants) = variants {
         text.push_str("| one of | meaning |\n|---|---|\n");
@@ -69,8 +71,10 @@ fn table(text: &mut String, title: &str, schema: &Value, queue: &mut Vec<String>
             let name = match (variant["const"].as_str(), variant["properties"].as_object()) {
                 (Some(name), _) => format!("`{name}`"),
                 (None, Some(properties)) => {
-                    let named: Vec<String> =
-                        properties.iter().map(|(name, field)| format!("`{{{name}: …}}`, {}", kind(field, queue))).collect();
+                    let named: Vec<String> = properties
+                        .iter()
+                        .map(|(name, field)| format!("`{{{name}: …}}`, {}", kind(field, queue)))
+                        .collect();
                     named.join(", ")
                 }
                 (None, None) => kind(variant, queue),
@@ -97,7 +101,8 @@ fn kind(field: &Value, queue: &mut Vec<String>) -> String {
     let name = match &field["type"] {
         Value::String(name) => name.clone(),
         Value::Array(names) => {
-            let names: Vec<&str> = names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect();
+            let names: Vec<&str> =
+                names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect();
             names.join(" or ")
         }
         _ => "any".to_owned(),
@@ -110,5 +115,11 @@ fn kind(field: &Value, queue: &mut Vec<String>) -> String {
 
 /// A description on one line, safe in a table.
 fn line(description: &Value) -> String {
-    description.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    description
+        .as_str()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
 }
