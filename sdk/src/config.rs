@@ -11,6 +11,7 @@ mod percentage;
 mod placeholder;
 mod text;
 mod timestamp;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,8 @@ pub use duration::ConfigDuration;
 pub use percentage::Percentage;
 pub use timestamp::Timestamp;
 
-pub(crate) use explain::{list, quoted};
 use node::Node;
+pub(crate) use words::{list, quoted};
 
 /// Errors reported for one configuration; the rest is cut, since nobody reads on.
 const MAX_PROBLEMS: usize = 32;

@@ -2,16 +2,16 @@
 //!
 //! Knows no wording: [`super::explain`] makes sentences of a [`Fault`].
 
+mod variant;
+
 use std::fmt;
 
-use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
-};
+use serde::de::{self, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::node::{Node, Step};
 use super::placeholder::Placeholder;
+use variant::Variant;
 
 /// What stopped a decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,92 +341,5 @@ impl<'de> Deserializer<'de> for Key<'_> {
     forward_to_deserialize_any! {
         bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
         identifier ignored_any
-    }
-}
-
-/// A variant: `"name"` or `{"name": content}`.
-struct Variant<'n> {
-    name: &'n str,
-    content: Option<&'n Node>,
-}
-
-impl<'de, 'n> EnumAccess<'de> for Variant<'n> {
-    type Error = Fault;
-    type Variant = Content<'n>;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Content<'n>), Fault> {
-        match seed.deserialize(IntoDeserializer::<Fault>::into_deserializer(self.name)) {
-            Ok(value) => Ok((value, Content { name: self.name, node: self.content })),
-            Err(fault) if self.content.is_some() => Err(fault.at(self.name, Target::Variant)),
-            Err(fault) => Err(fault),
-        }
-    }
-}
-
-/// What belongs to a variant.
-struct Content<'n> {
-    name: &'n str,
-    node: Option<&'n Node>,
-}
-
-impl Content<'_> {
-    fn decode<'de, S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
-        match self.node {
-            Some(node) => seed
-                .deserialize(Decoder(node))
-                .map_err(|fault| fault.within(Step::Key(String::from(self.name)))),
-            None => Err(Fault::new(Kind::Custom(
-                String::from("`") + self.name + "` needs a value: write {\"" + self.name + "\": …}",
-            ))),
-        }
-    }
-}
-
-impl<'de> VariantAccess<'de> for Content<'_> {
-    type Error = Fault;
-
-    fn unit_variant(self) -> Result<(), Fault> {
-        match self.node {
-            None | Some(Node::Null) => Ok(()),
-            Some(Node::Object(fields)) if fields.is_empty() => Ok(()),
-            Some(_) => Err(Fault::new(Kind::Custom(
-                String::from("`") + self.name + "` takes no value: write \"" + self.name + "\"",
-            ))),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        self.decode(seed)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.decode(Visit(visitor, Shape::Tuple(len)))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        self.decode(Visit(visitor, Shape::Struct(fields)))
-    }
-}
-
-enum Shape {
-    Tuple(usize),
-    Struct(&'static [&'static str]),
-}
-
-/// A visitor as a seed.
-struct Visit<V>(V, Shape);
-
-impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Visit<V> {
-    type Value = V::Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        match self.1 {
-            Shape::Tuple(len) => deserializer.deserialize_tuple(len, self.0),
-            Shape::Struct(fields) => deserializer.deserialize_struct("", fields, self.0),
-        }
     }
 }

@@ -114,9 +114,9 @@ impl Visitor<'_> for DurationVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<ConfigDuration, E> {
         text.parse().map_err(|error: DurationError| {
-            let mut reason = error.to_string() + ", found " + &super::explain::quoted(text);
+            let mut reason = error.to_string() + ", found " + &super::words::quoted(text);
             let compact: String = text.to_ascii_lowercase().split_whitespace().collect();
-            if super::explain::is_decimal(text) && nanoseconds(&(compact.clone() + "s")).is_some() {
+            if super::words::is_decimal(text) && nanoseconds(&(compact.clone() + "s")).is_some() {
                 reason = reason + "; did you mean \"" + text + "s\"?";
             } else if nanoseconds(&compact).is_some() {
                 reason = reason + "; did you mean \"" + &compact + "\"?";
@@ -134,7 +134,7 @@ impl Visitor<'_> for DurationVisitor {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<ConfigDuration, E> {
         let reason = DurationError.to_string();
-        Err(E::custom(match super::explain::decimal(number) {
+        Err(E::custom(match super::words::decimal(number) {
             Some(number) if number.starts_with('-') => reason + ", found " + &number,
             Some(number) => reason + ", found " + &number + "; did you mean \"" + &number + "s\"?",
             None => reason + ", found a number",

@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for PercentageVisitor {
     fn visit_f64<E: Error>(self, percent: f64) -> Result<Percentage, E> {
         // Refuses also what is not a number.
         if !(0.0..=100.0).contains(&percent) {
-            let found = super::explain::decimal(percent).unwrap_or_else(|| String::from("another number"));
+            let found = super::words::decimal(percent).unwrap_or_else(|| String::from("another number"));
             return Err(E::custom(String::from("expected a percentage from 0 to 100, found ") + &found));
         }
         let ppm = percent * f64::from(PPM_PER_PERCENT);
@@ -110,9 +110,9 @@ impl<'de> Visitor<'de> for PercentageVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Percentage, E> {
-        let mut reason = String::from("expected ") + EXPECTED + ", found " + &super::explain::quoted(text);
+        let mut reason = String::from("expected ") + EXPECTED + ", found " + &super::words::quoted(text);
         let number = text.trim().trim_end_matches('%').trim_end();
-        if super::explain::is_decimal(number) {
+        if super::words::is_decimal(number) {
             reason = reason + "; did you mean " + number + "?";
         }
         Err(E::custom(reason))

@@ -5,8 +5,8 @@
 use std::str;
 
 use super::ConfigError;
-use super::explain::{list, quoted};
 use super::node::Node;
+use super::words::{list, quoted};
 
 /// Reads JSON.
 ///

@@ -180,7 +180,7 @@ impl Visitor<'_> for TimestampVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
         text.parse().map_err(|error: TimestampError| {
-            let mut reason = error.to_string() + ", found " + &super::explain::quoted(text);
+            let mut reason = error.to_string() + ", found " + &super::words::quoted(text);
             let zoned = String::from(text) + "Z";
             let whole = String::from(text) + "T00:00:00Z";
             if let Some(fix) = [zoned, whole].into_iter().find(|fix| time(fix.as_bytes()).is_some()) {

@@ -1,0 +1,123 @@
+//! The parts that sentences about configurations are made of: lists, quotations, numbers, the name that was probably meant.
+//!
+//! Knows no configuration.
+
+/// Text is quoted up to this many characters.
+const MAX_QUOTED: usize = 60;
+
+/// A list of names such as ``` `a`, `b` ```.
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>, quote: char) -> String {
+    let mut text = String::new();
+    for name in names {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push(quote);
+        text.push_str(name);
+        text.push(quote);
+    }
+    text
+}
+
+/// Whether text is digits, with at most one point between them and a sign before them.
+pub(super) fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (before, after) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits(before) && all_digits(after)
+}
+
+/// Text as JSON writes it, cut when it is long.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut whole = String::from("\"");
+    for (count, character) in text.chars().enumerate() {
+        if count >= MAX_QUOTED {
+            whole.push('…');
+            break;
+        }
+        match character {
+            '"' | '\\' => whole.extend(['\\', character]),
+            _ if character.is_control() => whole.extend(character.escape_unicode()),
+            _ => whole.push(character),
+        }
+    }
+    whole.push('"');
+    whole
+}
+
+/// A number as text without the code that prints any `f64`; `None` when it has more than six decimals or is beyond 10^12.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be below 10^18 just before"
+)]
+pub(super) fn decimal(value: f64) -> Option<String> {
+    const SCALE: u64 = 1_000_000;
+    let scaled = value.abs() * 1e6;
+    // Refuses also infinities and what is not a number.
+    if !(0.0..1e18).contains(&scaled) || (scaled - scaled.round()).abs() > 1e-3 {
+        return None;
+    }
+    let scaled = scaled.round() as u64;
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
+    text.push_str(&(scaled / SCALE).to_string());
+    let decimals = (scaled % SCALE).saturating_add(SCALE).to_string();
+    let decimals = decimals.strip_prefix('1').unwrap_or_default().trim_end_matches('0');
+    if !decimals.is_empty() {
+        text.push('.');
+        text.push_str(decimals);
+    }
+    Some(text)
+}
+
+/// The known name that was probably meant: the same but for case and separators, or few typing errors away.
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let simple = simplify(name);
+    let limit = (simple.len() / 3).max(1);
+    if simple.is_empty() || simple.len() > 64 {
+        return None;
+    }
+    let distances = known.iter().map(|known| (distance(&simple, &simplify(known)), *known));
+    let best = distances.min_by_key(|(distance, _)| *distance);
+    let typing_error = best.filter(|(distance, _)| *distance <= limit).map(|(_, known)| known);
+    // A plural, a shortened or a lengthened name.
+    typing_error.or_else(|| {
+        known.iter().copied().find(|known| {
+            let other = simplify(known);
+            simple.len() >= 4
+                && other.len() >= 4
+                && (other.starts_with(&simple) || simple.starts_with(&other))
+        })
+    })
+}
+
+fn simplify(name: &str) -> Vec<u8> {
+    name.bytes().filter(|byte| !b"_- ".contains(byte)).map(|byte| byte.to_ascii_lowercase()).collect()
+}
+
+/// How many bytes are typed wrongly, left out, added or swapped with their neighbour between two names.
+fn distance(left: &[u8], right: &[u8]) -> usize {
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=right.len()).collect();
+    let mut previous = None;
+    for (row, a) in left.iter().enumerate() {
+        let mut line = vec![row.saturating_add(1)];
+        for (column, b) in right.iter().enumerate() {
+            let at = |line: &[usize], column: usize| line.get(column).copied().unwrap_or(usize::MAX);
+            let next = column.saturating_add(1);
+            let changed = at(&last, column).saturating_add(usize::from(a != b));
+            let removed = at(&last, next).saturating_add(1);
+            let added = at(&line, column).saturating_add(1);
+            let mut best = changed.min(removed).min(added);
+            let swapped =
+                column.checked_sub(1).filter(|left| right.get(*left) == Some(a) && previous == Some(b));
+            if let Some(left) = swapped {
+                best = best.min(at(&before_last, left).saturating_add(1));
+            }
+            line.push(best);
+        }
+        previous = Some(a);
+        before_last = std::mem::replace(&mut last, line);
+    }
+    last.last().copied().unwrap_or(usize::MAX)
+}
