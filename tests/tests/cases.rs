@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 fn test(name: &str, folder: &Path) -> Result<()> {
     let case = Ready::new(folder)?;
     if let Some(reason) = case.skipped_in_envoy() {
-        eprintln!("harness only: `{name}`: {reason}");
+        tools::say(&format!("harness only: `{name}`: {reason}"));
         return Ok(());
     }
     let Some(envoy) = tools::envoy_or_skip(name)? else { return Ok(()) };
