@@ -14,9 +14,11 @@
 
 pub(crate) mod abi;
 mod attribute;
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod hostile;
 mod lines;
+#[cfg(test)]
+mod scripted;
 mod state;
 mod stream;
 #[cfg(test)]

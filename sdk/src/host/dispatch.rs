@@ -215,9 +215,13 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// as new. Nothing can be decided any more: a local reply here would end Envoy (`DIE-02`).
     pub fn on_log(&self, context: u32) {
         let before = self.enter(context);
-        if let Some((plugin, mut state, _)) = self.lend(context) {
+        if let Some((plugin, mut state, holds)) = self.lend(context) {
+            // From here on nothing may be let go, answered or reset (`DIE-03`, `DIE-04`), so nothing waits.
+            for key in holds.timers() {
+                plugin.host.wake(key);
+            }
             plugin.filter().on_log(&mut state, &Ended::new(&plugin.host));
-            self.give_back(context, state, |_| ());
+            self.give_back(context, state, |holds| *holds = Holds::default());
         }
         self.leave(before);
     }
@@ -326,7 +330,10 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         }
         let resumed = self.vm.within(context, || {
             let (plugin, mut state, holds) = self.lend(context)?;
-            let point = waits(&holds)?.point;
+            let Some(Hold { point, .. }) = waits(&holds) else {
+                self.give_back(context, state, |_| ());
+                return None;
+            };
             let filter = plugin.filter();
             let result = call(&filter, &mut state);
             let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, None);
