@@ -1,5 +1,4 @@
-//! Write Envoy filters in Rust.
-
+#![doc = include_str!("../README.md")]
 // A trap costs every stream of the worker.
 #![cfg_attr(
     not(test),

@@ -5,12 +5,7 @@
 //! [`register!`](crate::register) names, and what would end an Envoy ends the test. Routes, upstreams and other filters it does
 //! not know: those are the harness's, `weir test`.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    reason = "runs in tests only, where a panic is an answer"
-)]
+#![expect(clippy::arithmetic_side_effects, reason = "runs in tests only, where a panic is an answer")]
 
 pub(crate) mod abi;
 mod attribute;
@@ -244,7 +239,6 @@ impl Host {
     ///
     /// # Errors
     /// The filter refuses the configuration.
-    #[expect(clippy::needless_pass_by_value, reason = "reads best with `json!` in the call")]
     pub fn plugin_named<F: HttpFilter + Registered>(
         &mut self,
         name: &str,

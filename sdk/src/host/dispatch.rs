@@ -325,7 +325,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         call: impl FnOnce(&F, &mut F::Stream) -> Result<Decision, HostError>,
     ) {
         let waits = |holds: &Holds| holds.get(side).filter(|hold| hold.until == until);
-        if !self.streams.borrow().get(&context).is_some_and(|stream| waits(&stream.holds).is_some()) {
+        if self.streams.borrow().get(&context).is_none_or(|stream| waits(&stream.holds).is_none()) {
             return;
         }
         let resumed = self.vm.within(context, || {

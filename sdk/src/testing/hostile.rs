@@ -322,7 +322,7 @@ fn chaos(seed: u64) {
             call_back(&state, &*guest, &inner);
         }
         match inner.below(8) {
-            0 => Some(Err(Status::check(inner.below(14) as u32 + 1).unwrap_err())),
+            0 => Status::check(inner.below(14) as u32 + 1).err().map(Err),
             1 => Some(Ok(inner.bytes())),
             _ => None,
         }
