@@ -1,15 +1,21 @@
 //! Weir's harness: runs any proxy-wasm module on recorded traffic outside Envoy and tells what Envoy would have done.
 
+mod abi;
 pub mod build;
 pub mod case;
+pub mod clock;
 pub mod commands;
+pub mod driver;
 pub mod exchange;
 pub mod headers;
+mod host;
 pub mod inspect;
 pub mod outcome;
 pub mod report;
+pub mod routes;
 pub mod scenario;
 pub mod style;
 pub mod time;
 pub mod traffic;
+pub mod vm;
 pub mod yaml;

@@ -1,0 +1,144 @@
+//! What the connection manager makes of a request before the filters see it (`HDR-12` to `HDR-14`, `HDR-23`).
+
+use crate::clock::Random;
+use crate::exchange::{Message, Protocol};
+use crate::headers::{Headers, Kind};
+use crate::host::Stream;
+
+/// Control headers that clients may not set.
+const INTERNAL: &[&[u8]] = &[
+    b"x-envoy-decorator-operation",
+    b"x-envoy-downstream-service-cluster",
+    b"x-envoy-downstream-service-node",
+    b"x-envoy-expected-rq-timeout-ms",
+    b"x-envoy-force-trace",
+    b"x-envoy-hedge-on-per-try-timeout",
+    b"x-envoy-internal",
+    b"x-envoy-ip-tags",
+    b"x-envoy-max-retries",
+    b"x-envoy-original-url",
+    b"x-envoy-retriable-header-names",
+    b"x-envoy-retriable-status-codes",
+    b"x-envoy-retry-grpc-on",
+    b"x-envoy-retry-on",
+    b"x-envoy-upstream-alt-stat-name",
+    b"x-envoy-upstream-rq-per-try-timeout-ms",
+    b"x-envoy-upstream-rq-timeout-alt-response",
+    b"x-envoy-upstream-rq-timeout-ms",
+    b"x-forwarded-client-cert",
+];
+
+/// Headers of one hop.
+const HOP: &[&[u8]] =
+    &[b"connection", b"expect", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
+
+/// Writes the request into the stream.
+pub(super) fn request(recorded: &Message, stream: &mut Stream, random: &mut Random) {
+    let http1 = matches!(stream.info.protocol, Protocol::Http10 | Protocol::Http11);
+    let scheme: &[u8] = if stream.info.tls { b"https" } else { b"http" };
+    let from = &recorded.headers;
+    let to = &mut stream.request.headers;
+    pseudo(from, to, http1, scheme);
+    let named = from.joined(b"connection").unwrap_or_default();
+    let is_named = |name: &[u8]| {
+        named.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name))
+    };
+    for (name, value) in from.iter() {
+        let value = value.trim_ascii();
+        let dropped = name.first() == Some(&b':')
+            || name == b"host"
+            || HOP.binary_search(&name).is_ok()
+            || INTERNAL.binary_search(&name).is_ok()
+            || (name == b"te" && !value.eq_ignore_ascii_case(b"trailers"))
+            || (name != b"te" && !named.is_empty() && is_named(name));
+        if !dropped {
+            to.add(name, value, Kind::Request);
+        }
+    }
+    if to.get(b"x-forwarded-proto").is_none() {
+        to.push("x-forwarded-proto", scheme);
+    }
+    if to.get(b"x-request-id").is_none() {
+        to.push("x-request-id", random.uuid());
+    }
+}
+
+/// The pseudo headers in the order of the protocol.
+fn pseudo(from: &Headers, to: &mut Headers, http1: bool, scheme: &[u8]) {
+    let authority = from.get(b":authority").or_else(|| from.get(b"host"));
+    let path = from.get(b":path").unwrap_or(b"/");
+    let path = path.split(|byte| *byte == b'#').next().unwrap_or(path);
+    let method = from.get(b":method").unwrap_or(b"GET");
+    let own = from.get(b":scheme").unwrap_or(scheme);
+    if !http1 {
+        for (name, value) in from.iter().filter(|(name, _)| name.first() == Some(&b':')) {
+            to.append(name, if name == b":path" { path } else { value });
+        }
+    }
+    let missing = [(&b":authority"[..], authority), (b":path", Some(path)), (b":method", Some(method)), (b":scheme", Some(own))];
+    for (name, value) in missing {
+        if let Some(value) = value
+            && to.get(name).is_none()
+        {
+            to.append(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(recorded: &[(&str, &str)], want: &[(&str, &str)]) {
+        let message = Message { headers: recorded.iter().copied().collect(), ..Message::default() };
+        let mut stream = Stream::default();
+        request(&message, &mut stream, &mut Random::new(0));
+        let mut want: Headers = want.iter().copied().collect();
+        want.push("x-forwarded-proto", "http");
+        want.push("x-request-id", stream.request.headers.get(b"x-request-id").unwrap());
+        assert_eq!(stream.request.headers, want);
+    }
+
+    #[test]
+    fn tables_are_sorted() {
+        assert!(INTERNAL.is_sorted() && HOP.is_sorted());
+    }
+
+    #[test]
+    fn hdr_12_order_and_host() {
+        check(
+            &[(":method", "GET"), ("a", "1"), (":path", "/x#y"), ("host", "h")],
+            &[(":authority", "h"), (":path", "/x"), (":method", "GET"), (":scheme", "http"), ("a", "1")],
+        );
+    }
+
+    #[test]
+    fn hdr_13_what_filters_do_not_see() {
+        check(
+            &[
+                (":authority", "h"),
+                ("connection", "close, x-hop"),
+                ("x-hop", "1"),
+                ("te", "gzip"),
+                ("x-envoy-retry-on", "5xx"),
+                ("x-envoy-original-path", "/o"),
+                ("transfer-encoding", "chunked"),
+                ("accept", "a"),
+                ("accept", "b"),
+                ("cookie", "a"),
+                ("cookie", "b"),
+            ],
+            &[
+                (":authority", "h"),
+                (":path", "/"),
+                (":method", "GET"),
+                (":scheme", "http"),
+                ("x-envoy-original-path", "/o"),
+                ("accept", "a,b"),
+                ("cookie", "a"),
+                ("cookie", "b"),
+            ],
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The way of the response: from the upstream (recorded or fixed) through the filters to the client.
+
+use super::Replay;
+use super::stream::bare;
+use crate::clock::http_date;
+use crate::exchange::{Message, Protocol};
+use crate::host::{ClusterState, clusters};
+
+/// Headers of one hop that Envoy does not pass to the client.
+const HOP: &[&[u8]] = &[b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
+
+impl Replay {
+    /// The upstream answers: with the cluster's fixed answer, the recorded one, or 200 without a body.
+    pub(super) fn start_upstream_response(&mut self) {
+        let recorded = self.run.answer.take();
+        let cluster = self.run.cluster.as_deref().unwrap_or_default();
+        let fixed = match self.host.clusters.state(cluster) {
+            ClusterState::Healthy(Some(cluster)) => cluster.response.as_ref().map(clusters::message),
+            _ => None,
+        };
+        let mut message = fixed.or(recorded).unwrap_or_else(|| Message { headers: bare(200), ..Message::default() });
+        if message.headers.get(b":status").is_none() {
+            message.headers.set(b":status", b"200");
+        }
+        if self.run.head {
+            message.body.clear();
+        }
+        "via_upstream".clone_into(&mut self.host.stream.info.details);
+        self.host.stream.info.code = crate::host::status(&message.headers);
+        let headers = &mut self.host.stream.response.headers;
+        headers.clear();
+        for (name, value) in message.headers.iter() {
+            headers.add(name, value, crate::headers::Kind::Response);
+        }
+        // The virtual upstream answers at once.
+        headers.replace(b"x-envoy-upstream-service-time", b"0");
+        self.apply_response_headers();
+        self.message(true, &message);
+    }
+
+    /// The response's headers have passed the filters: the connection manager adds its own and sends them.
+    pub(super) fn client_headers(&mut self, end: bool) {
+        let http1 = matches!(self.host.stream.info.protocol, Protocol::Http10 | Protocol::Http11);
+        let headers = &mut self.host.stream.response.headers;
+        let Some(status) = crate::host::status(headers) else {
+            return self.removed_status();
+        };
+        self.host.stream.info.code = Some(status);
+        headers.retain(|name, _| HOP.binary_search(&name).is_err());
+        if headers.get(b"date").is_none() {
+            headers.append(b"date", http_date(self.host.clock.now_ns()).as_bytes());
+        }
+        headers.set(b"server", b"envoy");
+        let lengthless = headers.get(b"content-length").is_none() && !matches!(status, 100..=199 | 204 | 304);
+        if end && http1 && lengthless && !self.run.head {
+            headers.append(b"content-length", b"0");
+        }
+        let headers = headers.clone();
+        self.received().headers = headers;
+        self.run.headers_sent = true;
+        if end {
+            self.run.over = true;
+        }
+    }
+
+    /// Body data has passed the filters.
+    pub(super) fn client_data(&mut self, data: &[u8], end: bool) {
+        let silent = self.run.head;
+        let response = self.received();
+        if !silent {
+            response.body.extend_from_slice(data);
+        }
+        if end {
+            self.client_trailers();
+        }
+    }
+
+    /// The end of the response, with trailers if there are any.
+    pub(super) fn client_trailers(&mut self) {
+        if self.host.stream.response.has_trailers {
+            let trailers = self.host.stream.response.trailers.clone();
+            self.received().trailers = trailers;
+        }
+        self.run.over = true;
+    }
+
+    /// A filter took the status away (`HDR-29`).
+    fn removed_status(&mut self) {
+        self.run.encode_aborted = true;
+        let body = b"missing required header: :status";
+        let mut headers = bare(502);
+        headers.push("content-length", body.len().to_string());
+        headers.push("content-type", "text/plain");
+        self.host.stream.response.headers = headers;
+        "filter_removed_required_response_headers{missing_required_header:_:status}"
+            .clone_into(&mut self.host.stream.info.details);
+        self.client_headers(false);
+        self.client_data(body, true);
+    }
+}

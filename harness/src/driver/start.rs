@@ -1,0 +1,156 @@
+//! Loading: which VMs there are, in what order things run, reloads (`LOAD-12`, `LOAD-30` to `LOAD-35`, `FAULT-09`).
+
+use super::{Plugin, Replay, StartError};
+use crate::host::{Owner, Root};
+use crate::scenario::FailurePolicy;
+use crate::vm::{LoadError, Vm};
+
+/// How long a plugin with `FAIL_RELOAD` is left alone after a load: Envoy's default back-off, without its jitter.
+const RELOAD_NS: u64 = 1_000_000_000;
+
+/// How a start fails.
+enum Failed {
+    Instance(String),
+    Refused(&'static str),
+    Trapped(String),
+}
+
+impl Replay {
+    /// Loads every plugin in order: a canary that is thrown away, then the main thread's VM, then the worker's.
+    pub(super) fn load(&mut self) -> Result<(), StartError> {
+        let mut keys: Vec<(usize, usize)> = Vec::new();
+        for plugin in 0..self.plugins.len() {
+            self.canary(plugin).map_err(|failed| self.start_error(plugin, failed))?;
+            let same = (0..plugin).find(|other| same_root(&self.plugins[*other], &self.plugins[plugin]));
+            let key = (0..plugin).find(|other| same_vm(&self.plugins[*other], &self.plugins[plugin]));
+            let (main, worker) = match key {
+                Some(other) => keys[other],
+                None => {
+                    let main = self.new_vm(plugin).map_err(|failed| self.start_error(plugin, failed))?;
+                    let worker = self.new_vm(plugin).map_err(|failed| self.start_error(plugin, failed))?;
+                    (main, worker)
+                }
+            };
+            keys.push((main, worker));
+            let root = match same {
+                Some(other) => self.host.stream.filters[other].root,
+                None => {
+                    self.start_root(plugin, main).map_err(|failed| self.start_error(plugin, failed))?;
+                    self.host.log.clear();
+                    let root = self.start_root(plugin, worker);
+                    let root = root.map_err(|failed| self.start_error(plugin, failed))?;
+                    self.start_log.append(&mut self.host.log);
+                    root
+                }
+            };
+            self.host.stream.add_filter(plugin, root, worker);
+        }
+        self.deliver_calls();
+        self.start_log.append(&mut self.host.log);
+        self.host.callouts.clear();
+        Ok(())
+    }
+
+    /// Tries a plugin in a VM that is dropped without a word (`LOAD-33`).
+    fn canary(&mut self, plugin: usize) -> Result<(), Failed> {
+        let vm = self.new_vm(plugin)?;
+        let started = self.start_root(plugin, vm);
+        self.vms.truncate(vm);
+        self.host.roots.retain(|root| root.vm != vm);
+        let roots = self.host.roots.len();
+        self.host.calls.retain(|call| call.root < roots);
+        self.host.callouts.clear();
+        started?;
+        self.host.log.clear();
+        Ok(())
+    }
+
+    fn new_vm(&mut self, plugin: usize) -> Result<usize, Failed> {
+        let vm = self.make_vm(plugin, self.vms.len()).map_err(Failed::Instance)?;
+        self.vms.push(vm);
+        Ok(self.vms.len() - 1)
+    }
+
+    fn make_vm(&mut self, plugin: usize, index: usize) -> Result<Vm, String> {
+        let environment = self.plugins[plugin].env.clone().into_iter().collect();
+        let vm_id = self.host.plugins[plugin].vm_id.clone();
+        Vm::start(&self.plugins[plugin].module, &mut self.host, (index, plugin), vm_id, environment)
+    }
+
+    /// Creates, starts and configures a root context (`LOAD-34`).
+    fn start_root(&mut self, plugin: usize, vm: usize) -> Result<usize, Failed> {
+        let root = self.host.roots.len();
+        self.host.roots.push(Root { plugin, vm, id: 0, tick: None });
+        self.run_root(plugin, vm, root)?;
+        Ok(root)
+    }
+
+    fn run_root(&mut self, plugin: usize, vm: usize, root: usize) -> Result<(), Failed> {
+        let length = u32::try_from(self.host.plugins[plugin].configuration.len()).unwrap_or(u32::MAX);
+        let machine = &mut self.vms[vm];
+        let id = machine.guest().create(Owner::Root(root));
+        self.host.roots[root].id = id;
+        let host = &mut self.host;
+        machine.call(host, id, |all| &all.context_create, (id, 0)).map_err(Failed::Trapped)?;
+        let started = machine.call(host, id, |all| &all.vm_start, (id, 0)).map_err(Failed::Trapped)?;
+        if started == Some(0) {
+            return Err(Failed::Refused("Failed to start base Wasm"));
+        }
+        machine.guest().configuring = Some(plugin);
+        let configured = machine.call(host, id, |all| &all.configure, (id, length));
+        machine.guest().configuring = None;
+        if configured.map_err(Failed::Trapped)? == Some(0) {
+            return Err(Failed::Refused("Failed to configure base Wasm plugin"));
+        }
+        self.host.actions.clear();
+        self.host.fatal = None;
+        Ok(())
+    }
+
+    fn start_error(&mut self, plugin: usize, failed: Failed) -> StartError {
+        let label = self.plugins[plugin].module.label().to_owned();
+        let plugin = self.plugins[plugin].name.clone();
+        let log = std::mem::take(&mut self.host.log);
+        match failed {
+            Failed::Instance(reason) => StartError::Load { plugin, error: LoadError { label, reason } },
+            Failed::Refused(reason) => StartError::Refused { plugin, reason, log },
+            Failed::Trapped(message) => StartError::Trapped { plugin, message, log },
+        }
+    }
+
+    /// Makes fresh VMs for plugins that ask for it (`FAULT-09`). Only the plugin itself moves.
+    pub(super) fn reload_failed(&mut self) {
+        for filter in 0..self.host.stream.filters.len() {
+            let (plugin, vm) = (self.host.stream.filters[filter].plugin, self.host.stream.filters[filter].vm);
+            let due = self.vms[vm].loaded_ns.saturating_add(RELOAD_NS);
+            if !self.vms[vm].failed
+                || self.plugins[plugin].failure_policy != FailurePolicy::FailReload
+                || self.host.clock.now_ns() < due
+            {
+                continue;
+            }
+            self.vms[vm].loaded_ns = self.host.clock.now_ns();
+            if let Ok(fresh) = self.new_vm(plugin)
+                && let Ok(root) = self.start_root(plugin, fresh)
+            {
+                let filter = &mut self.host.stream.filters[filter];
+                (filter.root, filter.vm) = (root, fresh);
+            }
+        }
+    }
+}
+
+/// `LOAD-30`
+fn same_vm(a: &Plugin, b: &Plugin) -> bool {
+    a.vm_id == b.vm_id && a.env == b.env && a.module.same_code(&b.module)
+}
+
+/// `LOAD-30b`
+fn same_root(a: &Plugin, b: &Plugin) -> bool {
+    same_vm(a, b)
+        && a.name == b.name
+        && a.root_id == b.root_id
+        && a.configuration == b.configuration
+        && a.failure_policy == b.failure_policy
+        && a.allow_on_headers_stop_iteration == b.allow_on_headers_stop_iteration
+}

@@ -1,0 +1,69 @@
+//! The clusters of a replay and how they answer. Knows no routes and no filters.
+
+use std::collections::BTreeMap;
+
+use crate::exchange::Message;
+use crate::headers::Headers;
+use crate::scenario::{Cluster, ClusterResponse};
+
+/// The clusters that exist; when none is named, every one does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clusters {
+    named: BTreeMap<String, Cluster>,
+}
+
+impl Clusters {
+    pub(crate) fn new(named: BTreeMap<String, Cluster>) -> Self {
+        Self { named }
+    }
+
+    /// Whether a request can be sent there.
+    pub(crate) fn state(&self, name: &str) -> State<'_> {
+        match self.named.get(name) {
+            _ if name.is_empty() => State::Unknown,
+            None if self.named.is_empty() => State::Healthy(None),
+            None => State::Unknown,
+            Some(cluster) if cluster.endpoints == 0 => State::Unhealthy,
+            Some(cluster) => State::Healthy(Some(cluster)),
+        }
+    }
+
+    /// The only cluster, or `upstream`: where requests go without routes.
+    pub(crate) fn default_name(&self) -> &str {
+        match self.named.len() {
+            1 => self.named.keys().next().map_or("upstream", String::as_str),
+            _ => "upstream",
+        }
+    }
+
+    /// A cluster's metadata.
+    pub(crate) fn metadata(&self, name: &str) -> Option<&serde_json::Value> {
+        self.named.get(name)?.metadata.as_ref()
+    }
+
+    /// How many endpoints a cluster has.
+    pub(crate) fn endpoints(&self, name: &str) -> u32 {
+        self.named.get(name).map_or(1, |cluster| cluster.endpoints)
+    }
+}
+
+/// Whether a cluster can be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum State<'a> {
+    /// There is no such cluster.
+    Unknown,
+    /// It has no endpoint.
+    Unhealthy,
+    /// It can; absent where any name is a cluster.
+    Healthy(Option<&'a Cluster>),
+}
+
+/// A fixed answer as a message.
+pub(crate) fn message(response: &ClusterResponse) -> Message {
+    let mut headers = Headers::new();
+    headers.push(":status", response.status.to_string());
+    for (name, value) in &response.headers {
+        headers.push(name, value);
+    }
+    Message { headers, body: response.body.clone().into_bytes(), ..Message::default() }
+}

@@ -1,0 +1,146 @@
+//! What the proxy keeps for one VM: contexts, ids, tokens, environment. Knows nothing of how the VM runs.
+
+use super::MetricType;
+use crate::exchange::Message;
+use crate::headers::Headers;
+
+/// The version of the ABI that a module speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Abi {
+    V0_1_0,
+    V0_2_0,
+    V0_2_1,
+}
+
+/// Whose context an id names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A root context, by its index in `Host::roots`.
+    Root(usize),
+    /// A filter's context of the stream, by its place in the chain.
+    Stream(usize),
+}
+
+/// Which hostcalls may be made now (`LOAD-08`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// All.
+    All,
+    /// Those of a start function.
+    Start,
+    /// Those of an allocator.
+    Allocate,
+}
+
+/// One VM's side of the proxy.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub abi: Abi,
+    /// Index of the VM.
+    pub vm: usize,
+    pub vm_id: std::sync::Arc<str>,
+    pub allowed: Allowed,
+    /// The context of the callback that runs; 0 outside.
+    pub context: u32,
+    /// The context that hostcalls act on (`CTX-01`).
+    pub effective: u32,
+    /// The plugin whose first use starts the VM.
+    pub starting: Option<usize>,
+    next_context: u32,
+    contexts: Vec<(u32, Owner)>,
+    pub environment: Vec<(String, String)>,
+    /// The root that is being configured (`LOAD-21`).
+    pub configuring: Option<usize>,
+    /// The answer that is being delivered (`CALL-06`).
+    pub call: Option<Message>,
+    /// A local reply was asked for in this callback (`FLOW-04`).
+    pub stop: bool,
+    next_call: u32,
+    next_metric: [u32; 3],
+    metrics: Vec<(u32, MetricType, usize)>,
+    /// Roots that answered 0 to `on_done` (`LOAD-43`).
+    pub pending_done: Vec<u32>,
+}
+
+impl Guest {
+    pub(crate) fn new(
+        abi: Abi,
+        vm: usize,
+        vm_id: std::sync::Arc<str>,
+        environment: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            abi,
+            vm,
+            vm_id,
+            allowed: Allowed::All,
+            context: 0,
+            effective: 0,
+            starting: None,
+            next_context: 1,
+            contexts: Vec::new(),
+            environment,
+            configuring: None,
+            call: None,
+            stop: false,
+            next_call: 4,
+            next_metric: [4, 5, 6],
+            metrics: Vec::new(),
+            pending_done: Vec::new(),
+        }
+    }
+
+    /// A new context id (`LOAD-35`).
+    pub(crate) fn create(&mut self, owner: Owner) -> u32 {
+        let id = self.next_context;
+        self.next_context = self.next_context.wrapping_add(1);
+        self.contexts.push((id, owner));
+        id
+    }
+
+    /// Forgets a context.
+    pub(crate) fn delete(&mut self, id: u32) {
+        self.contexts.retain(|(known, _)| *known != id);
+    }
+
+    /// Whose context `id` is.
+    pub(crate) fn find(&self, id: u32) -> Option<Owner> {
+        self.contexts.iter().rev().find(|(known, _)| *known == id).map(|(_, owner)| *owner)
+    }
+
+    /// Whose context hostcalls act on now; absent outside of root and stream contexts.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.find(self.effective)
+    }
+
+    /// The plugin that a log line belongs to: the one of the context, or the one that the VM was started for.
+    pub(crate) fn speaker(&self, host: &super::Host) -> Option<usize> {
+        self.owner().and_then(|owner| host.plugin_of(owner)).or(self.starting)
+    }
+
+    /// A new token of an HTTP call (`CALL-03`).
+    pub(crate) fn call_token(&mut self) -> u32 {
+        let token = self.next_call;
+        self.next_call = self.next_call.wrapping_add(4);
+        token
+    }
+
+    /// A new metric id (`MET-01`).
+    pub(crate) fn define(&mut self, kind: MetricType, metric: usize) -> u32 {
+        let next = &mut self.next_metric[kind as usize];
+        let id = *next;
+        *next = next.wrapping_add(4);
+        self.metrics.push((id, kind, metric));
+        id
+    }
+
+    /// The metric of an id. Ids of a kind are 4 apart and given in order, but kinds mix, so this is a search by id.
+    pub(crate) fn metric(&self, id: u32) -> Option<(MetricType, usize)> {
+        self.metrics.iter().find(|(known, ..)| *known == id).map(|(_, kind, metric)| (*kind, *metric))
+    }
+
+    /// Headers or trailers of the answer that is being delivered.
+    pub(crate) fn call_headers(&self, trailers: bool) -> Option<&Headers> {
+        self.call.as_ref().map(|call| if trailers { &call.trailers } else { &call.headers })
+    }
+}
