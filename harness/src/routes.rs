@@ -17,10 +17,10 @@ mod parse;
 mod string;
 mod weighted;
 
-pub(crate) use action::{Action, Redirect};
+pub(crate) use action::Action;
 use mutation::Mutations;
 pub use parse::RouteError;
-use parse::{Fields, object};
+use parse::object;
 
 /// A route configuration. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -62,7 +62,6 @@ pub(crate) struct Route {
 pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) random: u64,
-    pub(crate) tls: bool,
     pub(crate) filter_state: &'a [(Vec<u8>, Vec<u8>)],
 }
 
@@ -198,7 +197,9 @@ fn virtual_host(
     let require_tls = match fields.string("require_tls")?.as_deref() {
         None | Some("NONE") => false,
         Some(other) => {
-            return Err(fields.error("require_tls", &format!("`{other}` is not supported by the harness; use NONE")));
+            return Err(
+                fields.error("require_tls", &format!("`{other}` is not supported by the harness; use NONE"))
+            );
         }
     };
     let metadata = fields.get("metadata").cloned();
@@ -222,6 +223,3 @@ fn route(value: &Value, path: &str, label: String) -> Result<Route, RouteError> 
     let label = if name.is_empty() { label } else { name.clone() };
     Ok(Route { name, metadata, action, label, matcher, mutations })
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,6 +13,7 @@ mod instance;
 mod trap;
 
 pub(crate) use instance::{State, Vm};
+pub(crate) use trap::Restricted;
 
 /// Fuel for one callback: about as many Wasm instructions, some seconds. A callback that burns all of it would block an Envoy's worker
 /// for ever (`DIE-07`). Fuel and not time, so that the same input always ends at the same place.

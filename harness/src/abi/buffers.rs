@@ -51,7 +51,14 @@ fn get_status(call: &mut Call<'_, '_>, buffer: u32, size: u32, flags: u32) -> An
     Ok(memory::write_word(memory, flags, 0)?)
 }
 
-fn get_bytes(call: &mut Call<'_, '_>, buffer: u32, start: u32, length: u32, pointer: u32, size: u32) -> Answer {
+fn get_bytes(
+    call: &mut Call<'_, '_>,
+    buffer: u32,
+    start: u32,
+    length: u32,
+    pointer: u32,
+    size: u32,
+) -> Answer {
     call.give(pointer, size, |_, host, guest, out| {
         let all = readable(host, guest, buffer)?;
         let tail = all.get(start as usize..).unwrap_or_default();
@@ -60,7 +67,14 @@ fn get_bytes(call: &mut Call<'_, '_>, buffer: u32, start: u32, length: u32, poin
     })
 }
 
-fn set_bytes(call: &mut Call<'_, '_>, buffer: u32, start: u32, length: u32, data: u32, data_size: u32) -> Answer {
+fn set_bytes(
+    call: &mut Call<'_, '_>,
+    buffer: u32,
+    start: u32,
+    length: u32,
+    data: u32,
+    data_size: u32,
+) -> Answer {
     let (memory, host, guest) = call.parts();
     let data = memory::slice(memory, data, data_size)?;
     let Some(Owner::Stream(filter)) = guest.owner() else { return Err(Status::BadArgument.into()) };

@@ -58,7 +58,14 @@ fn get_value(call: &mut Call<'_, '_>, map: u32, key: u32, key_size: u32, pointer
     })
 }
 
-fn add_value(call: &mut Call<'_, '_>, map: u32, key: u32, key_size: u32, value: u32, value_size: u32) -> Answer {
+fn add_value(
+    call: &mut Call<'_, '_>,
+    map: u32,
+    key: u32,
+    key_size: u32,
+    value: u32,
+    value_size: u32,
+) -> Answer {
     let (memory, host, guest) = call.parts();
     let key = memory::slice(memory, key, key_size)?;
     let value = memory::slice(memory, value, value_size)?;

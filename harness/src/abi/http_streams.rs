@@ -50,7 +50,9 @@ fn continue_stream(call: &mut Call<'_, '_>, stream: u32) -> Answer {
         return Ok(());
     }
     if stream == 1 && !host.stream.response.present {
-        host.kills_envoy("`proxy_continue_stream` for the response before there are response headers (DIE-01)");
+        host.kills_envoy(
+            "`proxy_continue_stream` for the response before there are response headers (DIE-01)",
+        );
         return Ok(());
     }
     if let Some(filter) = host.stream.filters.get_mut(filter) {
@@ -100,12 +102,14 @@ fn send_local_response(
     for (name, value) in value::read_pairs(memory::slice(memory, headers, headers_size)?) {
         lines.add(name, value, Kind::Response);
     }
-    let Some(filter) = filter else { return Ok(()) };
+    if filter.is_none() {
+        return Ok(());
+    }
     match host.stream.phase {
         Phase::Open => {
             guest.stop = true;
             let reply = Reply { status, headers: lines, body, grpc_status, details };
-            host.actions.push_back(Action::Reply { filter, reply });
+            host.actions.push_back(Action::Reply(reply));
         }
         Phase::Log | Phase::Done => {
             host.kills_envoy("`proxy_send_local_response` when the stream is over (DIE-02, DIE-03)");

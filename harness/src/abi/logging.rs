@@ -14,9 +14,13 @@ const LEVEL: u32 = 0;
 
 pub(super) fn link(linker: &mut Linker<State>, abi: Abi) -> wasmtime::Result<()> {
     // Allowed in start functions and allocators too (LOAD-08), so it does not go through `run`.
-    linker.func_wrap("env", "proxy_log", |mut caller: Caller<'_, State>, level: u32, text: u32, size: u32| {
-        finish(log(&mut Call { caller: &mut caller }, level, text, size))
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_log",
+        |mut caller: Caller<'_, State>, level: u32, text: u32, size: u32| {
+            finish(log(&mut Call { caller: &mut caller }, level, text, size))
+        },
+    )?;
     if abi == Abi::V0_2_1 {
         hostcalls! { linker:
             "proxy_get_log_level" = get_log_level(level: u32);

@@ -114,12 +114,18 @@ fn link_real(linker: &mut Linker<State>, module: &str) -> wasmtime::Result<()> {
         description[8] = 64;
         Ok(bytes(&mut caller, stat, &description))
     })?;
-    linker.func_wrap(module, "fd_write", |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, written: u32| -> R {
-        Ok(fd_write(&mut caller, fd, vectors, count, written))
-    })?;
-    linker.func_wrap(module, "poll_oneoff", |mut caller: C<'_>, _: u32, _: u32, _: u32, events: u32| -> R {
-        words(&mut caller, [(events, 0)])
-    })?;
+    linker.func_wrap(
+        module,
+        "fd_write",
+        |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, written: u32| -> R {
+            Ok(fd_write(&mut caller, fd, vectors, count, written))
+        },
+    )?;
+    linker.func_wrap(
+        module,
+        "poll_oneoff",
+        |mut caller: C<'_>, _: u32, _: u32, _: u32, events: u32| -> R { words(&mut caller, [(events, 0)]) },
+    )?;
     // It returns (WASI-04): the guest's libc traps behind it.
     linker.func_wrap(module, "proc_exit", |_: u32| {})?;
     linker.func_wrap(module, "random_get", |mut caller: C<'_>, buffer: u32, size: u32| -> R {

@@ -105,7 +105,8 @@ impl Replay {
     /// A filter whose VM failed before (`FAULT-04`, `FAULT-05`, `FAULT-08`).
     fn call_failed(&mut self, filter: usize, response: bool) -> u32 {
         let plugin = &self.plugins[self.host.stream.filters[filter].plugin];
-        let bypassed = plugin.failure_policy == FailurePolicy::FailOpen && self.host.stream.filters[filter].id == 0;
+        let bypassed =
+            plugin.failure_policy == FailurePolicy::FailOpen && self.host.stream.filters[filter].id == 0;
         if bypassed || self.run.failed {
             return 0;
         }
@@ -121,7 +122,8 @@ impl Replay {
         root: usize,
         callback: impl FnOnce(&mut Vm, &mut Box<Host>, u32) -> Result<Option<R>, String>,
     ) {
-        let Some((vm, id, plugin)) = self.host.roots.get(root).map(|root| (root.vm, root.id, root.plugin)) else {
+        let Some((vm, id, plugin)) = self.host.roots.get(root).map(|root| (root.vm, root.id, root.plugin))
+        else {
             return;
         };
         let machine = &mut self.vms[vm];
@@ -157,7 +159,7 @@ impl Replay {
         }
         if let Some(fatal) = self.host.fatal.take() {
             self.run.faults.push(fatal);
-            vm_of(&mut self.vms, entry.vm).failed = true;
+            self.vms[entry.vm].failed = true;
         }
     }
 
@@ -176,7 +178,7 @@ impl Replay {
         }
         while let Some(action) = self.host.actions.pop_front() {
             if self.host.stream.phase != Phase::Open || self.run.over {
-                if let Action::Reply { reply, .. } = action
+                if let Action::Reply(reply) = action
                     && self.run.replied
                 {
                     self.host.stream.info.details = reply.details;
@@ -186,7 +188,7 @@ impl Replay {
             match action {
                 Action::Continue { filter, response } => self.release(filter, response),
                 Action::Close => self.reset("wasm_close_stream"),
-                Action::Reply { reply, .. } => {
+                Action::Reply(reply) => {
                     self.run.end.get_or_insert(End::LocalReply);
                     self.local_reply(reply);
                 }
@@ -306,10 +308,6 @@ impl Replay {
     pub(super) fn received(&mut self) -> &mut Message {
         self.run.response.get_or_insert_default()
     }
-}
-
-fn vm_of(vms: &mut [Vm], index: usize) -> &mut Vm {
-    &mut vms[index]
 }
 
 /// gRPC's percent-encoding of messages: space to `~` stay, but for `%`.

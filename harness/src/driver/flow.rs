@@ -66,7 +66,8 @@ impl Replay {
             if self.stopped(response) {
                 return;
             }
-            let allowed = self.plugins[self.host.stream.filters[filter].plugin].allow_on_headers_stop_iteration;
+            let allowed =
+                self.plugins[self.host.stream.filters[filter].plugin].allow_on_headers_stop_iteration;
             let hold = match status {
                 0 | 2 => Hold::No,
                 1 if allowed => Hold::Stop,
@@ -136,7 +137,11 @@ impl Replay {
             View::Buffered => side.buffered.take().unwrap_or_default(),
             _ => std::mem::take(&mut side.chunk),
         };
-        if response { self.client_data(&data, end) } else { self.router_data(&data, end) }
+        if response {
+            self.client_data(&data, end)
+        } else {
+            self.router_data(&data, end)
+        }
         // The memory of the chunk is used again.
         let side = self.host.stream.side_mut(response);
         if side.chunk.is_empty() {

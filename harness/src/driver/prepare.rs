@@ -75,7 +75,12 @@ fn pseudo(from: &Headers, to: &mut Headers, http1: bool, scheme: &[u8]) {
             to.append(name, if name == b":path" { path } else { value });
         }
     }
-    let missing = [(&b":authority"[..], authority), (b":path", Some(path)), (b":method", Some(method)), (b":scheme", Some(own))];
+    let missing = [
+        (&b":authority"[..], authority),
+        (b":path", Some(path)),
+        (b":method", Some(method)),
+        (b":scheme", Some(own)),
+    ];
     for (name, value) in missing {
         if let Some(value) = value
             && to.get(name).is_none()

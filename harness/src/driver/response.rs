@@ -18,7 +18,8 @@ impl Replay {
             ClusterState::Healthy(Some(cluster)) => cluster.response.as_ref().map(clusters::message),
             _ => None,
         };
-        let mut message = fixed.or(recorded).unwrap_or_else(|| Message { headers: bare(200), ..Message::default() });
+        let mut message =
+            fixed.or(recorded).unwrap_or_else(|| Message { headers: bare(200), ..Message::default() });
         if message.headers.get(b":status").is_none() {
             message.headers.set(b":status", b"200");
         }

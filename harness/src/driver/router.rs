@@ -20,7 +20,6 @@ impl Replay {
         let request = Request {
             headers: &stream.request.headers,
             random: stream.random,
-            tls: stream.info.tls,
             filter_state: &stream.filter_state,
         };
         stream.info.route = table.select(&request);

@@ -66,15 +66,15 @@ impl Replay {
     }
 
     fn new_vm(&mut self, plugin: usize) -> Result<usize, Failed> {
-        let vm = self.make_vm(plugin, self.vms.len()).map_err(Failed::Instance)?;
+        let vm = self.make_vm(plugin).map_err(Failed::Instance)?;
         self.vms.push(vm);
         Ok(self.vms.len() - 1)
     }
 
-    fn make_vm(&mut self, plugin: usize, index: usize) -> Result<Vm, String> {
+    fn make_vm(&mut self, plugin: usize) -> Result<Vm, String> {
         let environment = self.plugins[plugin].env.clone().into_iter().collect();
         let vm_id = self.host.plugins[plugin].vm_id.clone();
-        Vm::start(&self.plugins[plugin].module, &mut self.host, (index, plugin), vm_id, environment)
+        Vm::start(&self.plugins[plugin].module, &mut self.host, plugin, vm_id, environment)
     }
 
     /// Creates, starts and configures a root context (`LOAD-34`).

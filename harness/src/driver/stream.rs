@@ -41,10 +41,7 @@ pub(super) struct Run {
 impl Replay {
     /// Begins a stream: the request as filters will see it, and its route.
     pub(super) fn open(&mut self, exchange: &Exchange) {
-        self.run = Run::default();
         self.flows.fill(Flows::default());
-        self.host.log.clear();
-        self.host.callouts.clear();
         let stream = &mut self.host.stream;
         stream.reset();
         stream.phase = Phase::Open;

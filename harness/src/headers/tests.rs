@@ -36,11 +36,7 @@ fn hdr_20_pseudo_names_stay_in_their_block() {
 
 #[test]
 fn hdr_21_replace_moves_to_the_end() {
-    check(
-        &[("a", "1"), ("b", "2"), ("A", "3")],
-        |h| h.replace(b"a", b""),
-        &[("b", "2"), ("a", "")],
-    );
+    check(&[("a", "1"), ("b", "2"), ("A", "3")], |h| h.replace(b"a", b""), &[("b", "2"), ("a", "")]);
     check(&[("b", "2")], |h| h.replace(b"New", b"1"), &[("b", "2"), ("new", "1")]);
 }
 

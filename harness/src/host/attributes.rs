@@ -102,9 +102,7 @@ fn request(host: &Host, filter: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> F
     match rest {
         [b"path"] => optional(path(), out),
         [b"url_path"] => optional(path().map(|path| &path[..cut(path).unwrap_or(path.len())]), out),
-        [b"query"] => {
-            optional(path().map(|path| cut(path).map_or(&b""[..], |at| &path[at + 1..])), out)
-        }
+        [b"query"] => optional(path().map(|path| cut(path).map_or(&b""[..], |at| &path[at + 1..])), out),
         [b"host"] => optional(headers.get(b":authority"), out),
         [b"scheme"] => optional(headers.get(b":scheme"), out),
         [b"method"] => optional(headers.get(b":method"), out),

@@ -36,8 +36,6 @@ pub(crate) enum Allowed {
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub abi: Abi,
-    /// Index of the VM.
-    pub vm: usize,
     pub vm_id: std::sync::Arc<str>,
     pub allowed: Allowed,
     /// The context of the callback that runs; 0 outside.
@@ -63,15 +61,9 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(
-        abi: Abi,
-        vm: usize,
-        vm_id: std::sync::Arc<str>,
-        environment: Vec<(String, String)>,
-    ) -> Self {
+    pub(crate) fn new(abi: Abi, vm_id: std::sync::Arc<str>, environment: Vec<(String, String)>) -> Self {
         Self {
             abi,
-            vm,
             vm_id,
             allowed: Allowed::All,
             context: 0,

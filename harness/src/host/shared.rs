@@ -21,7 +21,13 @@ impl SharedData {
     }
 
     /// Stores; a `cas` of 0 or a key that is not there is unconditional.
-    pub(crate) fn set(&mut self, vm_id: &Arc<str>, key: &[u8], value: &[u8], cas: u32) -> Result<(), CasMismatch> {
+    pub(crate) fn set(
+        &mut self,
+        vm_id: &Arc<str>,
+        key: &[u8],
+        value: &[u8],
+        cas: u32,
+    ) -> Result<(), CasMismatch> {
         if !self.stores.contains_key(vm_id) {
             self.stores.insert(Arc::clone(vm_id), HashMap::new());
         }

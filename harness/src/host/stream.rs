@@ -128,7 +128,8 @@ pub(crate) struct Info {
 }
 
 /// Where Weir's listener stands: Envoy's documentation uses this port.
-const LISTENER: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 10000));
+const LISTENER: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 10000));
 
 impl Default for Info {
     fn default() -> Self {
@@ -204,7 +205,9 @@ impl Stream {
             0 if filter.request.headers || (log && self.request.present) => Some(&self.request.headers),
             1 if filter.request.trailers => Some(&self.request.trailers),
             2 if filter.response.headers || (log && self.response.present) => Some(&self.response.headers),
-            3 if filter.response.trailers || (log && self.response.has_trailers) => Some(&self.response.trailers),
+            3 if filter.response.trailers || (log && self.response.has_trailers) => {
+                Some(&self.response.trailers)
+            }
             _ => None,
         }
     }

@@ -140,7 +140,10 @@ mod tests {
     #[test]
     fn prop_10_values() {
         let mut out = Vec::new();
-        assert_eq!(write_json(&serde_json::json!({"n": 1.5, "t": true, "s": "x", "l": ["a"]}), &mut out), Some(()));
+        assert_eq!(
+            write_json(&serde_json::json!({"n": 1.5, "t": true, "s": "x", "l": ["a"]}), &mut out),
+            Some(())
+        );
         let pairs = read_pairs(&out);
         let get = |key: &[u8]| pairs.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
         assert_eq!(get(b"n"), Some(&1.5f64.to_le_bytes()[..]));

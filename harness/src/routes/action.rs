@@ -82,12 +82,18 @@ impl Forward {
             to.push(To::Weighted(Weighted::parse(value, &path)?));
         }
         let (Some(to), true) = (to.pop(), to.is_empty()) else {
-            return Err(fields.error("", "exactly one of cluster, cluster_header, weighted_clusters is needed"));
+            return Err(
+                fields.error("", "exactly one of cluster, cluster_header, weighted_clusters is needed")
+            );
         };
         if let Some((value, path)) = fields.child("cluster_not_found_response_code")
             && value.as_str() != Some("SERVICE_UNAVAILABLE")
         {
-            return Err(parse::wrong(&path, "SERVICE_UNAVAILABLE (the others are not supported by the harness)", value));
+            return Err(parse::wrong(
+                &path,
+                "SERVICE_UNAVAILABLE (the others are not supported by the harness)",
+                value,
+            ));
         }
         let path = path_rewrite(&mut fields, None)?;
         let host_literal = fields.string("host_rewrite_literal")?;
@@ -144,7 +150,10 @@ impl Forward {
         };
         let literal = of_arm.or_else(|| self.host_literal.clone()).map(String::into_bytes);
         let host = literal.or_else(|| {
-            headers.get(self.host_header.as_ref()?.as_bytes()).filter(|host| !host.is_empty()).map(<[u8]>::to_vec)
+            headers
+                .get(self.host_header.as_ref()?.as_bytes())
+                .filter(|host| !host.is_empty())
+                .map(<[u8]>::to_vec)
         });
         if let Some(host) = host {
             let before = headers.get(b":authority").unwrap_or_default().to_vec();
@@ -166,9 +175,7 @@ impl PathRewrite {
             Self::Prefix(new) => {
                 Some([new.as_bytes(), path.get(matched..).unwrap_or_default(), query].concat())
             }
-            Self::Regex(regex, to) => {
-                Some([&*regex.replace_all(path, Substitution(to)), query].concat())
-            }
+            Self::Regex(regex, to) => Some([&*regex.replace_all(path, Substitution(to)), query].concat()),
             Self::Whole(new) => Some(new.clone().into_bytes()),
         }
     }
@@ -220,13 +227,15 @@ impl Redirect {
 
     /// Status and `location`.
     pub(crate) fn location(&self, headers: &Headers, selection: &Selection) -> (u32, Vec<u8>) {
-        let old_scheme = headers.get(b"x-forwarded-proto").or_else(|| headers.get(b":scheme")).unwrap_or(b"http");
+        let old_scheme =
+            headers.get(b"x-forwarded-proto").or_else(|| headers.get(b":scheme")).unwrap_or(b"http");
         let scheme = self.scheme.as_deref().map_or(old_scheme, str::as_bytes);
         let authority = headers.get(b":authority").unwrap_or_default();
         let mut host = self.host.as_deref().map_or(authority, str::as_bytes).to_vec();
-        let colon = host.iter().rposition(|byte| *byte == b':').filter(|at| {
-            *at + 1 < host.len() && host[at + 1..].iter().all(u8::is_ascii_digit)
-        });
+        let colon = host
+            .iter()
+            .rposition(|byte| *byte == b':')
+            .filter(|at| *at + 1 < host.len() && host[at + 1..].iter().all(u8::is_ascii_digit));
         if let Some(port) = self.port {
             host.truncate(colon.unwrap_or(host.len()));
             host.extend_from_slice(format!(":{port}").as_bytes());

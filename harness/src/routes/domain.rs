@@ -26,17 +26,23 @@ impl Domains {
         let error = |reason: String| RouteError { path: path.to_owned(), reason };
         let lower = domain.to_ascii_lowercase().into_bytes();
         let duplicate = match (lower.strip_prefix(b"*"), lower.strip_suffix(b"*")) {
-            _ if lower.is_empty() => return Err(error("is empty; expected a domain, such as \"*\"".to_owned())),
+            _ if lower.is_empty() => {
+                return Err(error("is empty; expected a domain, such as \"*\"".to_owned()));
+            }
             (Some([]), _) => self.any.replace(host).is_some(),
             (Some(suffix), None) if !suffix.contains(&b'*') => insert(&mut self.suffixes, suffix, host),
             (None, Some(prefix)) if !prefix.contains(&b'*') => insert(&mut self.prefixes, prefix, host),
             (None, None) if !lower.contains(&b'*') => self.exact.insert(lower, host).is_some(),
             _ => {
-                return Err(error(format!("`{domain}`: a `*` is allowed at the beginning or at the end, once")));
+                return Err(error(format!(
+                    "`{domain}`: a `*` is allowed at the beginning or at the end, once"
+                )));
             }
         };
         if duplicate {
-            return Err(error(format!("only unique values for domains are permitted; `{domain}` is there twice")));
+            return Err(error(format!(
+                "only unique values for domains are permitted; `{domain}` is there twice"
+            )));
         }
         Ok(())
     }

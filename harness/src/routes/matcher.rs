@@ -70,7 +70,8 @@ impl Matcher {
         for (value, path) in fields.list("filter_state")? {
             filter_state.push(state(value, &path)?);
         }
-        let fraction = fields.child("runtime_fraction").map(|(value, path)| fraction(value, &path)).transpose()?;
+        let fraction =
+            fields.child("runtime_fraction").map(|(value, path)| fraction(value, &path)).transpose()?;
         let grpc = fields.get("grpc").is_some();
         let tls = match fields.child("tls_context") {
             Some((value, path)) => {
@@ -83,7 +84,9 @@ impl Matcher {
             None => None,
         };
         if !fields.list("dynamic_metadata")?.is_empty() {
-            return Err(fields.error("dynamic_metadata", "not supported by the harness: Wasm filters cannot set it"));
+            return Err(
+                fields.error("dynamic_metadata", "not supported by the harness: Wasm filters cannot set it")
+            );
         }
         fields.finish()?;
         Ok(Self { path: way, case_sensitive, headers, query, cookies, filter_state, fraction, grpc, tls })
@@ -117,15 +120,17 @@ impl Matcher {
     fn is_path(&self, path: &[u8], headers: &Headers) -> bool {
         let starts = |want: &str| {
             path.get(..want.len()).is_some_and(|start| {
-                if self.case_sensitive { start == want.as_bytes() } else { start.eq_ignore_ascii_case(want.as_bytes()) }
+                if self.case_sensitive {
+                    start == want.as_bytes()
+                } else {
+                    start.eq_ignore_ascii_case(want.as_bytes())
+                }
             })
         };
         match &self.path {
             Path::Prefix(want) => starts(want),
             Path::Exact(want) => path.len() == want.len() && starts(want),
-            Path::Segments(want) => {
-                starts(want) && (path.len() == want.len() || path[want.len()] == b'/')
-            }
+            Path::Segments(want) => starts(want) && (path.len() == want.len() || path[want.len()] == b'/'),
             Path::Regex(regex) => regex.is_match(path),
             Path::Connect => headers.get(b":method") == Some(b"CONNECT"),
         }
@@ -135,7 +140,9 @@ impl Matcher {
     pub(super) fn matched(&self, path: &[u8]) -> usize {
         match &self.path {
             Path::Prefix(want) | Path::Exact(want) | Path::Segments(want) => want.len(),
-            Path::Regex(_) | Path::Connect => path.iter().position(|byte| *byte == b'?').unwrap_or(path.len()),
+            Path::Regex(_) | Path::Connect => {
+                path.iter().position(|byte| *byte == b'?').unwrap_or(path.len())
+            }
         }
     }
 }
@@ -163,7 +170,8 @@ fn way(fields: &mut Fields<'_>) -> Result<Path, RouteError> {
     found.extend(fields.string("path")?.map(Path::Exact));
     if let Some(text) = fields.string("path_separated_prefix")? {
         if text.len() < 2 || !text.starts_with('/') || text.ends_with('/') || text.contains(['?', '#']) {
-            let reason = "expected a path that begins with `/` and does not end with one, without `?` and `#`";
+            let reason =
+                "expected a path that begins with `/` and does not end with one, without `?` and `#`";
             return Err(fields.error("path_separated_prefix", reason));
         }
         found.push(Path::Segments(text));
@@ -174,7 +182,10 @@ fn way(fields: &mut Fields<'_>) -> Result<Path, RouteError> {
     found.extend(fields.get("connect_matcher").map(|_| Path::Connect));
     match found.pop() {
         Some(way) if found.is_empty() => Ok(way),
-        _ => Err(fields.error("", "exactly one of prefix, path, path_separated_prefix, safe_regex, connect_matcher is needed")),
+        _ => Err(fields.error(
+            "",
+            "exactly one of prefix, path, path_separated_prefix, safe_regex, connect_matcher is needed",
+        )),
     }
 }
 
@@ -268,4 +279,3 @@ fn cookie_of<'a>(headers: &'a Headers, name: &'a [u8]) -> Option<&'a [u8]> {
         (pair[..at].trim_ascii() == name).then_some(value)
     })
 }
-

@@ -112,8 +112,7 @@ impl<'a> Fields<'a> {
     /// A field, by its snake_case name; `null` is absent.
     pub(super) fn get(&mut self, name: &str) -> Option<&'a Value> {
         let camel = camel(name);
-        let (key, value) =
-            self.map.get_key_value(name).or_else(|| self.map.get_key_value(camel.as_str()))?;
+        let (key, value) = self.map.get_key_value(name).or_else(|| self.map.get_key_value(camel.as_str()))?;
         self.used.push(key.clone());
         Some(value).filter(|value| !value.is_null())
     }
@@ -162,7 +161,9 @@ impl<'a> Fields<'a> {
     /// A number that is not negative and fits 32 bits.
     pub(super) fn unsigned(&mut self, name: &str) -> Result<Option<u32>, RouteError> {
         let Some(number) = self.integer(name)? else { return Ok(None) };
-        u32::try_from(number).map(Some).map_err(|_| self.error(name, "expected a number from 0 to 4294967295"))
+        u32::try_from(number)
+            .map(Some)
+            .map_err(|_| self.error(name, "expected a number from 0 to 4294967295"))
     }
 
     /// Accepts fields without looking at them.
@@ -176,7 +177,9 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) -> Result<(), RouteError> {
         match self.map.keys().find(|key| !self.used.contains(key)) {
             None => Ok(()),
-            Some(key) => Err(self.error(key, "not supported by the harness; remove it, or check its spelling")),
+            Some(key) => {
+                Err(self.error(key, "not supported by the harness; remove it, or check its spelling"))
+            }
         }
     }
 }

@@ -49,7 +49,9 @@ impl Weighted {
         }
         let total = arms.iter().map(|arm| arm.weight).sum();
         if total == 0 || total > u64::from(u32::MAX) {
-            return Err(fields.error("clusters", "the weights must add up to 1 at least and to 4294967295 at most"));
+            return Err(
+                fields.error("clusters", "the weights must add up to 1 at least and to 4294967295 at most")
+            );
         }
         fields.finish()?;
         Ok(Self { arms, total, header })

@@ -53,11 +53,10 @@ fn check_imports(engine: &Engine, linker: &Linker<State>, module: &Module) -> Re
     let mut store = Store::new(engine, State::unlinked());
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
-        let missing =
-            || format!("Failed to load Wasm module due to a missing import: {from}.{name}");
+        let missing = || format!("Failed to load Wasm module due to a missing import: {from}.{name}");
         match import.ty() {
             ExternType::Func(want) => {
-                let found = linker.get(&mut store, from, name).and_then(wasmtime::Extern::into_func);
+                let found = linker.get(&mut store, from, name).ok().and_then(wasmtime::Extern::into_func);
                 let found = found.ok_or_else(missing)?.ty(&store);
                 if !same(&want, &found) {
                     return Err(format!(
@@ -116,9 +115,8 @@ fn check_exports(module: &Module, abi: Abi) -> Result<(), String> {
 }
 
 fn same(a: &FuncType, b: &FuncType) -> bool {
-    let names = |ty: &FuncType| {
-        ty.params().chain(ty.results()).map(|value| value.to_string()).collect::<Vec<_>>()
-    };
+    let names =
+        |ty: &FuncType| ty.params().chain(ty.results()).map(|value| value.to_string()).collect::<Vec<_>>();
     a.params().len() == b.params().len() && names(a) == names(b)
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct State {
 impl State {
     /// A state for checks that run nothing.
     pub(super) fn unlinked() -> Self {
-        Self::new(Guest::new(Abi::V0_2_1, 0, "".into(), Vec::new()))
+        Self::new(Guest::new(Abi::V0_2_1, "".into(), Vec::new()))
     }
 
     fn new(guest: Guest) -> Self {
@@ -39,7 +39,6 @@ impl State {
 
 /// A virtual machine.
 pub(crate) struct Vm {
-    pub(crate) module: Module,
     store: Store<State>,
     callbacks: Callbacks,
     /// It trapped and is never entered again (`FAULT-01`).
@@ -56,12 +55,12 @@ impl Vm {
     pub(crate) fn start(
         module: &Module,
         host: &mut Box<Host>,
-        (vm, plugin): (usize, usize),
+        plugin: usize,
         vm_id: std::sync::Arc<str>,
         environment: Vec<(String, String)>,
     ) -> Result<Self, String> {
         let abi = module.0.abi;
-        let mut guest = Guest::new(abi, vm, vm_id, environment);
+        let mut guest = Guest::new(abi, vm_id, environment);
         guest.allowed = Allowed::Start;
         guest.starting = Some(plugin);
         let mut store = Store::new(module.0.instance.module().engine(), State::new(guest));
@@ -73,7 +72,7 @@ impl Vm {
         let callbacks = started?;
         store.data_mut().guest.allowed = Allowed::All;
         let loaded_ns = host.clock.now_ns();
-        Ok(Self { module: module.clone(), store, callbacks, failed: false, loaded_ns })
+        Ok(Self { store, callbacks, failed: false, loaded_ns })
     }
 
     fn enter(module: &Module, store: &mut Store<State>) -> Result<Callbacks, String> {
@@ -82,8 +81,7 @@ impl Vm {
         })?;
         store.data_mut().memory = instance.get_memory(&mut *store, "memory");
         let malloc = instance.get_typed_func(&mut *store, "malloc");
-        let allocate =
-            malloc.or_else(|_| instance.get_typed_func(&mut *store, "proxy_on_memory_allocate"));
+        let allocate = malloc.or_else(|_| instance.get_typed_func(&mut *store, "proxy_on_memory_allocate"));
         store.data_mut().allocate = allocate.ok();
         let main = |store: &mut Store<State>| {
             let main: Callback<(u32, u32), u32> = find(&instance, store, "main");

@@ -48,7 +48,10 @@ fn reason(trap: Trap) -> String {
         Trap::IndirectCallToNull | Trap::BadSignature => "function signature mismatch",
         Trap::StackOverflow => return "Uncaught RangeError: Maximum call stack size exceeded".to_owned(),
         Trap::OutOfFuel => {
-            return format!("this kills Envoy: it ran for {} instructions and would block the worker for ever (DIE-07)", super::FUEL);
+            return format!(
+                "this kills Envoy: it ran for {} instructions and would block the worker for ever (DIE-07)",
+                super::FUEL
+            );
         }
         other => return format!("Uncaught RuntimeError: {other}"),
     };

@@ -19,9 +19,7 @@ pub(super) fn attribute(host: &Host, rest: &[&[u8]], out: &mut Vec<u8>) -> Found
             metadata(host.clusters.metadata(cluster), path, out)
         }
         b"route_name" => optional(route.map(|route| route.route().name.as_bytes()), out),
-        b"route_metadata" => {
-            metadata(route.ok_or(Missing::NotFound)?.route().metadata.as_ref(), path, out)
-        }
+        b"route_metadata" => metadata(route.ok_or(Missing::NotFound)?.route().metadata.as_ref(), path, out),
         b"virtual_host_name" => optional(route.map(|route| route.virtual_host().name.as_bytes()), out),
         b"virtual_host_metadata" => {
             metadata(route.ok_or(Missing::NotFound)?.virtual_host().metadata.as_ref(), path, out)
