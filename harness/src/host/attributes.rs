@@ -69,7 +69,7 @@ fn stream(host: &Host, filter: &Filter, group: &[u8], rest: &[&[u8]], out: &mut 
         b"destination" => |host, _, rest, out| address(host.stream.info.destination, rest, out),
         b"upstream" => upstream,
         b"metadata" => |_, _, rest, out| match rest {
-            [b"filter_metadata"] => Ok(value::write_pairs(std::iter::empty(), out)),
+            [b"filter_metadata"] => text(value::NO_PAIRS, out),
             _ => Err(Missing::NotFound),
         },
         b"filter_state" | b"upstream_filter_state" => filter_state,
@@ -190,8 +190,11 @@ fn address(address: SocketAddr, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
 /// A header map as a whole, or the joined value of one name.
 fn map(headers: Option<&Headers>, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
     match (headers, rest) {
-        (Some(headers), []) => Ok(value::write_headers(headers, out)),
-        (None, []) => Ok(value::write_pairs(std::iter::empty(), out)),
+        (Some(headers), []) => {
+            value::write_headers(headers, out);
+            Ok(())
+        }
+        (None, []) => text(value::NO_PAIRS, out),
         (Some(headers), [name]) => optional(headers.joined(name).as_deref(), out),
         _ => Err(Missing::NotFound),
     }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 /// All stores.
 #[derive(Debug, Default)]
 pub(crate) struct SharedData {
-    stores: HashMap<Arc<str>, HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    stores: HashMap<Arc<str>, Store>,
     cas: u32,
 }
+
+/// Keys with their values and compare-and-swap numbers.
+type Store = HashMap<Vec<u8>, (Vec<u8>, u32)>;
 
 /// Nothing was stored: somebody else stored since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

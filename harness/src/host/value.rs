@@ -7,6 +7,9 @@ const MAX_BYTES: usize = 1 << 20;
 /// The most pairs that are read (`HDR-11`).
 const MAX_PAIRS: usize = 1024;
 
+/// No pairs, written.
+pub(crate) const NO_PAIRS: &[u8] = &[0; 4];
+
 /// Writes pairs in the format of `HDR-10`.
 pub(crate) fn write_pairs<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &mut Vec<u8>) {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();

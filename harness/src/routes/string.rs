@@ -74,8 +74,8 @@ impl Pattern {
 pub(super) fn pattern(fields: &mut Fields<'_>, names: [&str; 5]) -> Result<Option<Pattern>, RouteError> {
     let [exact, prefix, suffix, contains, safe_regex] = names;
     let mut found = Vec::new();
-    let makes: [(&str, fn(Vec<u8>) -> Pattern); 4] = [
-        (exact, Pattern::Exact),
+    let makes = [
+        (exact, Pattern::Exact as fn(Vec<u8>) -> Pattern),
         (prefix, Pattern::Prefix),
         (suffix, Pattern::Suffix),
         (contains, Pattern::Contains),

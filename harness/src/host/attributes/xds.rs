@@ -38,7 +38,7 @@ pub(super) fn node(rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
         [] => Err(Missing::NotSerializable),
         [b"node", b"id"] => text(b"weir", out),
         [b"node", b"cluster"] => text(b"weir", out),
-        [b"node", b"metadata"] => Ok(value::write_pairs(std::iter::empty(), out)),
+        [b"node", b"metadata"] => text(value::NO_PAIRS, out),
         _ => Err(Missing::NotFound),
     }
 }
@@ -54,8 +54,7 @@ fn metadata(metadata: Option<&Value>, path: &[&[u8]], out: &mut Vec<u8>) -> Foun
     }
     let mut found = metadata.and_then(|all| all.get("filter_metadata").or_else(|| all.get("filterMetadata")));
     if keys.is_empty() && found.is_none() {
-        value::write_pairs(std::iter::empty(), out);
-        return Ok(());
+        return text(value::NO_PAIRS, out);
     }
     for key in keys {
         let key = std::str::from_utf8(key).map_err(|_| Missing::NotFound)?;
