@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAcc
 use serde::forward_to_deserialize_any;
 
 use super::node::{Node, Step};
-use super::placeholder::Placeholder;
+use super::placeholder::{self, Wanted};
 use variant::Variant;
 
 /// What stopped a decode.
@@ -122,14 +122,25 @@ impl<'n> Decoder<'n> {
     }
 }
 
-/// Methods that a placeholder answers by what is asked for, and any other node by what it is.
-macro_rules! by_node {
-    ($($method:ident($($argument:ident: $type:ty),*);)*) => {
+impl Decoder<'_> {
+    /// Decodes the node as what it is, and a placeholder as what is wanted.
+    fn decode<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Result<V::Value, Fault> {
+        let Node::Placeholder { tried, depth } = self.0 else { return self.deserialize_any(visitor) };
+        let made = placeholder::make(wanted, *tried, *depth);
+        let result = match (&made, wanted) {
+            (Some(made), Wanted::Enum(names)) => Decoder(made).deserialize_enum("", names, visitor),
+            (Some(made), _) => Decoder(made).deserialize_any(visitor),
+            (None, _) => Err(Fault::new(Kind::Placeholder)),
+        };
+        // Every error of a made-up value is of one kind, which is not reported.
+        result.map_err(|_| Fault::new(Kind::Placeholder))
+    }
+}
+
+macro_rules! wanted {
+    ($($method:ident($($argument:ident: $type:ty),*) $wanted:expr;)*) => {
         $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Fault> {
-            match self.0 {
-                Node::Placeholder(tried) => Placeholder::new(*tried).$method($($argument,)* visitor),
-                _ => self.deserialize_any(visitor),
-            }
+            self.decode($wanted, visitor)
         })*
     };
 }
@@ -154,13 +165,13 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                 }
             }
             Node::Object(fields) => visitor.visit_map(Object { fields: fields.iter(), current: None }),
-            Node::Placeholder(tried) => Placeholder::new(*tried).deserialize_any(visitor),
+            Node::Placeholder { .. } => self.decode(Wanted::Anything, visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
-            Node::Null | Node::Placeholder(_) => visitor.visit_none(),
+            Node::Null | Node::Placeholder { .. } => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -175,7 +186,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
@@ -185,7 +196,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                 [(name, content)] => visitor.visit_enum(Variant { name, content: Some(content) }),
                 _ => Err(Fault::new(Kind::NotOneVariant { known: variants })),
             },
-            Node::Placeholder(tried) => Placeholder::new(*tried).deserialize_enum(name, variants, visitor),
+            Node::Placeholder { .. } => self.decode(Wanted::Enum(variants), visitor),
             _ => Err(Fault::new(Kind::NotOneVariant { known: variants })),
         }
     }
@@ -194,40 +205,40 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         visitor.visit_unit()
     }
 
-    by_node! {
-        deserialize_bool();
-        deserialize_i8();
-        deserialize_i16();
-        deserialize_i32();
-        deserialize_i64();
-        deserialize_u8();
-        deserialize_u16();
-        deserialize_u32();
-        deserialize_u64();
-        deserialize_f32();
-        deserialize_f64();
-        deserialize_char();
-        deserialize_str();
-        deserialize_string();
-        deserialize_bytes();
-        deserialize_byte_buf();
-        deserialize_unit();
-        deserialize_unit_struct(name: &'static str);
-        deserialize_seq();
-        deserialize_tuple(len: usize);
-        deserialize_tuple_struct(name: &'static str, len: usize);
-        deserialize_map();
-        deserialize_identifier();
+    wanted! {
+        deserialize_i8() Wanted::Number;
+        deserialize_i16() Wanted::Number;
+        deserialize_i32() Wanted::Number;
+        deserialize_i64() Wanted::Number;
+        deserialize_u8() Wanted::Number;
+        deserialize_u16() Wanted::Number;
+        deserialize_u32() Wanted::Number;
+        deserialize_u64() Wanted::Number;
+        deserialize_f32() Wanted::Number;
+        deserialize_f64() Wanted::Number;
+        deserialize_bool() Wanted::Bool;
+        deserialize_char() Wanted::Text;
+        deserialize_str() Wanted::Text;
+        deserialize_string() Wanted::Text;
+        deserialize_bytes() Wanted::Text;
+        deserialize_byte_buf() Wanted::Text;
+        deserialize_identifier() Wanted::Text;
+        deserialize_unit() Wanted::Null;
+        deserialize_unit_struct(_name: &'static str) Wanted::Null;
+        deserialize_seq() Wanted::List;
+        deserialize_tuple(len: usize) Wanted::Tuple(len);
+        deserialize_tuple_struct(_name: &'static str, len: usize) Wanted::Tuple(len);
+        deserialize_map() Wanted::Map;
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self.0 {
-            Node::Placeholder(tried) => Placeholder::new(*tried).deserialize_struct(name, fields, visitor),
+            Node::Placeholder { .. } => self.decode(Wanted::Struct(fields), visitor),
             // serde would take the items for the fields in order.
             Node::List(_) => Err(Fault::new(Kind::Expected(String::from("struct")))),
             _ => self.deserialize_any(visitor),

@@ -25,7 +25,7 @@ pub(super) fn problem(fault: &Fault, root: &Node) -> Option<Problem> {
     }
     let named = |name: &str| path_of(&path, &Step::Key(String::from(name)));
     let problem = |path: String, reason: String| Some(Problem { path, reason });
-    if matches!(node, Node::Placeholder(_)) {
+    if matches!(node, Node::Placeholder { .. }) {
         return None;
     }
     match (&fault.kind, key) {
@@ -68,7 +68,7 @@ pub(super) fn set_aside(fault: &Fault, root: &mut Node) -> bool {
         depth = depth.saturating_add(1);
     }
     let tried = match node {
-        Node::Placeholder(tried) => Some(tried.saturating_add(1)),
+        Node::Placeholder { tried, .. } => Some(tried.saturating_add(1)),
         _ => None,
     };
     if tried.is_some_and(|tried| tried >= KINDS) {
@@ -86,7 +86,7 @@ pub(super) fn set_aside(fault: &Fault, root: &mut Node) -> bool {
             (Kind::Missing(name), _, _, Some(Node::Object(fields)))
                 if fields.iter().all(|(key, _)| key != name) =>
             {
-                fields.push((String::from(*name), Node::Placeholder(0)));
+                fields.push((String::from(*name), Node::Placeholder { tried: 0, depth: 0 }));
                 return true;
             }
             _ => {}
@@ -102,7 +102,7 @@ fn find<'n>(root: &'n mut Node, steps: &[&Step]) -> Option<&'n mut Node> {
 fn replace(root: &mut Node, steps: &[&Step], tried: u8) -> bool {
     match find(root, steps) {
         Some(node) if !steps.is_empty() => {
-            *node = Node::Placeholder(tried);
+            *node = Node::Placeholder { tried, depth: 0 };
             true
         }
         _ => false,
@@ -223,7 +223,7 @@ pub(super) fn describe(node: &Node) -> String {
         Node::Null => String::from("null"),
         Node::List(_) => String::from("a list"),
         Node::Object(_) => String::from("an object"),
-        Node::Placeholder(_) => String::from("nothing"),
+        Node::Placeholder { .. } => String::from("nothing"),
         Node::Text(text) => quoted(text),
         Node::Float(_) => scalar(node).unwrap_or_else(|| String::from("another number")),
         Node::Bool(_) | Node::Unsigned(_) | Node::Negative(_) => scalar(node).unwrap_or_default(),

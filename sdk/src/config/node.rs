@@ -19,9 +19,13 @@ pub(super) enum Node {
     Text(String),
     List(Vec<Node>),
     Object(Vec<(String, Node)>),
-    /// Stands for a value that has an error or is missing, and decodes as whatever is asked for. The number counts the kinds of
+    /// Stands for a value that has an error or is missing, and decodes as whatever is asked for. `tried` counts the kinds of
     /// value that were tried in vain.
-    Placeholder(u8),
+    Placeholder {
+        tried: u8,
+        /// How many made-up values it is in.
+        depth: u8,
+    },
 }
 
 /// One step from a value to a part of it.
@@ -57,7 +61,7 @@ impl Node {
     /// Whether a value in here was set aside.
     pub(super) fn holds_placeholder(&self) -> bool {
         match self {
-            Self::Placeholder(_) => true,
+            Self::Placeholder { .. } => true,
             Self::List(items) => items.iter().any(Self::holds_placeholder),
             Self::Object(fields) => fields.iter().any(|(_, value)| value.holds_placeholder()),
             _ => false,

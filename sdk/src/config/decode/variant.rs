@@ -50,7 +50,7 @@ impl<'de> VariantAccess<'de> for Content<'_> {
 
     fn unit_variant(self) -> Result<(), Fault> {
         match self.node {
-            None | Some(Node::Null) => Ok(()),
+            None | Some(Node::Null | Node::Placeholder { .. }) => Ok(()),
             Some(Node::Object(fields)) if fields.is_empty() => Ok(()),
             Some(_) => Err(Fault::new(Kind::Custom(
                 String::from("`") + self.name + "` takes no value: write \"" + self.name + "\"",
