@@ -125,15 +125,46 @@ impl<'n> Decoder<'n> {
 impl Decoder<'_> {
     /// Decodes the node as what it is, and a placeholder as what is wanted.
     fn decode<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Result<V::Value, Fault> {
-        let Node::Placeholder { tried, depth } = self.0 else { return self.deserialize_any(visitor) };
-        let made = placeholder::make(wanted, *tried, *depth);
-        let result = match (&made, wanted) {
-            (Some(made), Wanted::Enum(names)) => Decoder(made).deserialize_enum("", names, visitor),
-            (Some(made), _) => Decoder(made).deserialize_any(visitor),
-            (None, _) => Err(Fault::new(Kind::Placeholder)),
-        };
+        let mut made = None;
+        if let Node::Placeholder { tried, depth } = self.0 {
+            made =
+                Some(placeholder::make(wanted, *tried, *depth).ok_or_else(|| Fault::new(Kind::Placeholder))?);
+        }
+        let result = Decoder(made.as_ref().unwrap_or(self.0)).visit(wanted, visitor);
         // Every error of a made-up value is of one kind, which is not reported.
-        result.map_err(|_| Fault::new(Kind::Placeholder))
+        if made.is_some() { result.map_err(|_| Fault::new(Kind::Placeholder)) } else { result }
+    }
+
+    /// Shows the visitor what is there. Once per type: inlined, it would be most of a filter's code.
+    #[inline(never)]
+    fn visit<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Result<V::Value, Fault> {
+        match (self.0, wanted) {
+            (Node::Text(text), Wanted::Enum(_)) => visitor.visit_enum(Variant { name: text, content: None }),
+            (node, Wanted::Enum(known)) => match node {
+                Node::Object(fields) if let [(name, content)] = fields.as_slice() => {
+                    visitor.visit_enum(Variant { name, content: Some(content) })
+                }
+                _ => Err(Fault::new(Kind::NotOneVariant { known })),
+            },
+            // serde would take the items for the fields in order.
+            (Node::List(_), Wanted::Struct(_)) => Err(Fault::new(Kind::Expected(String::from("struct")))),
+            (Node::Null, _) => visitor.visit_unit(),
+            (Node::Bool(value), _) => visitor.visit_bool(*value),
+            (Node::Unsigned(value), _) => visitor.visit_u64(*value),
+            (Node::Negative(value), _) => visitor.visit_i64(*value),
+            (Node::Float(value), _) => visitor.visit_f64(*value),
+            (Node::Text(text), _) => visitor.visit_str(text),
+            (Node::List(items), _) => {
+                let mut list = List { items: items.iter(), next: 0 };
+                let value = visitor.visit_seq(&mut list)?;
+                match list.items.len() {
+                    0 => Ok(value),
+                    _ => Err(Fault::new(Kind::Expected(String::from("a shorter list")))),
+                }
+            }
+            (Node::Object(fields), _) => visitor.visit_map(Object { fields: fields.iter(), current: None }),
+            (Node::Placeholder { .. }, _) => Err(Fault::new(Kind::Placeholder)),
+        }
     }
 }
 
@@ -148,27 +179,6 @@ macro_rules! wanted {
 impl<'de> Deserializer<'de> for Decoder<'_> {
     type Error = Fault;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.0 {
-            Node::Null => visitor.visit_unit(),
-            Node::Bool(value) => visitor.visit_bool(*value),
-            Node::Unsigned(value) => visitor.visit_u64(*value),
-            Node::Negative(value) => visitor.visit_i64(*value),
-            Node::Float(value) => visitor.visit_f64(*value),
-            Node::Text(text) => visitor.visit_str(text),
-            Node::List(items) => {
-                let mut list = List { items: items.iter(), next: 0 };
-                let value = visitor.visit_seq(&mut list)?;
-                match list.items.len() {
-                    0 => Ok(value),
-                    _ => Err(Fault::new(Kind::Expected(String::from("a shorter list")))),
-                }
-            }
-            Node::Object(fields) => visitor.visit_map(Object { fields: fields.iter(), current: None }),
-            Node::Placeholder { .. } => self.decode(Wanted::Anything, visitor),
-        }
-    }
-
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
             Node::Null | Node::Placeholder { .. } => visitor.visit_none(),
@@ -182,23 +192,6 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        match self.0 {
-            Node::Text(text) => visitor.visit_enum(Variant { name: text, content: None }),
-            Node::Object(fields) => match fields.as_slice() {
-                [(name, content)] => visitor.visit_enum(Variant { name, content: Some(content) }),
-                _ => Err(Fault::new(Kind::NotOneVariant { known: variants })),
-            },
-            Node::Placeholder { .. } => self.decode(Wanted::Enum(variants), visitor),
-            _ => Err(Fault::new(Kind::NotOneVariant { known: variants })),
-        }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -229,20 +222,9 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         deserialize_tuple(len: usize) Wanted::Tuple(len);
         deserialize_tuple_struct(_name: &'static str, len: usize) Wanted::Tuple(len);
         deserialize_map() Wanted::Map;
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        match self.0 {
-            Node::Placeholder { .. } => self.decode(Wanted::Struct(fields), visitor),
-            // serde would take the items for the fields in order.
-            Node::List(_) => Err(Fault::new(Kind::Expected(String::from("struct")))),
-            _ => self.deserialize_any(visitor),
-        }
+        deserialize_any() Wanted::Anything;
+        deserialize_struct(_name: &'static str, fields: &'static [&'static str]) Wanted::Struct(fields);
+        deserialize_enum(_name: &'static str, variants: &'static [&'static str]) Wanted::Enum(variants);
     }
 }
 
