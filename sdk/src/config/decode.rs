@@ -15,7 +15,11 @@ use variant::Variant;
 
 /// What stopped a decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct Fault(Box<Place>);
+
+/// Where a decode stopped, and why. Boxed: every step of a decode passes it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
     /// From the innermost step outwards.
     pub(super) steps: Vec<Step>,
     pub(super) target: Target,
@@ -56,17 +60,28 @@ pub(super) enum Kind {
 
 impl Fault {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { steps: Vec::new(), target: Target::Value, kind }
+        Self(Box::new(Place { steps: Vec::new(), target: Target::Value, kind }))
     }
 
+    #[cold]
     fn within(mut self, step: Step) -> Self {
-        self.steps.push(step);
+        self.0.steps.push(step);
         self
     }
 
     /// The key itself is wrong, not what it stands for.
-    fn at(self, key: &str, target: Target) -> Self {
-        Self { target, ..self }.within(Step::Key(String::from(key)))
+    #[cold]
+    fn at(mut self, key: &str, target: Target) -> Self {
+        self.0.target = target;
+        self.within(Step::Key(String::from(key)))
+    }
+}
+
+impl std::ops::Deref for Fault {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
     }
 }
 
