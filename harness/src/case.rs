@@ -2,6 +2,7 @@
 
 mod check;
 mod load;
+mod run;
 mod text;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{Failure, Totals, check, check_total};
 pub use load::{CaseError, Loaded};
+pub use run::{CaseFailure, CaseReport, RunError, run};
 pub use text::BytesText;
 
 use crate::scenario::Scenario;

@@ -2,11 +2,14 @@
 //! ends; what the commands do is in the library.
 
 mod build;
+mod check;
 mod completions;
 mod convert;
 mod inspect;
 mod progress;
+mod replay;
 mod schema;
+mod test;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -21,6 +24,9 @@ use crate::traffic::TrafficError;
 
 /// The subcommands, in the order of `--help`.
 const COMMANDS: &[Entry] = &[
+    Entry::of::<replay::ReplayArgs>("replay"),
+    Entry::of::<test::Test>("test"),
+    Entry::of::<check::Check>("check"),
     Entry::of::<inspect::Inspect>("inspect"),
     Entry::of::<build::Build>("build"),
     Entry::of::<convert::Convert>("convert"),

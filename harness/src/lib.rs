@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod report;
 pub mod routes;
 pub mod scenario;
+pub mod setup;
 pub mod style;
 pub mod time;
 pub mod traffic;

@@ -21,6 +21,8 @@ pub struct Failure {
     pub expected: String,
     /// What is.
     pub got: String,
+    /// The two texts, where both are texts that can be compared letter by letter.
+    pub texts: Option<(String, String)>,
 }
 
 impl fmt::Display for Failure {
@@ -127,6 +129,7 @@ impl Check<'_> {
             field: field.into(),
             expected: expected.to_string(),
             got: got.to_string(),
+            texts: None,
         });
     }
 
@@ -200,7 +203,17 @@ impl Check<'_> {
     fn matches(&mut self, field: &str, matcher: &StringMatcher, value: &[u8]) {
         match self.matcher(matcher, value) {
             Ok(true) => {}
-            Ok(false) => self.fail(field, describe_matcher(matcher), show(value)),
+            Ok(false) => {
+                self.fail(field, describe_matcher(matcher), show(value));
+                let exact = matcher
+                    .exact
+                    .clone()
+                    .or_else(|| fs::read_to_string(self.base.join(matcher.file.as_ref()?)).ok());
+                if let (Some(failure), Some(exact), false) = (self.failures.last_mut(), exact, matcher.invert)
+                {
+                    failure.texts = Some((exact, String::from_utf8_lossy(value).into_owned()));
+                }
+            }
             Err(reason) => self.fail(field, describe_matcher(matcher), reason),
         }
     }

@@ -1,0 +1,135 @@
+//! Runs a case in a fresh replay and compares. Knows no terminal.
+
+use std::path::Path;
+
+use super::{Failure, Loaded, Totals, check, check_total};
+use crate::driver::{Replay, StartError};
+use crate::exchange::Exchange;
+use crate::outcome::{LogLine, Outcome};
+use crate::setup::{self, Modules, SetupError};
+use crate::traffic::{self, Options, TrafficError};
+
+/// Something of a case that is not as it must be, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseFailure {
+    /// The exchange, such as `exchanges[2] repetition 5`; absent for what must hold at the end.
+    pub exchange: Option<String>,
+    /// What is not so.
+    pub failure: Failure,
+}
+
+/// What came of a case.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CaseReport {
+    /// How many exchanges there were.
+    pub exchanges: u64,
+    /// What is not as it must be; empty when the case passes.
+    pub failures: Vec<CaseFailure>,
+}
+
+/// Why a case cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its scenario cannot.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// A plugin's module is not accepted.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A recording is broken.
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
+}
+
+/// Runs a case: the exchanges that are written out, then the recordings.
+///
+/// A configuration that is refused, or that traps the module, is compared with `expect.refused`. A filter that fails in an exchange fails
+/// the case, unless the exchange's `expect.end` says how it ends.
+///
+/// # Errors
+/// When it cannot run: no module, a broken recording.
+pub fn run(loaded: &Loaded, modules: &mut Modules) -> Result<CaseReport, RunError> {
+    let (case, base) = (&loaded.case, loaded.base.as_path());
+    let mut totals = Totals::default();
+    let mut report = CaseReport::default();
+    match Replay::start(setup::setup(&case.scenario, base, modules)?) {
+        Ok(mut replay) => {
+            totals.log.extend_from_slice(replay.start_log());
+            replay_all(loaded, &mut replay, &mut totals, &mut report)?;
+            replay.finish();
+            totals.metrics = replay.metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();
+        }
+        Err(StartError::Refused { log, .. }) => {
+            totals.refused = true;
+            totals.log = log;
+        }
+        Err(StartError::Trapped { plugin, message, log }) => {
+            totals.refused = true;
+            totals.log = log;
+            totals.log.push(LogLine { plugin, level: "critical", message });
+        }
+        Err(error @ StartError::Load { .. }) => return Err(error.into()),
+    }
+    report.exchanges = totals.exchanges;
+    let failures = check_total(&case.expect, &totals, base);
+    report.failures.extend(failures.into_iter().map(|failure| CaseFailure { exchange: None, failure }));
+    Ok(report)
+}
+
+fn replay_all(
+    loaded: &Loaded,
+    replay: &mut Replay,
+    totals: &mut Totals,
+    report: &mut CaseReport,
+) -> Result<(), TrafficError> {
+    let (case, base) = (&loaded.case, loaded.base.as_path());
+    let keep_log = !case.expect.log.is_empty();
+    for (exchange, expect) in case.exchanges() {
+        let outcome = replay.exchange(&exchange);
+        add(totals, &outcome, keep_log);
+        let mut failures = check(expect, &outcome, base);
+        if expect.end.is_none() {
+            failures.extend(faults(&outcome));
+        }
+        let at = place(&exchange);
+        report
+            .failures
+            .extend(failures.into_iter().map(|failure| CaseFailure { exchange: Some(at.clone()), failure }));
+    }
+    let options =
+        Options { access_log_format: case.scenario.access_log_format.clone(), ..Options::default() };
+    for recording in &case.scenario.recordings {
+        for exchange in traffic::open(&base.join(Path::new(recording)), &options)? {
+            let exchange = exchange?;
+            let outcome = replay.exchange(&exchange);
+            add(totals, &outcome, keep_log);
+            report.failures.extend(
+                faults(&outcome).map(|failure| CaseFailure { exchange: Some(place(&exchange)), failure }),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn add(totals: &mut Totals, outcome: &Outcome, keep_log: bool) {
+    totals.add(outcome);
+    if !keep_log {
+        totals.log.clear();
+    }
+}
+
+fn faults(outcome: &Outcome) -> impl Iterator<Item = Failure> {
+    outcome.faults.iter().map(|fault| Failure {
+        field: "end".to_owned(),
+        expected: "no filter to fail".to_owned(),
+        got: fault.clone(),
+        texts: None,
+    })
+}
+
+fn place(exchange: &Exchange) -> String {
+    let text = |name: &[u8]| {
+        exchange.request.headers.get(name).map(|value| String::from_utf8_lossy(value)).unwrap_or_default()
+    };
+    format!("{}: {} {}{}", exchange.origin, text(b":method"), text(b":authority"), text(b":path"))
+}

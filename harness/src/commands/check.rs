@@ -1,0 +1,111 @@
+//! `weir check`: does a filter accept its configuration, without Envoy.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::{Exit, Failure, Run, Terminal};
+use crate::driver::{Replay, StartError};
+use crate::outcome::LogLine;
+use crate::scenario::{Filter, Loaded, Scenario};
+use crate::setup::{self, Modules};
+use crate::style::printable;
+
+/// Check whether a filter accepts its configuration, without Envoy
+///
+/// Builds and loads the module as Envoy does and hands it the configuration; nothing is replayed. Given a scenario, checks its filters,
+/// routes and files.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  weir check canary canary.yaml           YAML becomes JSON, other files are given as they are
+  weir check ./my-filter.wasm             without configuration
+  weir check examples/bookinfo            a scenario: a folder with scenario.yaml, or a .yaml file
+
+Exit codes: 0 accepted, 2 not found or cannot be read, 3 refused, 4 the module trapped")]
+pub(super) struct Check {
+    /// A filter of this workspace, a crate's folder or a `.wasm` file; or a scenario
+    #[arg(value_name = "FILTER|SCENARIO")]
+    what: String,
+    /// The configuration, YAML or JSON or anything else
+    config: Option<PathBuf>,
+}
+
+impl Run for Check {
+    fn run(self, _: Terminal) -> Result<Exit, Failure> {
+        let path = Path::new(&self.what);
+        let loaded = if is_scenario(path) {
+            if self.config.is_some() {
+                return Err(anyhow!("a scenario has its filters' configurations; leave CONFIG out").into());
+            }
+            Scenario::load(path)?
+        } else {
+            let filter = Filter { config_file: self.config, ..filter(&self.what) };
+            let scenario = Scenario { filters: vec![filter], ..Scenario::default() };
+            Loaded { scenario, base: PathBuf::from("."), file: PathBuf::new() }
+        };
+        let setup = setup::setup(&loaded.scenario, &loaded.base, &mut Modules::default())?;
+        warn(&loaded.scenario);
+        let mut replay = Replay::start(setup).map_err(start_failure)?;
+        replay.finish();
+        for filter in &loaded.scenario.filters {
+            writeln!(io::stdout(), "`{}` accepts its configuration", filter.name)?;
+        }
+        if loaded.scenario.filters.is_empty() {
+            writeln!(io::stdout(), "the scenario has no filters; its routes and files are in order")?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Whether a path means a scenario: a folder with a `scenario.yaml`, or a YAML file.
+pub(super) fn is_scenario(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml")) || path.join("scenario.yaml").is_file()
+}
+
+/// A filter as the command line names it: a name of the workspace, or a path whose last part is the name.
+pub(super) fn filter(what: &str) -> Filter {
+    let name = Path::new(what).file_stem().and_then(|stem| stem.to_str()).filter(|stem| !stem.is_empty());
+    Filter { name: name.unwrap_or(what).to_owned(), module: Some(what.to_owned()), ..Filter::default() }
+}
+
+/// Says what of a scenario is probably not meant.
+pub(super) fn warn(scenario: &Scenario) {
+    for cluster in setup::unknown_clusters(scenario) {
+        eprintln!(
+            "warning: routes name the cluster `{cluster}`, which is not among `clusters`: Envoy answers 503"
+        );
+    }
+}
+
+/// A start that failed, with what the plugin logged, and the exit code for it.
+pub(super) fn start_failure(error: StartError) -> Failure {
+    let (exit, log) = match &error {
+        StartError::Load { .. } => (Exit::Usage, Vec::new()),
+        StartError::Refused { log, .. } => (Exit::Refused, log.clone()),
+        StartError::Trapped { log, .. } => (Exit::Trapped, log.clone()),
+    };
+    let error = match &error {
+        StartError::Refused { plugin, .. } => anyhow!("`{plugin}` refused its configuration{}", said(&log)),
+        StartError::Trapped { plugin, message, .. } => {
+            anyhow!("`{plugin}` trapped while it started: {}{}", message, said(&log))
+        }
+        StartError::Load { .. } => error.into(),
+    };
+    Failure { exit, error, hint: None }
+}
+
+/// The lines that tell why: errors, or everything where there is none.
+fn said(log: &[LogLine]) -> String {
+    let is_error = |line: &&LogLine| matches!(line.level, "error" | "critical");
+    let errors: Vec<&LogLine> = log.iter().filter(is_error).collect();
+    let lines = if errors.is_empty() { log.iter().collect() } else { errors };
+    if lines.is_empty() {
+        return " and logged no reason".to_owned();
+    }
+    // A filter's message may have lines of its own.
+    let texts = lines.iter().flat_map(|line| line.message.lines());
+    texts.map(|text| format!("\n  {}", printable(text.as_bytes()))).collect()
+}
