@@ -161,8 +161,6 @@ impl Decoder<'_> {
                 }
                 _ => Err(Fault::new(Kind::NotOneVariant { known })),
             },
-            // serde would take the items for the fields in order.
-            (Node::List(_), Wanted::Struct(_)) => Err(Fault::new(Kind::Expected(String::from("struct")))),
             (Node::Null, _) => visitor.visit_unit(),
             (Node::Bool(value), _) => visitor.visit_bool(*value),
             (Node::Unsigned(value), _) => visitor.visit_u64(*value),
@@ -209,6 +207,24 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         visitor.visit_newtype_struct(self)
     }
 
+    /// An object and nothing else: serde would take the items of a list for the fields in order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let made = match self.0 {
+            Node::Placeholder { tried, depth } => placeholder::make(Wanted::Struct(fields), *tried, *depth),
+            _ => None,
+        };
+        let Node::Object(fields) = made.as_ref().unwrap_or(self.0) else {
+            return Err(Fault::new(Kind::Expected(String::from("struct"))));
+        };
+        let result = visitor.visit_map(Object { fields: fields.iter(), current: None });
+        if made.is_some() { result.map_err(|_| Fault::new(Kind::Placeholder)) } else { result }
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
@@ -238,7 +254,6 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         deserialize_tuple_struct(_name: &'static str, len: usize) Wanted::Tuple(len);
         deserialize_map() Wanted::Map;
         deserialize_any() Wanted::Anything;
-        deserialize_struct(_name: &'static str, fields: &'static [&'static str]) Wanted::Struct(fields);
         deserialize_enum(_name: &'static str, variants: &'static [&'static str]) Wanted::Enum(variants);
     }
 }
