@@ -3,7 +3,7 @@
 use super::stream::{Point, Until};
 use super::timers::Sleeper;
 use super::wire;
-use super::{Callbacks, HostError, PluginHost, Status, abi, logger};
+use super::{Callbacks, HostError, PluginHost, Registered, Status, abi, logger};
 use crate::{Decision, Flow, HeaderMap, LocalReply, Mutation};
 
 /// What a decision has come to.
@@ -25,14 +25,14 @@ pub(crate) enum Applied {
 ///
 /// # Errors
 /// What the host refuses, and what it must not get; in the latter case nothing has been changed.
-pub(crate) fn apply(
+pub(crate) fn apply<F: Registered>(
     decision: &Decision,
     plugin: &PluginHost,
     stream: u32,
     point: Point,
     known: Option<&HeaderMap>,
 ) -> Result<Applied, HostError> {
-    check(decision, plugin)?;
+    check::<F>(decision)?;
     let mut done: &[Mutation] = &[];
     for (index, mutation) in decision.mutations.iter().enumerate() {
         mutate(mutation, point, known, done)?;
@@ -48,6 +48,9 @@ pub(crate) fn apply(
         Flow::Buffer => Ok(Applied::Buffer),
         Flow::Reply(reply) => answer(reply).map(|()| Applied::Over),
         Flow::Reset => abi::close_stream(point.side).map(|()| Applied::Over),
+        // Known when the module is built, so a filter that never waits carries no timers.
+        Flow::Wait(_) if !F::CALLBACKS.has(Callbacks::ON_TIMER) => Ok(Applied::Continue),
+        Flow::Await(_) if !F::CALLBACKS.has(Callbacks::ON_CALLOUT_REPLY) => Ok(Applied::Continue),
         Flow::Wait(time) => {
             let key = plugin.sleep(*time, Sleeper::Stream(stream, point.side))?;
             Ok(Applied::Hold(Until::Timer(key)))
@@ -63,7 +66,7 @@ pub(crate) fn apply(
 }
 
 /// What a filter may not want: looked at before anything is changed.
-fn check(decision: &Decision, plugin: &PluginHost) -> Result<(), HostError> {
+fn check<F: Registered>(decision: &Decision) -> Result<(), HostError> {
     for mutation in &decision.mutations {
         let (name, value): (_, &[u8]) = match mutation {
             Mutation::Append(name, value)
@@ -85,7 +88,7 @@ fn check(decision: &Decision, plugin: &PluginHost) -> Result<(), HostError> {
         }
         _ => return Ok(()),
     };
-    if plugin.callbacks().has(callback) {
+    if F::CALLBACKS.has(callback) {
         return Ok(());
     }
     // Nothing would ever wake the stream.

@@ -217,9 +217,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let before = self.enter(context);
         if let Some((plugin, mut state, holds)) = self.lend(context) {
             // From here on nothing may be let go, answered or reset (`DIE-03`, `DIE-04`), so nothing waits.
-            for key in holds.timers() {
-                plugin.host.wake(key);
-            }
+            forget_timers::<F>(&plugin.host, &holds);
             plugin.filter().on_log(&mut state, &Ended::new(&plugin.host));
             self.give_back(context, state, |holds| *holds = Holds::default());
         }
@@ -230,9 +228,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     pub fn on_delete(&self, context: u32) {
         let gone = self.streams.borrow_mut().remove(&context);
         if let Some(stream) = gone {
-            for key in stream.holds.timers() {
-                stream.plugin.host.wake(key);
-            }
+            forget_timers::<F>(&stream.plugin.host, &stream.holds);
             return;
         }
         // Dropped after the list is free again: a filter's own `drop` may call the host.
@@ -361,6 +357,14 @@ fn goes_on(applied: Applied, point: Point) -> bool {
     }
 }
 
+fn forget_timers<F: Registered>(host: &PluginHost, holds: &Holds) {
+    if F::CALLBACKS.has(super::Callbacks::ON_TIMER) {
+        for key in holds.timers() {
+            host.wake(key);
+        }
+    }
+}
+
 fn held_by(applied: Applied, point: Point) -> Option<Hold> {
     match applied {
         Applied::Hold(until) => Some(Hold { point, until }),
@@ -378,7 +382,7 @@ fn checked(decision: Result<Decision, HostError>, view: &View) -> Result<Decisio
 }
 
 /// Carries out what a callback decided, and what becomes of it where that fails.
-fn settle<F: HttpFilter>(
+fn settle<F: HttpFilter + Registered>(
     host: &PluginHost,
     filter: &F,
     state: &mut F::Stream,
@@ -390,7 +394,7 @@ fn settle<F: HttpFilter>(
     let mut known = known;
     let mut refusals = 0;
     let error = loop {
-        match result.and_then(|decision| apply(&decision, host, stream, point, known)) {
+        match result.and_then(|decision| apply::<F>(&decision, host, stream, point, known)) {
             Ok(Applied::Refused) if refusals < REFUSALS => {
                 refusals = refusals.saturating_add(1);
                 // The mutations before the call have been made.

@@ -188,10 +188,6 @@ impl PluginHost {
         self.0.root
     }
 
-    pub(crate) fn callbacks(&self) -> Callbacks {
-        self.0.callbacks
-    }
-
     /// Makes a call and notes who gets the answer.
     pub(crate) fn call(&self, callout: &Callout, stream: Option<(u32, Side)>) -> Result<u32, HostError> {
         let lines = callout.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
