@@ -36,4 +36,6 @@ pub use host::{
 #[cfg(all(target_arch = "wasm32", not(test)))]
 #[doc(hidden)]
 pub use host::{allocate, initialize};
+/// `log::info!` and the others write to Envoy's log; what Envoy would drop is not even formatted.
+pub use log;
 pub use matcher::{RequestMatch, RequestMatcher, RequestMatches, cookie, query_parameter, source_address};

@@ -337,7 +337,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             if goes_on(applied, point)
                 && let Err(error) = point.go_on()
             {
-                log::error!("{}: {error}", plugin.host.name());
+                log::error!("the stream is held: {error}");
                 hold = Some(Hold { point, until: Until::Never });
             }
             self.give_back(context, state, |holds| holds.set(side, hold));
@@ -408,12 +408,13 @@ fn settle<F: HttpFilter + Registered>(
             Err(error) => break error,
         }
     };
-    log::error!("{}: {error}", host.name());
+    // The host writes the plugin's name before what a stream logs (`LOG-01`).
+    log::error!("callback failed: {error}");
     match filter.failure_policy() {
         FailurePolicy::FailOpen => Applied::Continue,
         FailurePolicy::FailClosed => {
             if let Err(error) = fail_closed(point) {
-                log::error!("{}: the stream is held: {error}", host.name());
+                log::error!("the stream is held: {error}");
             }
             Applied::Over
         }

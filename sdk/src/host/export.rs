@@ -156,7 +156,6 @@ macro_rules! __exports {
 macro_rules! __export {
     ($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? => $body:expr) => {
         #[cfg(target_arch = "wasm32")]
-        #[allow(unsafe_code, reason = "an export's name must not be mangled, and that no other has it is for the linker to say")]
         #[unsafe(no_mangle)]
         extern "C" fn $name($($argument: $type),*) $(-> $result)? {
             $body
