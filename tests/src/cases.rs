@@ -58,13 +58,9 @@ impl Ready {
         let scenario = &loaded.case.scenario;
         let build = |filter| Ok(build::module(filter, &loaded.base)?);
         let modules = scenario.filters.iter().map(build).collect::<Result<Vec<_>>>()?;
-        let mut exchanges: Vec<Exchange> =
-            loaded.case.exchanges().into_iter().map(|(exchange, _)| exchange).collect();
+        let mut exchanges: Vec<Exchange> = loaded.case.exchanges().into_iter().map(|(exchange, _)| exchange).collect();
         for path in &scenario.recordings {
-            let options = traffic::Options {
-                access_log_format: scenario.access_log_format.clone(),
-                ..traffic::Options::default()
-            };
+            let options = traffic::Options { access_log_format: scenario.access_log_format.clone(), ..traffic::Options::default() };
             for exchange in traffic::open(&loaded.base.join(path), &options)? {
                 exchanges.push(exchange?);
             }
@@ -86,13 +82,22 @@ impl Ready {
         case.envoy.skip.clone().or_else(|| clock.then(|| "it needs the virtual clock".to_owned()))
     }
 
+    /// Runs the case in the harness.
+    ///
+    /// # Errors
+    /// When it does not run, or something is not as the case expects.
+    pub fn in_harness(&self) -> Result<Run> {
+        let run = run::in_harness(&self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
+        self.check(&run).context("in the harness")?;
+        Ok(run)
+    }
+
     /// Runs the case in a real Envoy.
     ///
     /// # Errors
     /// As in the harness.
     pub fn in_envoy(&self, binary: &Path) -> Result<Run> {
-        let run =
-            run::in_envoy(binary, &self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
+        let run = run::in_envoy(binary, &self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
         if self.case().envoy.differs.is_none() {
             self.check(&run).context("in Envoy")?;
         }
@@ -111,9 +116,7 @@ impl Ready {
         let differences = self.differences(harness, envoy);
         match (&note.differs, differences.is_empty()) {
             (None, true) | (Some(_), false) => Ok(()),
-            (Some(reason), true) => {
-                bail!("is said to differ in Envoy ({reason}), and does not: remove `envoy.differs`")
-            }
+            (Some(reason), true) => bail!("is said to differ in Envoy ({reason}), and does not: remove `envoy.differs`"),
             (None, false) => bail!("differs between the harness and Envoy: {}", listed(&differences)),
         }
     }
@@ -133,11 +136,7 @@ impl Ready {
         for name in names {
             let value = |run: &Run| run.metrics.get(name).copied().unwrap_or_default();
             if value(harness) != value(envoy) {
-                differences.push(format!(
-                    "metric {name}: harness {}, Envoy {}",
-                    value(harness),
-                    value(envoy)
-                ));
+                differences.push(format!("metric {name}: harness {}, Envoy {}", value(harness), value(envoy)));
             }
         }
         differences

@@ -12,15 +12,20 @@ const VALUE_VARIES: [&str; 1] = ["x-request-id"];
 const LEFT_OUT: [&str; 6] =
     ["connection", "date", "keep-alive", "server", "transfer-encoding", "x-envoy-upstream-service-time"];
 
+/// What an HTTP/1 request line and `host` do not carry.
+const NOT_ON_THE_WIRE: &str = ":scheme";
+
 /// Everything of an outcome that must be equal wherever the exchange runs.
 #[must_use]
 pub fn portrait(outcome: &Outcome) -> String {
     let mut text = String::new();
     let none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    // Of a cluster that does not exist Envoy logs no name.
+    let cluster = if outcome.flags == "NC" { "not there".to_owned() } else { none(&outcome.cluster) };
     for (name, value) in [
         ("end", outcome.end.name().to_owned()),
         ("route", none(&outcome.route)),
-        ("cluster", none(&outcome.cluster)),
+        ("cluster", cluster),
         ("details", outcome.details.clone()),
         ("flags", outcome.flags.clone()),
     ] {
@@ -29,9 +34,19 @@ pub fn portrait(outcome: &Outcome) -> String {
     message(&mut text, "upstream request", outcome.upstream_request.as_ref());
     message(&mut text, "response", outcome.response.as_ref());
     for line in outcome.log.iter().filter(|line| !line.plugin.is_empty() && line.level != "trace") {
-        let _ = writeln!(text, "log {}: {}: {}", line.plugin, line.level, line.message);
+        let _ = writeln!(text, "log {}: {}: {}", line.plugin, line.level, without_draw(&line.message));
     }
     text
+}
+
+/// A filter that tells where its die fell (`(draw 12.5 %)`) tells another number each time.
+fn without_draw(message: &str) -> String {
+    let cut = || {
+        let (before, rest) = message.split_once("(draw ")?;
+        let (_, after) = rest.split_once(" %)")?;
+        Some(format!("{before}(draw …){after}"))
+    };
+    cut().unwrap_or_else(|| message.to_owned())
 }
 
 /// How two outcomes differ; nothing when they do not. Lines of the first begin with `-`, of the second with `+`.
@@ -52,7 +67,10 @@ fn message(text: &mut String, name: &str, message: Option<&Message>) {
     };
     let _ = writeln!(text, "{name}:");
     for (prefix, headers) in [("", &message.headers), ("trailer ", &message.trailers)] {
-        for (name, value) in headers.iter() {
+        // Pseudo headers have no order on an HTTP/1 wire.
+        let mut lines: Vec<_> = headers.iter().filter(|(name, _)| *name != NOT_ON_THE_WIRE.as_bytes()).collect();
+        lines.sort_by_key(|(name, _)| if name.starts_with(b":") { *name } else { b";" });
+        for (name, value) in lines {
             let name = name.escape_ascii().to_string();
             let varies = VALUE_VARIES.contains(&name.as_str());
             if !LEFT_OUT.contains(&name.as_str()) {

@@ -1,13 +1,18 @@
 //! Runs exchanges through a scenario, in the harness and in a real Envoy, with the same result type. Knows no case and no expectation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use weir_harness::driver::{self, Replay, Setup, StartError};
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::outcome::{LogLine, Outcome};
+use weir_harness::routes::RouteTable;
 use weir_harness::scenario::{self, FailurePolicy, Scenario};
+use weir_harness::vm::Module;
 
 use crate::envoy::bootstrap::{self, Cluster, Plan, Plugin};
 use crate::envoy::process::{self, Envoy, Started};
@@ -226,4 +231,71 @@ fn fixed(response: &scenario::ClusterResponse) -> Message {
         message.headers.push("content-length", message.body.len().to_string());
     }
     message
+}
+
+/// A replay of a scenario in the harness; the log when a plugin refuses its configuration.
+///
+/// # Errors
+/// When a module does not load or traps at the start, or the routes make no sense.
+pub fn replay(scenario: &Scenario, base: &Path, modules: &[PathBuf]) -> Result<Result<Replay, Vec<LogLine>>> {
+    let mut plugins = Vec::new();
+    for (filter, path) in scenario.filters.iter().zip(modules) {
+        plugins.push(driver::Plugin {
+            name: filter.name.clone(),
+            root_id: filter.root_id.clone(),
+            vm_id: filter.vm_id.clone(),
+            module: compiled(&filter.name, path)?,
+            configuration: filter.configuration(base)?,
+            failure_policy: filter.failure_policy,
+            allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
+            env: filter.env.clone(),
+        });
+    }
+    let setup = Setup {
+        plugins,
+        routes: scenario.route_config.as_ref().map(RouteTable::from_value).transpose()?,
+        clusters: scenario.clusters.clone(),
+        seed: scenario.seed,
+        start_ns: scenario.start_ns(),
+    };
+    match Replay::start(setup) {
+        Ok(replay) => Ok(Ok(replay)),
+        Err(StartError::Refused { log, .. }) => Ok(Err(log)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The module, compiled once for all tests of this process.
+fn compiled(label: &str, path: &Path) -> Result<Module> {
+    static COMPILED: Mutex<BTreeMap<PathBuf, Module>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = compiled.get(path) {
+        return Ok(module.clone());
+    }
+    let module = Module::compile(label, &fs::read(path)?)?;
+    compiled.insert(path.to_owned(), module.clone());
+    Ok(module)
+}
+
+/// Runs exchanges in the harness. Routes without a name have none in the outcomes, as Envoy knows no other.
+///
+/// # Errors
+/// As [`replay`].
+pub fn in_harness(scenario: &Scenario, base: &Path, modules: &[PathBuf], exchanges: &[Exchange]) -> Result<Run> {
+    let mut replay = match replay(scenario, base, modules)? {
+        Ok(replay) => replay,
+        Err(start_log) => return Ok(Run { start_log, refused: true, ..Run::default() }),
+    };
+    let start_log = replay.start_log().to_vec();
+    let (route_config, _) = routes(scenario);
+    let named = route_names(&route_config);
+    let mut outcomes: Vec<Outcome> = exchanges.iter().map(|exchange| replay.exchange(exchange)).collect();
+    for outcome in &mut outcomes {
+        outcome.route = outcome.route.take().filter(|route| named.contains(route.as_str()));
+    }
+    replay.finish();
+    let metrics = replay.metrics();
+    let metrics = metrics.into_iter().filter(|metric| metric.kind != "histogram");
+    let metrics = metrics.map(|metric| (metric.name, metric.value)).collect();
+    Ok(Run { outcomes, start_log, metrics, refused: false })
 }

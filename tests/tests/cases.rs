@@ -27,12 +27,12 @@ fn main() -> ExitCode {
 
 fn test(name: &str, folder: &Path) -> Result<()> {
     let case = Ready::new(folder)?;
+    let harness = case.in_harness()?;
     if let Some(reason) = case.skipped_in_envoy() {
         tools::say(&format!("harness only: `{name}`: {reason}"));
         return Ok(());
     }
     let Some(envoy) = tools::envoy_or_skip(name)? else { return Ok(()) };
     let envoy = case.in_envoy(envoy)?;
-    let _ = envoy;
-    Ok(())
+    case.compare(&harness, &envoy)
 }

@@ -1,14 +1,30 @@
 //! The same user lands on the same arm in the native policy, in the harness, and in Envoy with any number of workers; shares are exact
 //! enough, and growing one moves nobody back.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::thread;
 use std::time::UNIX_EPOCH;
 
 use canary::{Config, Inputs, Policy};
+use conformance::{run, tools};
 use serde_json::json;
+use weir_harness::build;
+use weir_harness::exchange::{Exchange, Message};
+use weir_harness::headers::Headers;
+use weir_harness::outcome::End;
+use weir_harness::scenario::{Cluster, ClusterResponse, Filter, Scenario};
+use weir_harness::traffic;
 use weir_sdk::{HeaderMap, Mutation, parse};
 
 /// Users of the recording.
 const USERS: usize = 100_000;
+/// Users that a real Envoy is asked about, for each number of workers.
+const ASKED: usize = 3_000;
+/// Clients that ask it at the same time.
+const CLIENTS: usize = 4;
 
 fn user(number: usize) -> String {
     format!("user-{number:06}@example.com")
@@ -29,15 +45,9 @@ fn native(percent: u32, users: usize) -> Vec<bool> {
     let policy = Policy::try_from(config).unwrap();
     let arm = |number| {
         let name = user(number);
-        let lines = [
-            (":method", "GET"),
-            (":path", "/reviews/0"),
-            (":authority", "reviews:9080"),
-            ("end-user", &name),
-        ];
+        let lines = [(":method", "GET"), (":path", "/reviews/0"), (":authority", "reviews:9080"), ("end-user", &name)];
         let request: HeaderMap = lines.into_iter().collect();
-        let inputs =
-            Inputs { request: &request, now: &|| UNIX_EPOCH, random: &|| panic!("drawn though sticky") };
+        let inputs = Inputs { request: &request, now: &|| UNIX_EPOCH, random: &|| panic!("drawn though sticky") };
         let (decision, _) = policy.on_request(&inputs);
         let set = |mutation: &Mutation| match mutation {
             Mutation::Set(name, value) if name.as_ref() == "x-canary-arm" => Some(value.as_slice() == b"v3"),
@@ -46,6 +56,61 @@ fn native(percent: u32, users: usize) -> Vec<bool> {
         decision.mutations.iter().find_map(set).expect("an arm")
     };
     (0..users).map(arm).collect()
+}
+
+fn scenario(percent: u32) -> Scenario {
+    let routes = json!({"virtual_hosts": [{"name": "reviews", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/", "headers": [{"name": "x-canary-arm", "string_match": {"exact": "v3"}}]}, "route": {"cluster": "v3"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "v1"}},
+    ]}]});
+    let cluster = |body: &str| Cluster {
+        response: Some(ClusterResponse { status: 200, headers: Vec::new(), body: body.to_owned() }),
+        endpoints: 1,
+        metadata: None,
+    };
+    Scenario {
+        filters: vec![Filter { name: "canary".to_owned(), config: Some(config(percent).into()), ..Filter::default() }],
+        route_config: Some(routes),
+        clusters: BTreeMap::from([("v1".to_owned(), cluster("v1")), ("v3".to_owned(), cluster("v3"))]),
+        ..Scenario::default()
+    }
+}
+
+fn exchange(number: usize) -> Exchange {
+    let name = user(number);
+    let lines = [(":method", "GET"), (":path", "/reviews/0"), (":authority", "reviews:9080"), (":scheme", "http"), ("end-user", &name)];
+    let request = Message { headers: lines.into_iter().collect::<Headers>(), ..Message::default() };
+    Exchange { origin: name.clone(), request, ..Exchange::default() }
+}
+
+fn module(scenario: &Scenario) -> Vec<std::path::PathBuf> {
+    scenario.filters.iter().map(|filter| build::module(filter, tools::workspace()).unwrap()).collect()
+}
+
+#[test]
+fn a_quarter_is_a_quarter_in_the_harness_and_the_same_one_as_natively() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.jsonl");
+    let mut out = BufWriter::new(File::create(&path).unwrap());
+    for number in 0..USERS {
+        traffic::write_jsonl(&exchange(number), &mut out).unwrap();
+    }
+    out.flush().unwrap();
+
+    let scenario = scenario(25);
+    let mut replay = run::replay(&scenario, Path::new("."), &module(&scenario)).unwrap().unwrap();
+    let recording = traffic::open(&path, &traffic::Options::default()).unwrap();
+    let in_harness: Vec<bool> = recording
+        .map(|exchange| {
+            let outcome = replay.exchange(&exchange.unwrap());
+            assert_eq!(outcome.end, End::Forwarded);
+            outcome.cluster.as_deref() == Some("v3")
+        })
+        .collect();
+
+    let share = in_harness.iter().filter(|is_v3| **is_v3).count() as f64 * 100.0 / USERS as f64;
+    assert!((24.5..=25.5).contains(&share), "{share} %");
+    assert!(in_harness == native(25, USERS), "the harness and the native policy disagree");
 }
 
 #[test]
@@ -61,4 +126,38 @@ fn growing_moves_nobody_back() {
         before = now;
     }
     assert!(before.iter().all(|is_v3| *is_v3));
+}
+
+#[track_caller]
+fn check_in_envoy(test: &str, workers: u32) {
+    let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
+    let scenario = scenario(25);
+    let proxy = run::Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), workers).unwrap().unwrap();
+    let want = native(25, ASKED);
+    let ask = |first: usize| {
+        for (number, want) in want.iter().enumerate().skip(first).step_by(CLIENTS) {
+            let response = proxy.ask(&exchange(number)).unwrap().expect("an answer");
+            let got = String::from_utf8(response.body).unwrap();
+            assert_eq!(got, if *want { "v3" } else { "v1" }, "{}", user(number));
+        }
+    };
+    thread::scope(|scope| {
+        for first in 0..CLIENTS {
+            let ask = &ask;
+            scope.spawn(move || ask(first));
+        }
+    });
+    let received = |cluster| proxy.received(cluster).len();
+    let v3 = want.iter().filter(|is_v3| **is_v3).count();
+    assert_eq!((received("v1"), received("v3")), (ASKED - v3, v3));
+}
+
+#[test]
+fn envoy_with_one_worker_agrees() {
+    check_in_envoy("envoy_with_one_worker_agrees", 1);
+}
+
+#[test]
+fn envoy_with_four_workers_agrees() {
+    check_in_envoy("envoy_with_four_workers_agrees", 4);
 }

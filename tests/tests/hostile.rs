@@ -1,0 +1,119 @@
+//! What any client can send: header bytes that are no text. A filter on Weir's SDK goes on answering, in the harness and in a real Envoy. The
+//! same filter on the stock crate's String getter dies of the first such byte, and every later request of the worker with it (`SDK-02`):
+//! the experiment behind the SDK's own ABI layer.
+
+use std::path::PathBuf;
+
+use conformance::run::Run;
+use conformance::{portrait, run, tools};
+use serde_json::{Value, json};
+use weir_harness::build;
+use weir_harness::exchange::{Exchange, Message};
+use weir_harness::outcome::End;
+use weir_harness::scenario::{Filter, Scenario};
+
+/// Values that are no text, or hardly one; none has CR, LF or NUL, which Envoy's codec refuses before any filter.
+const ODD: [&[u8]; 10] = [
+    b"\xff",
+    b"\xc3\x28",
+    b"\xf0\x9f\x92",
+    b"ok\x80",
+    b"\xed\xa0\x80",
+    b"",
+    b"\t \t",
+    b"a=\xfe; b=\xff; \xff=c",
+    b"\x01\x02\x7f",
+    "überall".as_bytes(),
+];
+
+fn exchange(lines: &[(&str, &[u8])]) -> Exchange {
+    let mut request = Message::default();
+    for (name, value) in [(":method", "GET"), (":path", "/"), (":authority", "example.com"), (":scheme", "http")] {
+        request.headers.push(name, value);
+    }
+    for (name, value) in lines {
+        request.headers.push(name, value);
+    }
+    let mut response = Message { body: b"hello".to_vec(), ..Message::default() };
+    for (name, value) in [(":status", "200"), ("content-length", "5"), ("x-odd", "\u{fc}")] {
+        response.headers.push(name, value);
+    }
+    Exchange { origin: format!("{lines:?}"), request, response: Some(response), ..Exchange::default() }
+}
+
+fn scenario(module: &str, config: Value) -> Scenario {
+    let filter = Filter {
+        name: module.rsplit('/').next().unwrap_or(module).to_owned(),
+        module: Some(module.to_owned()),
+        config: Some(config).filter(|config| !config.is_null()),
+        ..Filter::default()
+    };
+    Scenario { filters: vec![filter], ..Scenario::default() }
+}
+
+/// Runs the exchanges in the harness and, where there is one, in Envoy; what comes of them is equal. The harness's run.
+#[track_caller]
+fn both(test: &str, scenario: &Scenario, exchanges: &[Exchange]) -> Run {
+    let base = tools::workspace();
+    let modules: Vec<PathBuf> = scenario.filters.iter().map(|filter| build::module(filter, base).unwrap()).collect();
+    let harness = run::in_harness(scenario, base, &modules, exchanges).unwrap();
+    assert_eq!(harness.outcomes.len(), exchanges.len(), "{:?}", harness.start_log);
+    if let Some(binary) = tools::envoy_or_skip(test).unwrap() {
+        let envoy = run::in_envoy(binary, scenario, base, &modules, exchanges).unwrap();
+        assert_eq!(envoy.outcomes.len(), exchanges.len(), "{:?}", envoy.start_log);
+        for ((ours, theirs), exchange) in harness.outcomes.iter().zip(&envoy.outcomes).zip(exchanges) {
+            if let Some(difference) = portrait::difference(ours, theirs) {
+                panic!("{}\n{difference}", exchange.origin);
+            }
+        }
+    }
+    harness
+}
+
+#[track_caller]
+fn lives(test: &str, scenario: &Scenario, names: &[&str]) {
+    let odd = ODD.iter().flat_map(|value| names.iter().map(move |name| exchange(&[(name, value)])));
+    let twice = names.iter().map(|name| exchange(&[(name, b"\xff"), (name, b"fine"), (name, b"\xfe")]));
+    let exchanges: Vec<Exchange> = odd.chain(twice).chain([exchange(&[])]).collect();
+    let run = both(test, scenario, &exchanges);
+    for (outcome, exchange) in run.outcomes.iter().zip(&exchanges) {
+        assert_eq!(outcome.end, End::Forwarded, "{}: {:?}", exchange.origin, outcome.faults);
+    }
+}
+
+#[test]
+fn hello_filter_lives() {
+    lives("hello_filter_lives", &scenario("examples/hello-filter", Value::Null), &["x-name", "cookie", "user-agent"]);
+}
+
+#[test]
+fn canary_lives() {
+    let config = json!({
+        "rules": [
+            {"match": [
+                {"headers": [{"name": "end-user", "regex": "jack|jill"}]},
+                {"cookies": [{"name": "b", "prefix": "beta"}]},
+                {"query_parameters": [{"name": "arm", "exact": "v2"}]},
+                {"headers": [{"name": "x-build", "range": {"start": 10, "end": 20}}]},
+            ], "arm": "v2"},
+            {"split": [{"arm": "v3", "weight": 50}, {"arm": "v1", "weight": 50}],
+             "sticky": {"by": [{"header": "end-user"}, {"cookie": "b"}, {"header": "user-agent"}], "missing": "SOURCE_ADDRESS"},
+             "force": {"header": "x-canary", "cookie": "a", "always": "v3", "never": "v1"}},
+        ],
+        "baggage": "arm",
+        "response_header": "x-arm",
+    });
+    let names = ["end-user", "cookie", "x-build", "x-canary", "x-canary-arm", "baggage", "x-forwarded-for", "user-agent"];
+    lives("canary_lives", &scenario("filters/canary", config), &names);
+}
+
+#[test]
+fn the_stock_getter_dies_and_takes_all_later_requests_with_it() {
+    let scenario = scenario("tests/guests/stock", Value::Null);
+    let exchanges = [exchange(&[("x-name", b"ann")]), exchange(&[("x-name", b"\xff")]), exchange(&[("x-name", b"bob")]), exchange(&[])];
+    let run = both("the_stock_getter_dies_and_takes_all_later_requests_with_it", &scenario, &exchanges);
+    let ends: Vec<End> = run.outcomes.iter().map(|outcome| outcome.end).collect();
+    assert_eq!(ends, [End::Forwarded, End::Trapped, End::Trapped, End::Trapped]);
+    let statuses: Vec<_> = run.outcomes.iter().map(|outcome| outcome.response.as_ref()?.headers.get(b":status")).collect();
+    assert_eq!(statuses, [Some(&b"200"[..]), Some(b"503"), Some(b"503"), Some(b"503")]);
+}
