@@ -12,8 +12,8 @@ use weir_harness::exchange::{Exchange, Message};
 use weir_harness::outcome::End;
 use weir_harness::scenario::{Filter, Scenario};
 
-/// Values that are no text, or hardly one; none has CR, LF or NUL, which Envoy's codec refuses before any filter.
-const ODD: [&[u8]; 10] = [
+/// Values that are no text, or hardly one; none has control characters, which Envoy's codec refuses before any filter.
+const ODD: [&[u8]; 9] = [
     b"\xff",
     b"\xc3\x28",
     b"\xf0\x9f\x92",
@@ -22,7 +22,6 @@ const ODD: [&[u8]; 10] = [
     b"",
     b"\t \t",
     b"a=\xfe; b=\xff; \xff=c",
-    b"\x01\x02\x7f",
     "überall".as_bytes(),
 ];
 
@@ -83,7 +82,7 @@ fn lives(test: &str, scenario: &Scenario, names: &[&str]) {
 
 #[test]
 fn hello_filter_lives() {
-    lives("hello_filter_lives", &scenario("examples/hello-filter", Value::Null), &["x-name", "cookie", "user-agent"]);
+    lives("hello_filter_lives", &scenario("examples/hello-filter", json!({"greeting": "hello"})), &["x-name", "cookie", "user-agent"]);
 }
 
 #[test]

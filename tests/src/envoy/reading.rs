@@ -17,10 +17,13 @@ pub fn outcome(entry: &Value, upstream: Option<(String, Message)>, response: Opt
     };
     let details = text("details").unwrap_or_default();
     let (cluster, request) = upstream.unzip();
+    let end = end(&details, response.is_some());
+    // Envoy selects a route before the first filter runs, and logs it also where a filter ended the stream and nothing was routed.
+    let routed = request.is_some() || matches!(end, End::Forwarded | End::Direct | End::Refused);
     Outcome {
-        end: end(&details, response.is_some()),
-        route: text("route"),
-        cluster: cluster.or_else(|| text("cluster")),
+        end,
+        route: text("route").filter(|_| routed),
+        cluster: cluster.or_else(|| text("cluster").filter(|_| routed)),
         upstream_request: request,
         response,
         flags: text("flags").unwrap_or_default(),
@@ -104,7 +107,7 @@ mod tests {
 
     #[track_caller]
     fn check_end(details: &str, answered: bool, want: End) {
-        let entry = json!({"details": details, "flags": "-", "route": null, "cluster": "c"});
+        let entry = json!({"details": details, "flags": "-", "cluster": "c"});
         let got = outcome(&entry, None, answered.then(Message::default));
         assert_eq!(
             (got.end, got.flags.as_str(), got.route, got.cluster.as_deref()),
