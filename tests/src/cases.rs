@@ -58,9 +58,13 @@ impl Ready {
         let scenario = &loaded.case.scenario;
         let build = |filter| Ok(build::module(filter, &loaded.base)?);
         let modules = scenario.filters.iter().map(build).collect::<Result<Vec<_>>>()?;
-        let mut exchanges: Vec<Exchange> = loaded.case.exchanges().into_iter().map(|(exchange, _)| exchange).collect();
+        let mut exchanges: Vec<Exchange> =
+            loaded.case.exchanges().into_iter().map(|(exchange, _)| exchange).collect();
         for path in &scenario.recordings {
-            let options = traffic::Options { access_log_format: scenario.access_log_format.clone(), ..traffic::Options::default() };
+            let options = traffic::Options {
+                access_log_format: scenario.access_log_format.clone(),
+                ..traffic::Options::default()
+            };
             for exchange in traffic::open(&loaded.base.join(path), &options)? {
                 exchanges.push(exchange?);
             }
@@ -97,7 +101,8 @@ impl Ready {
     /// # Errors
     /// As in the harness.
     pub fn in_envoy(&self, binary: &Path) -> Result<Run> {
-        let run = run::in_envoy(binary, &self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
+        let run =
+            run::in_envoy(binary, &self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
         if self.case().envoy.differs.is_none() {
             self.check(&run).context("in Envoy")?;
         }
@@ -116,7 +121,9 @@ impl Ready {
         let differences = self.differences(harness, envoy);
         match (&note.differs, differences.is_empty()) {
             (None, true) | (Some(_), false) => Ok(()),
-            (Some(reason), true) => bail!("is said to differ in Envoy ({reason}), and does not: remove `envoy.differs`"),
+            (Some(reason), true) => {
+                bail!("is said to differ in Envoy ({reason}), and does not: remove `envoy.differs`")
+            }
             (None, false) => bail!("differs between the harness and Envoy: {}", listed(&differences)),
         }
     }
@@ -136,7 +143,11 @@ impl Ready {
         for name in names {
             let value = |run: &Run| run.metrics.get(name).copied().unwrap_or_default();
             if value(harness) != value(envoy) {
-                differences.push(format!("metric {name}: harness {}, Envoy {}", value(harness), value(envoy)));
+                differences.push(format!(
+                    "metric {name}: harness {}, Envoy {}",
+                    value(harness),
+                    value(envoy)
+                ));
             }
         }
         differences

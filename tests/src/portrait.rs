@@ -68,7 +68,8 @@ fn message(text: &mut String, name: &str, message: Option<&Message>) {
     let _ = writeln!(text, "{name}:");
     for (prefix, headers) in [("", &message.headers), ("trailer ", &message.trailers)] {
         // Pseudo headers have no order on an HTTP/1 wire.
-        let mut lines: Vec<_> = headers.iter().filter(|(name, _)| *name != NOT_ON_THE_WIRE.as_bytes()).collect();
+        let mut lines: Vec<_> =
+            headers.iter().filter(|(name, _)| *name != NOT_ON_THE_WIRE.as_bytes()).collect();
         lines.sort_by_key(|(name, _)| if name.starts_with(b":") { *name } else { b";" });
         for (name, value) in lines {
             let name = name.escape_ascii().to_string();

@@ -281,7 +281,12 @@ fn compiled(label: &str, path: &Path) -> Result<Module> {
 ///
 /// # Errors
 /// As [`replay`].
-pub fn in_harness(scenario: &Scenario, base: &Path, modules: &[PathBuf], exchanges: &[Exchange]) -> Result<Run> {
+pub fn in_harness(
+    scenario: &Scenario,
+    base: &Path,
+    modules: &[PathBuf],
+    exchanges: &[Exchange],
+) -> Result<Run> {
     let mut replay = match replay(scenario, base, modules)? {
         Ok(replay) => replay,
         Err(start_log) => return Ok(Run { start_log, refused: true, ..Run::default() }),

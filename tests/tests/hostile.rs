@@ -27,7 +27,9 @@ const ODD: [&[u8]; 9] = [
 
 fn exchange(lines: &[(&str, &[u8])]) -> Exchange {
     let mut request = Message::default();
-    for (name, value) in [(":method", "GET"), (":path", "/"), (":authority", "example.com"), (":scheme", "http")] {
+    for (name, value) in
+        [(":method", "GET"), (":path", "/"), (":authority", "example.com"), (":scheme", "http")]
+    {
         request.headers.push(name, value);
     }
     for (name, value) in lines {
@@ -54,7 +56,8 @@ fn scenario(module: &str, config: Value) -> Scenario {
 #[track_caller]
 fn both(test: &str, scenario: &Scenario, exchanges: &[Exchange]) -> Run {
     let base = tools::workspace();
-    let modules: Vec<PathBuf> = scenario.filters.iter().map(|filter| build::module(filter, base).unwrap()).collect();
+    let modules: Vec<PathBuf> =
+        scenario.filters.iter().map(|filter| build::module(filter, base).unwrap()).collect();
     let harness = run::in_harness(scenario, base, &modules, exchanges).unwrap();
     assert_eq!(harness.outcomes.len(), exchanges.len(), "{:?}", harness.start_log);
     if let Some(binary) = tools::envoy_or_skip(test).unwrap() {
@@ -82,7 +85,11 @@ fn lives(test: &str, scenario: &Scenario, names: &[&str]) {
 
 #[test]
 fn hello_filter_lives() {
-    lives("hello_filter_lives", &scenario("examples/hello-filter", json!({"greeting": "hello"})), &["x-name", "cookie", "user-agent"]);
+    lives(
+        "hello_filter_lives",
+        &scenario("examples/hello-filter", json!({"greeting": "hello"})),
+        &["x-name", "cookie", "user-agent"],
+    );
 }
 
 #[test]
@@ -102,17 +109,32 @@ fn canary_lives() {
         "baggage": "arm",
         "response_header": "x-arm",
     });
-    let names = ["end-user", "cookie", "x-build", "x-canary", "x-canary-arm", "baggage", "x-forwarded-for", "user-agent"];
+    let names = [
+        "end-user",
+        "cookie",
+        "x-build",
+        "x-canary",
+        "x-canary-arm",
+        "baggage",
+        "x-forwarded-for",
+        "user-agent",
+    ];
     lives("canary_lives", &scenario("filters/canary", config), &names);
 }
 
 #[test]
 fn the_stock_getter_dies_and_takes_all_later_requests_with_it() {
     let scenario = scenario("tests/guests/stock", Value::Null);
-    let exchanges = [exchange(&[("x-name", b"ann")]), exchange(&[("x-name", b"\xff")]), exchange(&[("x-name", b"bob")]), exchange(&[])];
+    let exchanges = [
+        exchange(&[("x-name", b"ann")]),
+        exchange(&[("x-name", b"\xff")]),
+        exchange(&[("x-name", b"bob")]),
+        exchange(&[]),
+    ];
     let run = both("the_stock_getter_dies_and_takes_all_later_requests_with_it", &scenario, &exchanges);
     let ends: Vec<End> = run.outcomes.iter().map(|outcome| outcome.end).collect();
     assert_eq!(ends, [End::Forwarded, End::Trapped, End::Trapped, End::Trapped]);
-    let statuses: Vec<_> = run.outcomes.iter().map(|outcome| outcome.response.as_ref()?.headers.get(b":status")).collect();
+    let statuses: Vec<_> =
+        run.outcomes.iter().map(|outcome| outcome.response.as_ref()?.headers.get(b":status")).collect();
     assert_eq!(statuses, [Some(&b"200"[..]), Some(b"503"), Some(b"503"), Some(b"503")]);
 }

@@ -45,9 +45,15 @@ fn native(percent: u32, users: usize) -> Vec<bool> {
     let policy = Policy::try_from(config).unwrap();
     let arm = |number| {
         let name = user(number);
-        let lines = [(":method", "GET"), (":path", "/reviews/0"), (":authority", "reviews:9080"), ("end-user", &name)];
+        let lines = [
+            (":method", "GET"),
+            (":path", "/reviews/0"),
+            (":authority", "reviews:9080"),
+            ("end-user", &name),
+        ];
         let request: HeaderMap = lines.into_iter().collect();
-        let inputs = Inputs { request: &request, now: &|| UNIX_EPOCH, random: &|| panic!("drawn though sticky") };
+        let inputs =
+            Inputs { request: &request, now: &|| UNIX_EPOCH, random: &|| panic!("drawn though sticky") };
         let (decision, _) = policy.on_request(&inputs);
         let set = |mutation: &Mutation| match mutation {
             Mutation::Set(name, value) if name.as_ref() == "x-canary-arm" => Some(value.as_slice() == b"v3"),
@@ -69,7 +75,11 @@ fn scenario(percent: u32) -> Scenario {
         metadata: None,
     };
     Scenario {
-        filters: vec![Filter { name: "canary".to_owned(), config: Some(config(percent).into()), ..Filter::default() }],
+        filters: vec![Filter {
+            name: "canary".to_owned(),
+            config: Some(config(percent).into()),
+            ..Filter::default()
+        }],
         route_config: Some(routes),
         clusters: BTreeMap::from([("v1".to_owned(), cluster("v1")), ("v3".to_owned(), cluster("v3"))]),
         ..Scenario::default()
@@ -78,7 +88,13 @@ fn scenario(percent: u32) -> Scenario {
 
 fn exchange(number: usize) -> Exchange {
     let name = user(number);
-    let lines = [(":method", "GET"), (":path", "/reviews/0"), (":authority", "reviews:9080"), (":scheme", "http"), ("end-user", &name)];
+    let lines = [
+        (":method", "GET"),
+        (":path", "/reviews/0"),
+        (":authority", "reviews:9080"),
+        (":scheme", "http"),
+        ("end-user", &name),
+    ];
     let request = Message { headers: lines.into_iter().collect::<Headers>(), ..Message::default() };
     Exchange { origin: name.clone(), request, ..Exchange::default() }
 }
@@ -132,7 +148,8 @@ fn growing_moves_nobody_back() {
 fn check_in_envoy(test: &str, workers: u32) {
     let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
     let scenario = scenario(25);
-    let proxy = run::Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), workers).unwrap().unwrap();
+    let proxy =
+        run::Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), workers).unwrap().unwrap();
     let want = native(25, ASKED);
     let ask = |first: usize| {
         for (number, want) in want.iter().enumerate().skip(first).step_by(CLIENTS) {
