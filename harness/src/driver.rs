@@ -214,3 +214,6 @@ impl Replay {
         self.host.calls.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,9 @@ fn pseudo(from: &Headers, to: &mut Headers, http1: bool, scheme: &[u8]) {
     let path = from.get(b":path").unwrap_or(b"/");
     let path = path.split(|byte| *byte == b'#').next().unwrap_or(path);
     let method = from.get(b":method").unwrap_or(b"GET");
-    let own = from.get(b":scheme").unwrap_or(scheme);
+    // An HTTP/1 request has no scheme: it comes from `x-forwarded-proto`.
+    let forwarded = from.get(b"x-forwarded-proto").filter(|proto| matches!(*proto, b"http" | b"https"));
+    let own = forwarded.filter(|_| http1).or_else(|| from.get(b":scheme")).unwrap_or(scheme);
     if !http1 {
         for (name, value) in from.iter().filter(|(name, _)| name.first() == Some(&b':')) {
             to.append(name, if name == b":path" { path } else { value });

@@ -68,7 +68,13 @@ impl Replay {
         }
         self.finish_request();
         self.host.stream.info.upstream = true;
-        let headers = self.host.stream.request.headers.clone();
+        let mut headers = self.host.stream.request.headers.clone();
+        // What Envoy's HTTP/1 codec adds for a request without a body; framing by chunks is not shown.
+        let bodiless =
+            matches!(headers.get(b":method"), Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT"));
+        if end && !bodiless && headers.get(b"content-length").is_none() {
+            headers.append(b"content-length", b"0");
+        }
         let upstream = self.run.upstream.get_or_insert_default();
         upstream.headers = headers;
         if end {
@@ -118,13 +124,23 @@ impl Replay {
         self.run.end = Some(End::Refused);
         flag.clone_into(&mut self.run.flags);
         self.host.stream.info.flags |= flag_bit(flag);
-        self.own_reply(status, body, details);
+        self.reply_by_route(status, crate::headers::Headers::new(), body, details);
     }
 
     /// Envoy answers from its routes.
     fn direct(&mut self, status: u32, headers: Vec<(&str, Vec<u8>)>, body: &[u8], details: &str) {
         self.run.end = Some(End::Direct);
-        let mut headers: crate::headers::Headers = headers.into_iter().collect();
+        self.reply_by_route(status, headers.into_iter().collect(), body, details);
+    }
+
+    /// A reply of the router: the route's response headers come with it.
+    fn reply_by_route(
+        &mut self,
+        status: u32,
+        mut headers: crate::headers::Headers,
+        body: &[u8],
+        details: &str,
+    ) {
         if let Some(route) = &self.host.stream.info.route {
             route.finish_response(&mut headers);
         }

@@ -137,11 +137,12 @@ impl Forward {
         }
     }
 
-    /// Rewrites path and host; the old ones are kept in `x-envoy-original-path` and, where asked for, `x-forwarded-host`.
+    /// Rewrites path and host; the old ones are kept in `x-envoy-original-path`, `x-envoy-original-host` and, where asked for,
+    /// `x-forwarded-host`.
     pub(super) fn rewrite(&self, headers: &mut Headers, matcher: &Matcher, arm: Option<usize>) {
         let old = headers.get(b":path").unwrap_or_default().to_vec();
         if let Some(new) = self.path.apply(&old, matcher.matched(&old)) {
-            headers.replace(b"x-envoy-original-path", &old);
+            headers.set(b"x-envoy-original-path", &old);
             headers.set(b":path", &new);
         }
         let of_arm = match (&self.to, arm) {
@@ -157,6 +158,7 @@ impl Forward {
         });
         if let Some(host) = host {
             let before = headers.get(b":authority").unwrap_or_default().to_vec();
+            headers.set(b"x-envoy-original-host", &before);
             if self.append_forwarded_host {
                 headers.add(b"x-forwarded-host", &before, crate::headers::Kind::Request);
             }

@@ -1,7 +1,7 @@
 //! `request_headers_to_add`, `…_to_remove` and the same for responses, of one level of the configuration.
 
 use super::parse::{Fields, RouteError, object, string};
-use crate::headers::Headers;
+use crate::headers::{Headers, Kind};
 
 /// Header changes of a level.
 #[derive(Debug, Default)]
@@ -41,11 +41,11 @@ impl Mutations {
     }
 
     pub(super) fn request(&self, headers: &mut Headers) {
-        self.request.apply(headers);
+        self.request.apply(headers, Kind::Request);
     }
 
     pub(super) fn response(&self, headers: &mut Headers) {
-        self.response.apply(headers);
+        self.response.apply(headers, Kind::Response);
     }
 }
 
@@ -84,23 +84,32 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Removes first, then adds, as Envoy does.
-    fn apply(&self, headers: &mut Headers) {
+    /// Removes first, then overwrites, then adds, as Envoy does.
+    fn apply(&self, headers: &mut Headers, kind: Kind) {
         for name in &self.remove {
             headers.remove(name.as_bytes());
         }
-        for add in &self.add {
-            if add.value.is_empty() && !add.keep_empty {
-                continue;
+        let given = || self.add.iter().filter(|add| !add.value.is_empty() || add.keep_empty);
+        for add in given() {
+            let there = headers.get(add.name.as_bytes()).is_some();
+            let overwrites = match add.action {
+                AppendAction::OverwriteIfExistsOrAdd => true,
+                AppendAction::OverwriteIfExists => there,
+                AppendAction::AppendIfExistsOrAdd | AppendAction::AddIfAbsent => false,
+            };
+            if overwrites {
+                headers.replace(add.name.as_bytes(), add.value.as_bytes());
             }
-            let (name, value) = (add.name.as_bytes(), add.value.as_bytes());
-            let there = headers.get(name).is_some();
-            match add.action {
-                AppendAction::AppendIfExistsOrAdd => headers.append(name, value),
-                AppendAction::AddIfAbsent if there => {}
-                AppendAction::OverwriteIfExists if !there => {}
-                _ if there => headers.replace(name, value),
-                _ => headers.append(name, value),
+        }
+        for add in given() {
+            let there = headers.get(add.name.as_bytes()).is_some();
+            let adds = match add.action {
+                AppendAction::AppendIfExistsOrAdd => true,
+                AppendAction::AddIfAbsent => !there,
+                AppendAction::OverwriteIfExistsOrAdd | AppendAction::OverwriteIfExists => false,
+            };
+            if adds {
+                headers.add(add.name.as_bytes(), add.value.as_bytes(), kind);
             }
         }
     }
