@@ -1,4 +1,5 @@
 //! The Bookinfo example says the same in each of its forms, and its Envoy configurations route.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
