@@ -179,7 +179,11 @@ impl Scenario {
             }
         }
         for (index, recording) in self.recordings.iter().enumerate() {
-            is_file(base, recording).map_err(|reason| (format!("{prefix}recordings[{index}]"), reason))?;
+            // A folder of recordings is one, too.
+            if !base.join(recording).is_dir() {
+                is_file(base, recording)
+                    .map_err(|reason| (format!("{prefix}recordings[{index}]"), reason))?;
+            }
         }
         if let Some(start) = &self.start
             && time::parse_timestamp(start).is_none()

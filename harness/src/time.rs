@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// 2026-01-01T00:00:00Z in nanoseconds since 1970: when a replay begins whose recording does not say.
-pub const DEFAULT_START_NS: u64 = 1_767_225_600_000_000_000;
-
 /// Reads an RFC 3339 time, such as `2026-05-04T09:00:00Z` or `2026-05-04T11:00:00.25+02:00`, as nanoseconds since 1970.
 ///
 /// `None` for anything else, for times before 1970 and after 2554. Missing seconds and a missing offset (UTC) are accepted, as of recordings.
@@ -101,6 +98,7 @@ fn date(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::DEFAULT_START_NS;
 
     #[track_caller]
     fn check(text: &str, seconds: u64, nanos: u64, back: &str) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 use super::{BytesText, Case, CaseExchange, Expectation, StringMatcher};
+use crate::clock::DEFAULT_START_NS;
 use crate::exchange::{Downstream, Exchange, Message};
 use crate::headers::Headers;
 use crate::outcome::End;
@@ -57,7 +58,7 @@ impl Case {
     /// moment. A request with a body and every response that may have one carry `content-length`, as HTTP/1.1 peers send it.
     #[must_use]
     pub fn exchanges(&self) -> Vec<(Exchange, &Expectation)> {
-        let mut now = self.scenario.start_ns().unwrap_or(time::DEFAULT_START_NS);
+        let mut now = self.scenario.start_ns().unwrap_or(DEFAULT_START_NS);
         let mut exchanges = Vec::new();
         for (index, exchange) in self.exchanges.iter().enumerate() {
             let after = exchange.after.as_deref().and_then(time::parse_duration).unwrap_or_default();
