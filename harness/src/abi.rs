@@ -123,6 +123,9 @@ pub(crate) fn run(
     if caller.data().guest.allowed != Allowed::All {
         return Err(wasmtime::Error::new(Restricted));
     }
+    if !caller.data_mut().guest.budget.call() {
+        return Err(wasmtime::Error::msg(TOO_MUCH));
+    }
     finish(function(&mut Call { caller }))
 }
 
@@ -133,6 +136,15 @@ fn finish(answer: Answer) -> wasmtime::Result<u32> {
         Err(Failure::Status(status)) => Ok(status as u32),
         Err(Failure::Trap(error)) => Err(error),
     }
+}
+
+/// Why a callback ends that asks too much of the proxy.
+const TOO_MUCH: &str = "it made 100000 hostcalls or had 256 MiB kept in one callback: the harness stops here, an Envoy would go on until it \
+                        is out of memory";
+
+/// Notes that the proxy keeps so many bytes of a guest.
+fn keep(guest: &mut Guest, bytes: usize) -> Answer {
+    if guest.budget.keep(bytes) { Ok(()) } else { Err(Failure::Trap(wasmtime::Error::msg(TOO_MUCH))) }
 }
 
 /// A hostcall that Envoy has and the harness does not.

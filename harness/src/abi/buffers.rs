@@ -77,6 +77,7 @@ fn set_bytes(
 ) -> Answer {
     let (memory, host, guest) = call.parts();
     let data = memory::slice(memory, data, data_size)?;
+    super::keep(guest, data.len())?;
     let Some(Owner::Stream(filter)) = guest.owner() else { return Err(Status::BadArgument.into()) };
     if buffer > 1 {
         return Err(Status::BadArgument.into());

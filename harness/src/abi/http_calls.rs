@@ -40,6 +40,7 @@ fn http_call(
     let given = block(memory::slice(memory, headers, headers_size)?, Kind::Request);
     let body = memory::slice(memory, body, body_size)?.to_vec();
     let trailers = block(memory::slice(memory, trailers, trailers_size)?, Kind::Trailers);
+    super::keep(guest, body.len() + headers_size as usize)?;
     memory::write_word(memory, token, 0)?;
     let root = host.root_of(owner).ok_or(Status::BadArgument)?;
     let complete = [&b":method"[..], b":path", b":authority"].iter().all(|name| given.get(name).is_some());

@@ -69,6 +69,7 @@ fn add_value(
     let (memory, host, guest) = call.parts();
     let key = memory::slice(memory, key, key_size)?;
     let value = memory::slice(memory, value, value_size)?;
+    super::keep(guest, key.len() + value.len())?;
     let (headers, kind) = writable(host, guest, map)?;
     headers.add(alias(map, key), value, kind);
     Ok(())
@@ -85,6 +86,7 @@ fn replace_value(
     let (memory, host, guest) = call.parts();
     let key = memory::slice(memory, key, key_size)?;
     let value = memory::slice(memory, value, value_size)?;
+    super::keep(guest, key.len() + value.len())?;
     let (headers, _) = writable(host, guest, map)?;
     headers.replace(alias(map, key), value);
     Ok(())
@@ -112,6 +114,7 @@ fn get_pairs(call: &mut Call<'_, '_>, map: u32, pointer: u32, size: u32) -> Answ
 
 fn set_pairs(call: &mut Call<'_, '_>, map: u32, pairs: u32, pairs_size: u32) -> Answer {
     let (memory, host, guest) = call.parts();
+    super::keep(guest, pairs_size as usize)?;
     let pairs = value::read_pairs(memory::slice(memory, pairs, pairs_size)?);
     let (headers, kind) = writable(host, guest, map)?;
     headers.clear();

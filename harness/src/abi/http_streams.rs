@@ -98,6 +98,7 @@ fn send_local_response(
     let details = String::from_utf8_lossy(memory::slice(memory, details, details_size)?);
     let details = details.replace(|letter: char| letter.is_ascii_whitespace(), "_");
     let body = memory::slice(memory, body, body_size)?.to_vec();
+    super::keep(guest, body.len() + headers_size as usize)?;
     let mut lines = Headers::new();
     for (name, value) in value::read_pairs(memory::slice(memory, headers, headers_size)?) {
         lines.add(name, value, Kind::Response);

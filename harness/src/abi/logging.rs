@@ -32,7 +32,9 @@ pub(super) fn link(linker: &mut Linker<State>, abi: Abi) -> wasmtime::Result<()>
 fn log(call: &mut Call<'_, '_>, level: u32, text: u32, size: u32) -> Answer {
     let level = LEVELS.get(level as usize).ok_or(Status::BadArgument)?;
     let (memory, host, guest) = call.parts();
-    let text = String::from_utf8_lossy(memory::slice(memory, text, size)?).into_owned();
+    let text = memory::slice(memory, text, size)?;
+    super::keep(guest, text.len().max(1024))?;
+    let text = String::from_utf8_lossy(text).into_owned();
     let plugin = guest.speaker(host);
     host.log(plugin, level, text);
     Ok(())

@@ -44,6 +44,7 @@ fn set_shared_data(
     let (memory, host, guest) = call.parts();
     let key = memory::slice(memory, key, key_size)?;
     let value = memory::slice(memory, value, value_size)?;
+    super::keep(guest, value.len())?;
     host.shared.set(&guest.vm_id, key, value, cas).map_err(|CasMismatch| Status::CasMismatch)?;
     Ok(())
 }

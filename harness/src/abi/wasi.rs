@@ -192,7 +192,8 @@ fn fd_write(caller: &mut Caller<'_, State>, fd: u32, vectors: u32, count: u32, w
         let Ok(&[a, b, c, d, e, f, g, h]) = vector else { return errno::FAULT };
         let part = slice(memory, u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
         let Ok(part) = part else { return errno::FAULT };
-        if text.len() + part.len() > memory.len() {
+        // Also where vectors lie on top of each other.
+        if text.len() + part.len() > memory.len() || !state.guest.budget.keep(part.len().max(1024)) {
             return errno::INVAL;
         }
         text.extend_from_slice(part);

@@ -25,6 +25,9 @@ impl Replay {
         if first && start.is_none() {
             // The replay begins here: no time has passed since the start.
             self.host.clock = crate::clock::Clock::new(until);
+            for vm in &mut self.vms {
+                vm.loaded_ns = until;
+            }
             for root in &mut self.host.roots {
                 if let Some(tick) = &mut root.tick {
                     tick.next_ns = until.saturating_add(tick.period_ns);
@@ -44,10 +47,17 @@ impl Replay {
                 *next_ns = next_ns.saturating_add(skipped.saturating_mul(*period_ns));
             }
         }
-        while self.next_tick().is_some_and(|(_, next)| next <= until) {
+        // A tick may arm its timer anew, so this is bounded too.
+        for _ in 0..MAX_TICKS_PER_GAP.saturating_mul(self.host.roots.len() as u64 + 1) {
+            if self.next_tick().is_none_or(|(_, next)| next > until) {
+                break;
+            }
             self.tick();
         }
         self.host.clock.reach(until);
+        for tick in self.host.roots.iter_mut().filter_map(|root| root.tick.as_mut()) {
+            tick.next_ns = tick.next_ns.max(until);
+        }
     }
 
     /// Waits until `done`, ticking; gives up at `until`.

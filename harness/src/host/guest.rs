@@ -32,6 +32,33 @@ pub(crate) enum Allowed {
     Allocate,
 }
 
+/// What hostcalls of one callback may cost, so that a module cannot eat the machine: far more than any filter needs, far less than there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    calls: u32,
+    bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { calls: 100_000, bytes: 256 << 20 }
+    }
+}
+
+impl Budget {
+    /// Takes a call from the budget; whether there was one.
+    pub(crate) fn call(&mut self) -> bool {
+        self.calls = self.calls.saturating_sub(1);
+        self.calls > 0
+    }
+
+    /// Takes bytes that the proxy keeps from the budget; whether there were so many.
+    pub(crate) fn keep(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes > 0
+    }
+}
+
 /// One VM's side of the proxy.
 #[derive(Debug)]
 pub(crate) struct Guest {
@@ -54,8 +81,10 @@ pub(crate) struct Guest {
     /// A local reply was asked for in this callback (`FLOW-04`).
     pub stop: bool,
     next_call: u32,
-    next_metric: [u32; 3],
-    metrics: Vec<(u32, MetricType, usize)>,
+    /// Metrics by type, in order of their ids.
+    metrics: [Vec<usize>; 3],
+    /// What hostcalls of the running callback may still cost.
+    pub budget: Budget,
     /// Roots that answered 0 to `on_done` (`LOAD-43`).
     pub pending_done: Vec<u32>,
 }
@@ -76,8 +105,8 @@ impl Guest {
             call: None,
             stop: false,
             next_call: 4,
-            next_metric: [4, 5, 6],
-            metrics: Vec::new(),
+            metrics: [const { Vec::new() }; 3],
+            budget: Budget::default(),
             pending_done: Vec::new(),
         }
     }
@@ -117,18 +146,23 @@ impl Guest {
         token
     }
 
-    /// A new metric id (`MET-01`).
+    /// A new metric id: 4, 8, … for counters, 5, 9, … for gauges, 6, 10, … for histograms (`MET-01`).
     pub(crate) fn define(&mut self, kind: MetricType, metric: usize) -> u32 {
-        let next = &mut self.next_metric[kind as usize];
-        let id = *next;
-        *next = next.wrapping_add(4);
-        self.metrics.push((id, kind, metric));
-        id
+        let known = &mut self.metrics[kind as usize];
+        known.push(metric);
+        u32::try_from(known.len() * 4 + kind as usize).unwrap_or(u32::MAX)
     }
 
-    /// The metric of an id. Ids of a kind are 4 apart and given in order, but kinds mix, so this is a search by id.
+    /// The metric of an id.
     pub(crate) fn metric(&self, id: u32) -> Option<(MetricType, usize)> {
-        self.metrics.iter().find(|(known, ..)| *known == id).map(|(_, kind, metric)| (*kind, *metric))
+        let kind = match id % 4 {
+            0 => MetricType::Counter,
+            1 => MetricType::Gauge,
+            2 => MetricType::Histogram,
+            _ => return None,
+        };
+        let index = (id as usize / 4).checked_sub(1)?;
+        self.metrics[kind as usize].get(index).map(|metric| (kind, *metric))
     }
 
     /// Headers or trailers of the answer that is being delivered.

@@ -1,9 +1,11 @@
 //! Metrics of the process: by name and type, for all plugins and threads (`MET-04`).
 
+use std::collections::HashMap;
+
 use crate::outcome::MetricDelta;
 
 /// The type of a metric, numbered as in the ABI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Type {
     Counter = 0,
     Gauge = 1,
@@ -24,6 +26,7 @@ struct Metric {
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     all: Vec<Metric>,
+    names: HashMap<(Type, String), usize>,
     changed: Vec<usize>,
 }
 
@@ -31,10 +34,10 @@ impl Metrics {
     /// The index of a metric, made when it is new.
     pub(crate) fn define(&mut self, kind: Type, name: &[u8]) -> usize {
         let name = String::from_utf8_lossy(name);
-        let known = self.all.iter().position(|metric| metric.kind == kind && metric.name == name);
-        known.unwrap_or_else(|| {
-            self.all.push(Metric { name: name.into_owned(), kind, value: 0, before: None });
-            self.all.len() - 1
+        let all = &mut self.all;
+        *self.names.entry((kind, name.into_owned())).or_insert_with_key(|(kind, name)| {
+            all.push(Metric { name: name.clone(), kind: *kind, value: 0, before: None });
+            all.len() - 1
         })
     }
 

@@ -172,6 +172,7 @@ fn begin(store: &mut Store<State>, host: &mut Box<Host>, context: u32) {
     refuel(store);
     let state = store.data_mut();
     std::mem::swap(&mut state.host, host);
+    state.guest.budget = crate::host::guest::Budget::default();
     state.guest.context = context;
     state.guest.effective = context;
 }

@@ -17,11 +17,13 @@ fn fault_02_texts() {
         ("(drop (i32.rem_u (i32.const 1) (i32.const 0)))", "Uncaught RuntimeError: divide by zero"),
         ("(call $deep)", "Uncaught RangeError: Maximum call stack size exceeded"),
         ("(loop $for_ever (br $for_ever))", "this kills Envoy"),
+        ("(loop $again (drop (call $tick (i32.const 0))) (br $again))", "100000 hostcalls"),
         ("(drop (call $grpc_cancel (i32.const 1)))", "`proxy_grpc_cancel` is not there yet"),
     ];
     for (code, text) in rows {
         let code = format!("(func $deep (call $deep) (drop (i32.const 1))) {}", request(code));
-        let outcome = check("FAULT-03", &code, End::Trapped, 503, "");
+        let outcome = start(vec![plugin(&code)]).exchange(&exchange());
+        assert_eq!(outcome.end, End::Trapped, "FAULT-03");
         assert_eq!(outcome.details, "wasm_fail_stream", "FAULT-03");
         assert!(outcome.faults[0].contains(text), "FAULT-02: {:?}", outcome.faults);
     }
