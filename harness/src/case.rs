@@ -40,7 +40,8 @@ pub struct Case {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseExchange {
-    /// The request of the client.
+    /// The request of the client. Default: `GET /` of `example.com`.
+    #[serde(default)]
     pub request: CaseRequest,
     /// What the upstream answers, whichever cluster is chosen. Default: 200, no headers, no body.
     #[serde(default)]

@@ -72,7 +72,10 @@ pub enum InspectError {
         "is a WebAssembly component; proxies run core modules: build for wasm32-wasip1, not wasm32-wasip2"
     )]
     Component,
-    /// Broken, cut off, or something else.
+    /// Something else.
+    #[error("is no WebAssembly module: it does not begin with `\\0asm`")]
+    Foreign,
+    /// Broken or cut off.
     #[error("is no WebAssembly module: {0}")]
     Broken(#[from] wasmparser::BinaryReaderError),
 }
@@ -82,6 +85,9 @@ pub enum InspectError {
 /// # Errors
 /// When it is none.
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, InspectError> {
+    if !wasm.starts_with(b"\0asm") {
+        return Err(InspectError::Foreign);
+    }
     let mut found = Inspection { size: wasm.len() as u64, ..Inspection::default() };
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;

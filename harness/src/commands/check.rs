@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::{Exit, Failure, Run, Terminal};
-use crate::driver::{Replay, StartError};
+use crate::driver::{Replay, Setup, StartError};
 use crate::outcome::LogLine;
 use crate::scenario::{Filter, Loaded, Scenario};
 use crate::setup::{self, Modules};
@@ -45,7 +45,7 @@ impl Run for Check {
             let scenario = Scenario { filters: vec![filter], ..Scenario::default() };
             Loaded { scenario, base: PathBuf::from("."), file: PathBuf::new() }
         };
-        let setup = setup::setup(&loaded.scenario, &loaded.base, &mut Modules::default())?;
+        let setup = ready(&loaded)?;
         warn(&loaded.scenario);
         let mut replay = Replay::start(setup).map_err(start_failure)?;
         replay.finish();
@@ -57,6 +57,16 @@ impl Run for Check {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Makes a scenario ready to run; errors name its file, where it has one.
+pub(super) fn ready(loaded: &Loaded) -> Result<Setup, Failure> {
+    setup::setup(&loaded.scenario, &loaded.base, &mut Modules::default()).map_err(|error| {
+        if loaded.file.as_os_str().is_empty() {
+            return error.into();
+        }
+        anyhow!("{}: {error}", loaded.file.display()).into()
+    })
 }
 
 /// Whether a path means a scenario: a folder with a `scenario.yaml`, or a YAML file.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::{Exit, Failure, Run, Terminal};
@@ -41,7 +41,7 @@ impl Run for Inspect {
     fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
         let path = build::named(&self.module, Path::new("."))?;
         let wasm = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let found = inspect::inspect(&wasm).with_context(|| format!("`{}`", path.display()))?;
+        let found = inspect::inspect(&wasm).map_err(|error| anyhow!("`{}` {error}", path.display()))?;
         let mut out = io::stdout().lock();
         match self.format {
             Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?,

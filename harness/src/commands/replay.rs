@@ -12,7 +12,6 @@ use super::{Exit, Failure, Run, Terminal, check, output};
 use crate::driver::Replay;
 use crate::report::{self, Report, Summary};
 use crate::scenario::{Filter, Loaded, Scenario};
-use crate::setup::{self, Modules};
 use crate::traffic;
 use crate::yaml;
 
@@ -69,7 +68,7 @@ impl Run for ReplayArgs {
     fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
         let (loaded, recordings) = self.scenario()?;
         let scenario = &loaded.scenario;
-        let setup = setup::setup(scenario, &loaded.base, &mut Modules::default())?;
+        let setup = check::ready(&loaded)?;
         check::warn(scenario);
         let mut replay = Replay::start(setup).map_err(check::start_failure)?;
         let to_terminal = self.output.is_none() && terminal.color.is_on(&io::stdout());

@@ -67,7 +67,7 @@ impl Run for Test {
                 }
                 Err(error) => {
                     errors += 1;
-                    writeln!(out, "{}   {name}\n        {error:#}", paint(color, Style::Red, "ERROR"))?;
+                    writeln!(out, "{}   {name}\n        {error}", paint(color, Style::Red, "ERROR"))?;
                 }
             }
         }
