@@ -1,4 +1,4 @@
-//! The command line: a subcommand is a file below and a line in [`COMMANDS`]. Reads arguments, prints, and says with which code the process
+//! The command line: a subcommand is a file below and a line in `COMMANDS`. Reads arguments, prints, and says with which code the process
 //! ends; what the commands do is in the library.
 
 mod build;

@@ -1,7 +1,7 @@
 //! Envoy's `RouteConfiguration`: which route a request takes and what the route does to it. Plain data; knows no filters and no VM.
 //!
 //! Read from its JSON form, names in snake_case or lowerCamelCase. What decides nothing in a replay (timeouts, retries, tracing, statistics,
-//! mirroring, hashing, limits) is accepted and ignored, as listed in [`parse`]; any other unknown field is an error that names it.
+//! mirroring, hashing, limits) is accepted and ignored, as listed in `parse`; any other unknown field is an error that names it.
 
 use std::sync::Arc;
 
