@@ -223,3 +223,6 @@ fn route(value: &Value, path: &str, label: String) -> Result<Route, RouteError> 
     let label = if name.is_empty() { label } else { name.clone() };
     Ok(Route { name, metadata, action, label, matcher, mutations })
 }
+
+#[cfg(test)]
+mod tests;
