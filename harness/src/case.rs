@@ -78,7 +78,7 @@ pub struct CaseRequest {
     /// The body. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BytesText>,
-    /// The client's address in the harness; a real Envoy always sees 127.0.0.1. Default `127.0.0.1:40000`.
+    /// The client's address; in a real Envoy it goes ahead as a PROXY protocol line. Default `127.0.0.1:40000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<String>,
 }

@@ -91,7 +91,7 @@ impl Ready {
     /// # Errors
     /// When it does not run, or something is not as the case expects.
     pub fn in_harness(&self) -> Result<Run> {
-        let run = run::in_harness(&self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
+        let run = run::in_harness(&self.case().scenario, &self.loaded.base, &self.exchanges)?;
         self.check(&run).context("in the harness")?;
         Ok(run)
     }

@@ -59,7 +59,7 @@ fn both(test: &str, scenario: &Scenario, exchanges: &[Exchange]) -> Run {
     let base = tools::workspace();
     let modules: Vec<PathBuf> =
         scenario.filters.iter().map(|filter| build::module(filter, base).unwrap()).collect();
-    let harness = run::in_harness(scenario, base, &modules, exchanges).unwrap();
+    let harness = run::in_harness(scenario, base, exchanges).unwrap();
     assert_eq!(harness.outcomes.len(), exchanges.len(), "{:?}", harness.start_log);
     if let Some(binary) = tools::envoy_or_skip(test).unwrap() {
         let envoy = run::in_envoy(binary, scenario, base, &modules, exchanges).unwrap();

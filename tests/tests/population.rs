@@ -10,7 +10,8 @@ use std::thread;
 use std::time::UNIX_EPOCH;
 
 use canary::{Config, Inputs, Policy};
-use conformance::{run, tools};
+use conformance::run::{self, proxy::Proxy};
+use conformance::tools;
 use serde_json::json;
 use weir_harness::build;
 use weir_harness::exchange::{Exchange, Message};
@@ -115,7 +116,7 @@ fn a_quarter_is_a_quarter_in_the_harness_and_the_same_one_as_natively() {
     out.flush().unwrap();
 
     let scenario = scenario(25);
-    let mut replay = run::replay(&scenario, Path::new("."), &module(&scenario)).unwrap().unwrap();
+    let mut replay = run::replay(&scenario, tools::workspace()).unwrap().unwrap();
     let recording = traffic::open(&path, &traffic::Options::default()).unwrap();
     let in_harness: Vec<bool> = recording
         .map(|exchange| {
@@ -149,8 +150,7 @@ fn growing_moves_nobody_back() {
 fn check_in_envoy(test: &str, workers: u32) {
     let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
     let scenario = scenario(25);
-    let proxy =
-        run::Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), workers).unwrap().unwrap();
+    let proxy = Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), workers).unwrap().unwrap();
     let want = native(25, ASKED);
     let ask = |first: usize| {
         for (number, want) in want.iter().enumerate().skip(first).step_by(CLIENTS) {
