@@ -14,6 +14,7 @@ mod query_parameter;
 mod request;
 mod string;
 mod value;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 
 mod variant;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -59,21 +60,32 @@ pub(super) enum Kind {
 }
 
 impl Fault {
+    #[cold]
+    #[inline(never)]
     pub(super) fn new(kind: Kind) -> Self {
         Self(Box::new(Place { steps: Vec::new(), target: Target::Value, kind }))
     }
 
     #[cold]
+    #[inline(never)]
     fn within(mut self, step: Step) -> Self {
         self.0.steps.push(step);
         self
     }
 
+    /// Within the value of this key.
+    #[cold]
+    #[inline(never)]
+    fn within_field(self, key: &str) -> Self {
+        self.within(Step::Key(String::from(key)))
+    }
+
     /// The key itself is wrong, not what it stands for.
     #[cold]
+    #[inline(never)]
     fn at(mut self, key: &str, target: Target) -> Self {
         self.0.target = target;
-        self.within(Step::Key(String::from(key)))
+        self.within_field(key)
     }
 }
 
@@ -99,15 +111,15 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Kind::Expected(expected.to_string()))
+        mismatch(expected)
     }
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Kind::Expected(expected.to_string()))
+        mismatch(expected)
     }
 
     fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
-        Self::new(Kind::Expected(expected.to_string()))
+        mismatch(expected)
     }
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
@@ -137,54 +149,116 @@ impl<'n> Decoder<'n> {
     }
 }
 
-impl Decoder<'_> {
-    /// Decodes the node as what it is, and a placeholder as what is wanted.
-    fn decode<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Result<V::Value, Fault> {
-        let mut made = None;
-        if let Node::Placeholder { tried, depth } = self.0 {
-            made =
-                Some(placeholder::make(wanted, *tried, *depth).ok_or_else(|| Fault::new(Kind::Placeholder))?);
-        }
-        let result = Decoder(made.as_ref().unwrap_or(self.0)).visit(wanted, visitor);
-        // Every error of a made-up value is of one kind, which is not reported.
-        if made.is_some() { result.map_err(|_| Fault::new(Kind::Placeholder)) } else { result }
-    }
-
-    /// Shows the visitor what is there. Once per type: inlined, it would be most of a filter's code.
-    #[inline(never)]
-    fn visit<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Result<V::Value, Fault> {
-        match (self.0, wanted) {
-            (Node::Text(text), Wanted::Enum(_)) => visitor.visit_enum(Variant { name: text, content: None }),
-            (node, Wanted::Enum(known)) => match node {
-                Node::Object(fields) if let [(name, content)] = fields.as_slice() => {
-                    visitor.visit_enum(Variant { name, content: Some(content) })
-                }
-                _ => Err(Fault::new(Kind::NotOneVariant { known })),
+impl<'n> Decoder<'n> {
+    /// What is there, or a made-up value of what is wanted.
+    fn node(self, wanted: Wanted) -> Result<Cow<'n, Node>, Fault> {
+        match self.0 {
+            Node::Placeholder { tried, depth } => match placeholder::make(wanted, *tried, *depth) {
+                Some(made) => Ok(Cow::Owned(made)),
+                None => Err(Fault::new(Kind::Placeholder)),
             },
-            (Node::Null, _) => visitor.visit_unit(),
-            (Node::Bool(value), _) => visitor.visit_bool(*value),
-            (Node::Unsigned(value), _) => visitor.visit_u64(*value),
-            (Node::Negative(value), _) => visitor.visit_i64(*value),
-            (Node::Float(value), _) => visitor.visit_f64(*value),
-            (Node::Text(text), _) => visitor.visit_str(text),
-            (Node::List(items), _) => {
-                let mut list = List { items: items.iter(), next: 0 };
-                let value = visitor.visit_seq(&mut list)?;
-                match list.items.len() {
-                    0 => Ok(value),
-                    _ => Err(Fault::new(Kind::Expected(String::from("a shorter list")))),
-                }
-            }
-            (Node::Object(fields), _) => visitor.visit_map(Object { fields: fields.iter(), current: None }),
-            (Node::Placeholder { .. }, _) => Err(Fault::new(Kind::Placeholder)),
+            node => Ok(Cow::Borrowed(node)),
         }
     }
 }
 
-macro_rules! wanted {
-    ($($method:ident($($argument:ident: $type:ty),*) $wanted:expr;)*) => {
-        $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Fault> {
-            self.decode($wanted, visitor)
+/// Every error of a made-up value is of one kind, which is not reported.
+fn settle<T>(result: Result<T, Fault>, is_made_up: bool) -> Result<T, Fault> {
+    match result {
+        Err(_) if is_made_up => Err(Fault::new(Kind::Placeholder)),
+        result => result,
+    }
+}
+
+/// The visitor cannot take what is there.
+#[cold]
+#[inline(never)]
+fn mismatch(expected: &dyn Expected) -> Fault {
+    Fault::new(Kind::Expected(expected.to_string()))
+}
+
+fn visit_number<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    match node {
+        Node::Unsigned(value) => visitor.visit_u64(*value),
+        Node::Negative(value) => visitor.visit_i64(*value),
+        Node::Float(value) => visitor.visit_f64(*value),
+        _ => Err(mismatch(&visitor)),
+    }
+}
+
+fn visit_text<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    match node {
+        Node::Text(text) => visitor.visit_str(text),
+        _ => Err(mismatch(&visitor)),
+    }
+}
+
+fn visit_null<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    match node {
+        Node::Null => visitor.visit_unit(),
+        _ => Err(mismatch(&visitor)),
+    }
+}
+
+fn visit_list<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    let Node::List(items) = node else { return Err(mismatch(&visitor)) };
+    let mut list = List { items: items.iter(), next: 0 };
+    let value = visitor.visit_seq(&mut list)?;
+    match list.items.len() {
+        0 => Ok(value),
+        _ => Err(Fault::new(Kind::Expected(String::from("a shorter list")))),
+    }
+}
+
+fn visit_object<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    let Node::Object(fields) = node else { return Err(mismatch(&visitor)) };
+    visitor.visit_map(Object { fields: fields.iter(), current: None })
+}
+
+/// As [`visit_object`], for a visitor whose own words for what it expects are `struct` and its name in the program.
+fn visit_struct<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    match node {
+        Node::Object(_) => visit_object(node, visitor),
+        _ => Err(Fault::new(Kind::Expected(String::from("struct")))),
+    }
+}
+
+fn visit_variant<'de, V: Visitor<'de>>(
+    node: &Node,
+    known: &'static [&'static str],
+    visitor: V,
+) -> Result<V::Value, Fault> {
+    let variant = match node {
+        Node::Text(name) => Variant { name, content: None },
+        Node::Object(fields) if let [(name, content)] = fields.as_slice() => {
+            Variant { name, content: Some(content) }
+        }
+        _ => return Err(Fault::new(Kind::NotOneVariant { known })),
+    };
+    visitor.visit_enum(variant)
+}
+
+fn visit<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
+    match node {
+        Node::Null => visitor.visit_unit(),
+        Node::Bool(value) => visitor.visit_bool(*value),
+        Node::Unsigned(_) | Node::Negative(_) | Node::Float(_) => visit_number(node, visitor),
+        Node::Text(text) => visitor.visit_str(text),
+        Node::List(_) => visit_list(node, visitor),
+        Node::Object(_) => visit_object(node, visitor),
+        Node::Placeholder { .. } => Err(Fault::new(Kind::Placeholder)),
+    }
+}
+
+/// Once per type: inlined into each other, the visitors would be several times their size.
+macro_rules! shapes {
+    ($($method:ident($($argument:ident: $type:ty),*) $wanted:expr, |$node:ident, $visitor:ident| $visit:expr;)*) => {
+        $(#[inline(never)]
+        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* $visitor: V) -> Result<V::Value, Fault> {
+            let node = self.node($wanted)?;
+            let is_made_up = matches!(node, Cow::Owned(_));
+            let $node: &Node = &node;
+            settle($visit, is_made_up)
         })*
     };
 }
@@ -192,6 +266,7 @@ macro_rules! wanted {
 impl<'de> Deserializer<'de> for Decoder<'_> {
     type Error = Fault;
 
+    #[inline(never)]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
             Node::Null | Node::Placeholder { .. } => visitor.visit_none(),
@@ -208,53 +283,53 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     }
 
     /// An object and nothing else: serde would take the items of a list for the fields in order.
+    #[inline(never)]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let made = match self.0 {
-            Node::Placeholder { tried, depth } => placeholder::make(Wanted::Struct(fields), *tried, *depth),
-            _ => None,
-        };
-        let Node::Object(fields) = made.as_ref().unwrap_or(self.0) else {
-            return Err(Fault::new(Kind::Expected(String::from("struct"))));
-        };
-        let result = visitor.visit_map(Object { fields: fields.iter(), current: None });
-        if made.is_some() { result.map_err(|_| Fault::new(Kind::Placeholder)) } else { result }
+        let node = self.node(Wanted::Struct(fields))?;
+        settle(visit_struct(&node, visitor), matches!(node, Cow::Owned(_)))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
 
-    wanted! {
-        deserialize_i8() Wanted::Number;
-        deserialize_i16() Wanted::Number;
-        deserialize_i32() Wanted::Number;
-        deserialize_i64() Wanted::Number;
-        deserialize_u8() Wanted::Number;
-        deserialize_u16() Wanted::Number;
-        deserialize_u32() Wanted::Number;
-        deserialize_u64() Wanted::Number;
-        deserialize_f32() Wanted::Number;
-        deserialize_f64() Wanted::Number;
-        deserialize_bool() Wanted::Bool;
-        deserialize_char() Wanted::Text;
-        deserialize_str() Wanted::Text;
-        deserialize_string() Wanted::Text;
-        deserialize_bytes() Wanted::Text;
-        deserialize_byte_buf() Wanted::Text;
-        deserialize_identifier() Wanted::Text;
-        deserialize_unit() Wanted::Null;
-        deserialize_unit_struct(_name: &'static str) Wanted::Null;
-        deserialize_seq() Wanted::List;
-        deserialize_tuple(len: usize) Wanted::Tuple(len);
-        deserialize_tuple_struct(_name: &'static str, len: usize) Wanted::Tuple(len);
-        deserialize_map() Wanted::Map;
-        deserialize_any() Wanted::Anything;
-        deserialize_enum(_name: &'static str, variants: &'static [&'static str]) Wanted::Enum(variants);
+    // Text in a form of its type's own, which may have words for what else stands there; `deserialize_string` is for any text.
+    shapes! {
+        deserialize_any() Wanted::Anything, |node, visitor| visit(node, visitor);
+        deserialize_str() Wanted::Text, |node, visitor| visit(node, visitor);
+        deserialize_bytes() Wanted::Text, |node, visitor| visit(node, visitor);
+        deserialize_byte_buf() Wanted::Text, |node, visitor| visit(node, visitor);
+        deserialize_string() Wanted::Text, |node, visitor| visit_text(node, visitor);
+        deserialize_char() Wanted::Text, |node, visitor| visit_text(node, visitor);
+        deserialize_identifier() Wanted::Text, |node, visitor| visit_text(node, visitor);
+        deserialize_i8() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_i16() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_i32() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_i64() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_u8() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_u16() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_u32() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_u64() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_f32() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_f64() Wanted::Number, |node, visitor| visit_number(node, visitor);
+        deserialize_bool() Wanted::Bool, |node, visitor| match node {
+            Node::Bool(value) => visitor.visit_bool(*value),
+            _ => Err(mismatch(&visitor)),
+        };
+        deserialize_unit() Wanted::Null, |node, visitor| visit_null(node, visitor);
+        deserialize_unit_struct(_name: &'static str) Wanted::Null, |node, visitor| visit_null(node, visitor);
+        deserialize_seq() Wanted::List, |node, visitor| visit_list(node, visitor);
+        deserialize_tuple(len: usize) Wanted::Tuple(len), |node, visitor| visit_list(node, visitor);
+        deserialize_tuple_struct(_name: &'static str, len: usize) Wanted::Tuple(len),
+            |node, visitor| visit_list(node, visitor);
+        deserialize_map() Wanted::Map, |node, visitor| visit_object(node, visitor);
+        deserialize_enum(_name: &'static str, known: &'static [&'static str]) Wanted::Enum(known),
+            |node, visitor| visit_variant(node, known, visitor);
     }
 }
 
@@ -294,11 +369,10 @@ impl<'de> MapAccess<'de> for Object<'_> {
         seed.deserialize(Key(key)).map(Some).map_err(|fault| fault.at(key, Target::Key))
     }
 
+    #[inline(never)]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         match self.current.take() {
-            Some((key, value)) => {
-                seed.deserialize(Decoder(value)).map_err(|fault| fault.within(Step::Key(key.clone())))
-            }
+            Some((key, value)) => seed.deserialize(Decoder(value)).map_err(|fault| fault.within_field(key)),
             None => Err(Fault::new(Kind::Placeholder)),
         }
     }

@@ -3,17 +3,18 @@
 //! Knows no other part of a request.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::string::StringMatch;
 use super::value::{IntegerRange, ValueMatcher};
+use super::wire::{Fields, wire_form};
 use crate::{ConfigError, Headers, Problems};
 
 /// A header and what its value must be, as Envoy's `HeaderMatcher`: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`,
 /// `range` and `present`; with none of them the header must be there.
 ///
 /// Several lines of the header are one value, joined with `,`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderMatch {
     /// The header's name, in any case; `host` is `:authority`.
@@ -48,6 +49,20 @@ pub struct HeaderMatch {
     /// Takes a missing header for an empty one. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub treat_missing_header_as_empty: bool,
+}
+
+wire_form! {
+    HeaderMatch {
+        "name", "exact", "prefix", "suffix", "contains", "regex", "range", "present", "ignore_case",
+        "invert_match", "treat_missing_header_as_empty"
+    },
+    Fields {
+        name, texts: [exact, prefix, suffix, contains, regex, ..], range, present, flags: [ignore_case,
+        invert_match, treat_missing_header_as_empty, _], ..
+    } => Self {
+        name, exact, prefix, suffix, contains, regex, range, present, ignore_case, invert_match,
+        treat_missing_header_as_empty
+    }
 }
 
 /// A compiled [`HeaderMatch`].

@@ -53,6 +53,32 @@ pub struct RequestMatch {
     pub none_of: Vec<RequestMatch>,
 }
 
+impl RequestMatch {
+    /// Whether there is no condition, so that every request matches.
+    fn is_empty(&self) -> bool {
+        let Self {
+            path,
+            methods,
+            authority,
+            scheme,
+            headers,
+            query_parameters,
+            cookies,
+            source_address,
+            attributes,
+            none_of,
+        } = self;
+        let no_value = path.is_none() && authority.is_none() && scheme.is_none() && source_address.is_none();
+        let no_list = methods.is_empty()
+            && headers.is_empty()
+            && query_parameters.is_empty()
+            && cookies.is_empty()
+            && attributes.is_empty()
+            && none_of.is_empty();
+        no_value && no_list
+    }
+}
+
 /// What requests are meant: one block, or a list of blocks of which one must match. Nothing, or an empty list, means every request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestMatches {
@@ -179,7 +205,7 @@ fn block_of(wire: RequestMatch, path: &str, problems: &mut Problems) -> Block {
         problems.add(under("scheme"), "expected \"http\" or \"https\"");
     }
     for (index, block) in wire.none_of.iter().enumerate() {
-        if *block == RequestMatch::default() {
+        if block.is_empty() {
             problems.add(
                 item(&under("none_of"), index),
                 "is empty and matches every request, so nothing would be left",

@@ -5,7 +5,7 @@
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor};
 
 use super::{Decoder, Fault, Kind, Target};
-use crate::config::node::{Node, Step};
+use crate::config::node::Node;
 
 /// A variant: `"name"` or `{"name": content}`.
 pub(super) struct Variant<'n> {
@@ -35,9 +35,7 @@ pub(super) struct Content<'n> {
 impl Content<'_> {
     fn decode<'de, S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
         match self.node {
-            Some(node) => seed
-                .deserialize(Decoder(node))
-                .map_err(|fault| fault.within(Step::Key(String::from(self.name)))),
+            Some(node) => seed.deserialize(Decoder(node)).map_err(|fault| fault.within_field(self.name)),
             None => Err(Fault::new(Kind::Custom(
                 String::from("`") + self.name + "` needs a value: write {\"" + self.name + "\": …}",
             ))),
