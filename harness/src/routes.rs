@@ -17,7 +17,7 @@ mod parse;
 mod string;
 mod weighted;
 
-pub(crate) use action::Action;
+pub(crate) use action::{Action, Redirect};
 use mutation::Mutations;
 pub use parse::RouteError;
 use parse::object;

@@ -18,8 +18,33 @@ const MISSING: [&str; 8] = [
     "verify_signature",
 ];
 
-/// Filter state that Envoy makes from a string (`FF-03`); other names have no factory.
-const FILTER_STATE: [&str; 3] = ["envoy.string", "envoy.tcp_proxy.cluster", "envoy.upstream.dynamic_host"];
+/// Filter state that Envoy makes from a string (`FF-03`), by name and what is made; other names have no factory. Sorted by name.
+const FILTER_STATE: [(&[u8], Make); 11] = [
+    (b"envoy.hashable_string", Make::Text),
+    (b"envoy.network.application_protocols", Make::Hidden),
+    (b"envoy.network.network_namespace", Make::Text),
+    (b"envoy.network.upstream_server_name", Make::Text),
+    (b"envoy.ratelimit.hits_addend", Make::Number(u32::MAX as u64)),
+    (b"envoy.string", Make::Text),
+    (b"envoy.tcp_proxy.cluster", Make::Text),
+    (b"envoy.tcp_proxy.disable_tunneling", Make::Flag),
+    (b"envoy.tcp_proxy.per_connection_idle_timeout_ms", Make::Number(u64::MAX)),
+    (b"envoy.upstream.dynamic_host", Make::Text),
+    (b"envoy.upstream.dynamic_port", Make::Number(u32::MAX as u64)),
+];
+
+/// What Envoy makes of the string, as it can be read and matched afterwards.
+#[derive(Clone, Copy)]
+enum Make {
+    /// The string.
+    Text,
+    /// A number up to this; other strings are refused.
+    Number(u64),
+    /// `true`, or `false` for any other string.
+    Flag,
+    /// Something that has no text: neither attributes nor routes see it.
+    Hidden,
+}
 
 pub(super) fn link(linker: &mut Linker<State>, abi: Abi) -> wasmtime::Result<()> {
     hostcalls! { linker:
@@ -77,9 +102,20 @@ fn clear_route_cache(call: &mut Call<'_, '_>) -> Answer {
 /// `{1: path, 2: value, 3: span}` (`FF-03`).
 fn set_filter_state(host: &mut crate::host::Host, stream: bool, arguments: &[u8]) -> Result<(), Status> {
     let (path, value) = parse(arguments).ok_or(Status::BadArgument)?;
-    if !FILTER_STATE.iter().any(|known| known.as_bytes() == path) {
-        return Err(Status::NotFound);
-    }
+    let found = FILTER_STATE.binary_search_by_key(&path, |(name, _)| name).map_err(|_| Status::NotFound)?;
+    let number;
+    let value = match FILTER_STATE[found].1 {
+        Make::Text => value,
+        Make::Number(max) => {
+            let text = std::str::from_utf8(value.trim_ascii()).map_err(|_| Status::BadArgument)?;
+            let parsed = text.parse::<u64>().ok().filter(|parsed| *parsed <= max);
+            number = parsed.ok_or(Status::BadArgument)?.to_string();
+            number.as_bytes()
+        }
+        Make::Flag if value == b"true" => b"true",
+        Make::Flag => b"false",
+        Make::Hidden => return Ok(()),
+    };
     if stream {
         host.stream.set_filter_state(path, value);
     }
@@ -122,4 +158,50 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is there after setting, as seen in a real Envoy 1.40.
+    #[track_caller]
+    fn check(path: &str, value: &str, want: Result<Option<&str>, Status>) {
+        let mut host = crate::host::Host::idle();
+        let length = |text: &str| u8::try_from(text.len()).unwrap();
+        let message =
+            [&[10, length(path)], path.as_bytes(), &[18, length(value)], value.as_bytes(), &[24, 1]];
+        let set = set_filter_state(&mut host, true, &message.concat());
+        let got = set.map(|()| host.stream.filter_state(path.as_bytes()).map(String::from_utf8_lossy));
+        assert_eq!(got.as_ref().map(Option::as_deref), want.as_ref().copied(), "{path}={value}");
+    }
+
+    #[test]
+    fn ff_03_filter_state_is_what_its_factory_makes() {
+        assert!(FILTER_STATE.is_sorted_by_key(|(name, _)| name));
+        let texts = [
+            "envoy.string",
+            "envoy.hashable_string",
+            "envoy.tcp_proxy.cluster",
+            "envoy.upstream.dynamic_host",
+            "envoy.network.upstream_server_name",
+            "envoy.network.network_namespace",
+        ];
+        for name in texts {
+            check(name, "a b", Ok(Some("a b")));
+            check(name, "", Ok(Some("")));
+        }
+        for (value, want) in [("5", "5"), (" 7", "7"), ("+7", "7"), ("007", "7")] {
+            check("envoy.ratelimit.hits_addend", value, Ok(Some(want)));
+        }
+        for value in ["x", "-5", "", "99999999999"] {
+            check("envoy.ratelimit.hits_addend", value, Err(Status::BadArgument));
+        }
+        check("envoy.upstream.dynamic_port", "80", Ok(Some("80")));
+        check("envoy.tcp_proxy.per_connection_idle_timeout_ms", "x", Err(Status::BadArgument));
+        check("envoy.tcp_proxy.disable_tunneling", "true", Ok(Some("true")));
+        check("envoy.tcp_proxy.disable_tunneling", "x", Ok(Some("false")));
+        check("envoy.network.application_protocols", "h2,http/1.1", Ok(None));
+        check("envoy.nope", "1", Err(Status::NotFound));
+    }
 }

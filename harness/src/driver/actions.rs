@@ -274,16 +274,23 @@ impl Replay {
         }
     }
 
-    /// Headers and body of a local reply (`FLOW-23`, `FLOW-28`, `FLOW-29`).
+    /// Headers and body of a local reply (`FLOW-23`, `FLOW-28`, `FLOW-29`). Header changes of a route that forwards come first, whoever
+    /// replies.
     fn render(&self, reply: Reply) -> (Headers, Vec<u8>) {
         let grpc = self.host.stream.request.headers.get(b"content-type").is_some_and(|kind| {
             kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
         });
-        let mut headers = bare(if grpc { 200 } else { reply.status });
+        let mut headers = bare(reply.status);
+        if let Some(route) = &self.host.stream.info.route
+            && matches!(route.route().action, crate::routes::Action::Forward(_))
+        {
+            route.finish_response(&mut headers);
+        }
         for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
             headers.append(name, value);
         }
         if grpc {
+            headers.set(b":status", b"200");
             let status = u64::try_from(reply.grpc_status).ok().filter(|status| *status <= 16);
             let status = status.unwrap_or_else(|| grpc_status(reply.status));
             headers.set(b"content-type", b"application/grpc");

@@ -90,11 +90,16 @@ impl Replay {
         self.run.encode_aborted = true;
         let body = b"missing required header: :status";
         let mut headers = bare(502);
+        "filter_removed_required_response_headers{missing_required_header:_:status}"
+            .clone_into(&mut self.host.stream.info.details);
+        if let Some(route) = &self.host.stream.info.route
+            && matches!(route.route().action, crate::routes::Action::Forward(_))
+        {
+            route.finish_response(&mut headers);
+        }
         headers.push("content-length", body.len().to_string());
         headers.push("content-type", "text/plain");
         self.host.stream.response.headers = headers;
-        "filter_removed_required_response_headers{missing_required_header:_:status}"
-            .clone_into(&mut self.host.stream.info.details);
         self.client_headers(false);
         self.client_data(body, true);
     }

@@ -3,7 +3,7 @@
 use super::Replay;
 use crate::host::{ClusterState, Reply};
 use crate::outcome::End;
-use crate::routes::{Action, Request, Target};
+use crate::routes::{Action, Redirect, Request, Target};
 
 /// Envoy's default route timeout.
 const TIMEOUT_MS: &[u8] = b"15000";
@@ -45,11 +45,13 @@ impl Replay {
             match &route.route().action {
                 Action::Redirect(redirect) => {
                     let (status, location) = redirect.location(headers, &route);
-                    return self.direct(status, vec![("location", location)], b"", "direct_response");
+                    return self.direct(status, vec![("location", location)], b"");
                 }
                 Action::DirectResponse { status, body } => {
-                    let body = body.clone();
-                    return self.direct(*status, Vec::new(), &body, "direct_response");
+                    // Envoy says where what was created or moved is: at the request's own address.
+                    let location = matches!(status, 201 | 300..=399).then(|| Redirect::here(headers, &route));
+                    let location = location.map(|location| ("location", location)).into_iter().collect();
+                    return self.direct(*status, location, body);
                 }
                 Action::Forward(_) => {}
             }
@@ -64,7 +66,8 @@ impl Replay {
             ClusterState::Healthy(_) => {}
         }
         if self.host.stream.request.headers.get(b":method").is_none() {
-            return self.refuse(503, b"missing required header: :method", "missing_required_header", "UPE");
+            let details = "filter_removed_required_request_headers{missing_required_header:_:method}";
+            return self.refuse(503, b"missing required header: :method", details, "DPE");
         }
         self.finish_request();
         self.host.stream.info.upstream = true;
@@ -120,33 +123,28 @@ impl Replay {
     }
 
     /// Envoy cannot forward (`FLOW-31`).
-    fn refuse(&mut self, status: u32, body: &[u8], details: &str, flag: &str) {
+    fn refuse(&mut self, status: u32, body: &[u8], details: &str, flag: &'static str) {
         self.run.end = Some(End::Refused);
-        flag.clone_into(&mut self.run.flags);
-        self.host.stream.info.flags |= flag_bit(flag);
-        self.reply_by_route(status, crate::headers::Headers::new(), body, details);
+        self.flag(flag);
+        self.own_reply(status, body, details);
     }
 
-    /// Envoy answers from its routes.
-    fn direct(&mut self, status: u32, headers: Vec<(&str, Vec<u8>)>, body: &[u8], details: &str) {
+    /// Envoy answers from its routes. Only this reply of a route that does not forward gets the route's header changes.
+    fn direct(&mut self, status: u32, headers: Vec<(&str, Vec<u8>)>, body: &[u8]) {
         self.run.end = Some(End::Direct);
-        self.reply_by_route(status, headers.into_iter().collect(), body, details);
-    }
-
-    /// A reply of the router: the route's response headers come with it.
-    fn reply_by_route(
-        &mut self,
-        status: u32,
-        mut headers: crate::headers::Headers,
-        body: &[u8],
-        details: &str,
-    ) {
+        let mut headers: crate::headers::Headers = headers.into_iter().collect();
+        "direct_response".clone_into(&mut self.host.stream.info.details);
         if let Some(route) = &self.host.stream.info.route {
             route.finish_response(&mut headers);
         }
-        let reply =
-            Reply { status, headers, body: body.to_vec(), grpc_status: -1, details: details.to_owned() };
-        self.local_reply(reply);
+        let details = "direct_response".to_owned();
+        self.local_reply(Reply { status, headers, body: body.to_vec(), grpc_status: -1, details });
+    }
+
+    /// Sets a response flag.
+    pub(super) fn flag(&mut self, flag: &'static str) {
+        flag.clone_into(&mut self.run.flags);
+        self.host.stream.info.flags |= flag_bit(flag);
     }
 }
 
@@ -155,7 +153,9 @@ fn flag_bit(flag: &str) -> u64 {
     match flag {
         "UH" => 0x2,
         "NR" => 0x100,
-        "NC" => 0x80_0000,
+        "SI" => 0x1_0000,
+        "DPE" => 0x4_0000,
+        "NC" => 0x100_0000,
         _ => 0,
     }
 }

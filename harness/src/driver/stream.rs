@@ -123,7 +123,7 @@ impl Replay {
     fn stall(&mut self) {
         self.run.end = Some(End::Stalled);
         self.run.faults.push(self.holder());
-        "SI".clone_into(&mut self.run.flags);
+        self.flag("SI");
         self.own_reply(504, b"stream timeout", "stream_idle_timeout");
         if !self.run.over {
             // A filter holds the reply too.

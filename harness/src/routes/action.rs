@@ -227,6 +227,13 @@ impl Redirect {
         Ok(Self { scheme, host, port, path, status, strip_query })
     }
 
+    /// The address of a request itself.
+    pub(crate) fn here(headers: &Headers, selection: &Selection) -> Vec<u8> {
+        let (scheme, host, port, path) = (None, None, None, PathRewrite::None);
+        let same = Self { scheme, host, port, path, status: 0, strip_query: false };
+        same.location(headers, selection).1
+    }
+
     /// Status and `location`.
     pub(crate) fn location(&self, headers: &Headers, selection: &Selection) -> (u32, Vec<u8>) {
         let old_scheme =
