@@ -100,7 +100,7 @@ pub(crate) fn http_date(time_ns: u64) -> String {
 }
 
 /// Year, month and day of a day counted from 1970-01-01 (Hinnant's `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let of_era = shifted % 146_097;

@@ -20,7 +20,7 @@ pub(crate) use clusters::{Clusters, State as ClusterState};
 pub(crate) use guest::{Abi, Guest, Owner};
 pub(crate) use metrics::{Metrics, Type as MetricType};
 pub(crate) use shared::{CasMismatch, SharedData};
-pub(crate) use stream::{Access, Phase, Reply, Stream, View};
+pub(crate) use stream::{Access, Info, Phase, Reply, Stream, View};
 
 /// The proxy, as its filters can see and change it.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::headers::Headers;
 
 mod action;
 mod domain;
+mod format;
 mod matcher;
 mod mutation;
 mod parse;
@@ -18,6 +19,7 @@ mod string;
 mod weighted;
 
 pub(crate) use action::{Action, Redirect};
+pub(crate) use format::Facts;
 use mutation::Mutations;
 pub use parse::RouteError;
 use parse::object;
@@ -144,9 +146,9 @@ impl Selection {
     }
 
     /// Rewrites the request on its way upstream and applies header changes of all levels.
-    pub(crate) fn finish_request(&self, headers: &mut Headers) {
+    pub(crate) fn finish_request(&self, headers: &mut Headers, facts: &Facts<'_>) {
         for level in self.levels() {
-            level.request(headers);
+            level.request(headers, facts);
         }
         if let Action::Forward(forward) = &self.route().action {
             forward.rewrite(headers, &self.route().matcher, self.arm);
@@ -154,23 +156,28 @@ impl Selection {
     }
 
     /// Applies header changes of all levels to the response.
-    pub(crate) fn finish_response(&self, headers: &mut Headers) {
+    pub(crate) fn finish_response(&self, headers: &mut Headers, facts: &Facts<'_>) {
         for level in self.levels() {
-            level.response(headers);
+            level.response(headers, facts);
         }
     }
 
     /// From the most specific level to the least, or the other way round where that is configured.
-    fn levels(&self) -> Vec<&Mutations> {
-        let mut levels = Vec::with_capacity(4);
-        if let (Action::Forward(forward), Some(arm)) = (&self.route().action, self.arm) {
-            levels.extend(forward.mutations(arm));
-        }
-        levels.extend([&self.route().mutations, &self.virtual_host().mutations, &self.table.mutations]);
+    fn levels(&self) -> impl Iterator<Item = &Mutations> {
+        let of_arm = match (&self.route().action, self.arm) {
+            (Action::Forward(forward), Some(arm)) => forward.mutations(arm),
+            _ => None,
+        };
+        let mut levels = [
+            of_arm,
+            Some(&self.route().mutations),
+            Some(&self.virtual_host().mutations),
+            Some(&self.table.mutations),
+        ];
         if self.table.most_specific_wins {
             levels.reverse();
         }
-        levels
+        levels.into_iter().flatten()
     }
 }
 

@@ -281,10 +281,8 @@ impl Replay {
             kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
         });
         let mut headers = bare(reply.status);
-        if let Some(route) = &self.host.stream.info.route
-            && matches!(route.route().action, crate::routes::Action::Forward(_))
-        {
-            route.finish_response(&mut headers);
+        if self.forwards() {
+            self.finish_response(&mut headers);
         }
         for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
             headers.append(name, value);

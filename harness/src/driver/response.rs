@@ -35,7 +35,9 @@ impl Replay {
         }
         // The virtual upstream answers at once.
         headers.replace(b"x-envoy-upstream-service-time", b"0");
-        self.apply_response_headers();
+        let mut headers = std::mem::take(headers);
+        self.finish_response(&mut headers);
+        self.host.stream.response.headers = headers;
         self.message(true, &message);
     }
 
@@ -92,10 +94,8 @@ impl Replay {
         let mut headers = bare(502);
         "filter_removed_required_response_headers{missing_required_header:_:status}"
             .clone_into(&mut self.host.stream.info.details);
-        if let Some(route) = &self.host.stream.info.route
-            && matches!(route.route().action, crate::routes::Action::Forward(_))
-        {
-            route.finish_response(&mut headers);
+        if self.forwards() {
+            self.finish_response(&mut headers);
         }
         headers.push("content-length", body.len().to_string());
         headers.push("content-type", "text/plain");

@@ -1,9 +1,10 @@
 //! Envoy's router filter, the last of the chain: routes, clusters, and what it changes in the request on its way upstream.
 
 use super::Replay;
-use crate::host::{ClusterState, Reply};
+use crate::headers::Headers;
+use crate::host::{ClusterState, Host, Reply, Stream};
 use crate::outcome::End;
-use crate::routes::{Action, Redirect, Request, Target};
+use crate::routes::{Action, Facts, Redirect, Request, Target};
 
 /// Envoy's default route timeout.
 const TIMEOUT_MS: &[u8] = b"15000";
@@ -107,19 +108,29 @@ impl Replay {
 
     /// Rewrites and header changes of the route.
     fn finish_request(&mut self) {
-        let route = self.host.stream.info.route.clone();
-        let headers = &mut self.host.stream.request.headers;
-        headers.replace(b"x-envoy-expected-rq-timeout-ms", TIMEOUT_MS);
-        if let Some(route) = route {
-            route.finish_request(headers);
+        let Host { stream, clusters, .. } = &mut *self.host;
+        let Stream { request, info, filter_state, .. } = stream;
+        request.headers.replace(b"x-envoy-expected-rq-timeout-ms", TIMEOUT_MS);
+        if let Some(route) = &info.route {
+            let facts = Facts { request: None, info, flags: &self.run.flags, filter_state, clusters };
+            route.finish_request(&mut request.headers, &facts);
         }
     }
 
     /// Header changes of the route on the way back.
-    pub(super) fn apply_response_headers(&mut self) {
-        if let Some(route) = self.host.stream.info.route.clone() {
-            route.finish_response(&mut self.host.stream.response.headers);
+    pub(super) fn finish_response(&self, headers: &mut Headers) {
+        let Stream { request, info, filter_state, .. } = &self.host.stream;
+        if let Some(route) = &info.route {
+            let (request, clusters) = (Some(&request.headers), &self.host.clusters);
+            let facts = Facts { request, info, flags: &self.run.flags, filter_state, clusters };
+            route.finish_response(headers, &facts);
         }
+    }
+
+    /// Whether the stream's route leads to a cluster. Its header changes are then in every response, whoever makes it.
+    pub(super) fn forwards(&self) -> bool {
+        let route = self.host.stream.info.route.as_ref();
+        route.is_some_and(|route| matches!(route.route().action, Action::Forward(_)))
     }
 
     /// Envoy cannot forward (`FLOW-31`).
@@ -132,11 +143,9 @@ impl Replay {
     /// Envoy answers from its routes. Only this reply of a route that does not forward gets the route's header changes.
     fn direct(&mut self, status: u32, headers: Vec<(&str, Vec<u8>)>, body: &[u8]) {
         self.run.end = Some(End::Direct);
-        let mut headers: crate::headers::Headers = headers.into_iter().collect();
+        let mut headers: Headers = headers.into_iter().collect();
         "direct_response".clone_into(&mut self.host.stream.info.details);
-        if let Some(route) = &self.host.stream.info.route {
-            route.finish_response(&mut headers);
-        }
+        self.finish_response(&mut headers);
         let details = "direct_response".to_owned();
         self.local_reply(Reply { status, headers, body: body.to_vec(), grpc_status: -1, details });
     }

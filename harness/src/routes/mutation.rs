@@ -1,5 +1,8 @@
 //! `request_headers_to_add`, `…_to_remove` and the same for responses, of one level of the configuration.
 
+use std::borrow::Cow;
+
+use super::format::{Facts, Format};
 use super::parse::{Fields, RouteError, object, string};
 use crate::headers::{Headers, Kind};
 
@@ -19,7 +22,7 @@ struct Changes {
 #[derive(Debug)]
 struct Add {
     name: String,
-    value: String,
+    value: Format,
     action: AppendAction,
     keep_empty: bool,
 }
@@ -40,12 +43,12 @@ impl Mutations {
         })
     }
 
-    pub(super) fn request(&self, headers: &mut Headers) {
-        self.request.apply(headers, Kind::Request);
+    pub(super) fn request(&self, headers: &mut Headers, facts: &Facts<'_>) {
+        self.request.apply(headers, Kind::Request, facts);
     }
 
-    pub(super) fn response(&self, headers: &mut Headers) {
-        self.response.apply(headers, Kind::Response);
+    pub(super) fn response(&self, headers: &mut Headers, facts: &Facts<'_>) {
+        self.response.apply(headers, Kind::Response, facts);
     }
 }
 
@@ -60,10 +63,7 @@ impl Changes {
             let mut header = object(header, &header_path)?;
             let name = header.required_string("key")?.to_ascii_lowercase();
             let value = header.string("value")?.unwrap_or_default();
-            if value.replace("%%", "").contains('%') {
-                let reason = "substitution formatters such as %REQ(...)% are not supported by the harness";
-                return Err(header.error("value", reason));
-            }
+            let value = Format::parse(&value).map_err(|reason| header.error("value", &reason))?;
             header.finish()?;
             let append = option.optional_bool("append")?;
             let action = match (option.string("append_action")?.as_deref(), append) {
@@ -76,7 +76,7 @@ impl Changes {
             };
             let keep_empty = option.bool("keep_empty_value")?;
             option.finish()?;
-            changes.add.push(Add { name, value: value.replace("%%", "%"), action, keep_empty });
+            changes.add.push(Add { name, value, action, keep_empty });
         }
         for (value, path) in fields.list(to_remove)? {
             changes.remove.push(string(value, &path)?.to_ascii_lowercase());
@@ -84,33 +84,35 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Removes first, then overwrites, then adds, as Envoy does.
-    fn apply(&self, headers: &mut Headers, kind: Kind) {
+    /// Removes first; then every value is made and every condition asked of what is left; then overwrites, then adds: as Envoy does.
+    fn apply(&self, headers: &mut Headers, kind: Kind, facts: &Facts<'_>) {
         for name in &self.remove {
             headers.remove(name.as_bytes());
         }
-        let given = || self.add.iter().filter(|add| !add.value.is_empty() || add.keep_empty);
-        for add in given() {
-            let there = headers.get(add.name.as_bytes()).is_some();
-            let overwrites = match add.action {
-                AppendAction::OverwriteIfExistsOrAdd => true,
-                AppendAction::OverwriteIfExists => there,
-                AppendAction::AppendIfExistsOrAdd | AppendAction::AddIfAbsent => false,
-            };
-            if overwrites {
-                headers.replace(add.name.as_bytes(), add.value.as_bytes());
+        if self.add.is_empty() {
+            return;
+        }
+        let mut overwrites: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
+        let mut adds = Vec::new();
+        for add in &self.add {
+            let value = add.value.value(headers, facts);
+            if value.is_empty() && !add.keep_empty {
+                continue;
+            }
+            let there = || headers.get(add.name.as_bytes()).is_some();
+            match add.action {
+                AppendAction::AppendIfExistsOrAdd => adds.push((add.name.as_str(), value)),
+                AppendAction::AddIfAbsent if !there() => adds.push((&add.name, value)),
+                AppendAction::OverwriteIfExistsOrAdd => overwrites.push((&add.name, value)),
+                AppendAction::OverwriteIfExists if there() => overwrites.push((&add.name, value)),
+                AppendAction::AddIfAbsent | AppendAction::OverwriteIfExists => {}
             }
         }
-        for add in given() {
-            let there = headers.get(add.name.as_bytes()).is_some();
-            let adds = match add.action {
-                AppendAction::AppendIfExistsOrAdd => true,
-                AppendAction::AddIfAbsent => !there,
-                AppendAction::OverwriteIfExistsOrAdd | AppendAction::OverwriteIfExists => false,
-            };
-            if adds {
-                headers.add(add.name.as_bytes(), add.value.as_bytes(), kind);
-            }
+        for (name, value) in overwrites {
+            headers.replace(name.as_bytes(), &value);
+        }
+        for (name, value) in adds {
+            headers.add(name.as_bytes(), &value, kind);
         }
     }
 }

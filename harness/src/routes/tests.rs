@@ -20,6 +20,12 @@ fn select(table: &RouteTable, headers: &Headers) -> Option<Selection> {
     table.select(&Request { headers, random: 0, filter_state: &[] })
 }
 
+/// What is known when nothing is known.
+fn with_facts(run: impl FnOnce(&Facts<'_>)) {
+    let (info, clusters) = (crate::host::Info::default(), crate::host::Clusters::default());
+    run(&Facts { request: None, info: &info, flags: "", filter_state: &[], clusters: &clusters });
+}
+
 #[test]
 fn domains_in_envoys_order() {
     let host = |name: &str, domain: &str| json!({"name": name, "domains": [domain], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "c"}}]});
@@ -134,7 +140,7 @@ fn rewrites_and_header_changes_in_envoys_order() {
     .unwrap();
     let mut headers =
         request(&[(":authority", "h"), (":path", "/pre/a?q=1"), ("x-gone", "1"), ("x-t", "client")]);
-    select(&table, &headers).unwrap().finish_request(&mut headers);
+    with_facts(|facts| select(&table, &headers).unwrap().finish_request(&mut headers, facts));
     let want = [
         (":authority", "lit"),
         (":path", "/re/a?q=1"),
@@ -148,6 +154,39 @@ fn rewrites_and_header_changes_in_envoys_order() {
         ("x-forwarded-host", "h"),
     ];
     assert_eq!(headers, want.into_iter().collect());
+}
+
+/// As a real Envoy 1.40 was seen to do it: all conditions are asked before anything changes.
+#[test]
+fn header_changes_see_the_headers_as_they_came() {
+    let add = |key: &str, value: &str, action: &str| json!({"header": {"key": key, "value": value}, "append_action": action});
+    let changes = json!([
+        add("aa", "1", "ADD_IF_ABSENT"),
+        add("aa", "2", "ADD_IF_ABSENT"),
+        add("bb", "1", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        add("bb", "2", "ADD_IF_ABSENT"),
+        add("bb", "%REQ(bb)%3", "APPEND_IF_EXISTS_OR_ADD"),
+        add("cc", "1", "APPEND_IF_EXISTS_OR_ADD"),
+        add("cc", "2", "OVERWRITE_IF_EXISTS"),
+        {"header": {"key": "dd", "value": ""}, "keep_empty_value": true},
+        {"header": {"key": "ee", "value": "%REQ(nope)%"}, "keep_empty_value": true},
+        add("ff", "%REQ(nope)%", "APPEND_IF_EXISTS_OR_ADD"),
+    ]);
+    let table = table(json!([{"name": "v", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/"}, "route": {"cluster": "up"}, "request_headers_to_add": changes}]}]));
+    let mut headers = request(&[(":path", "/")]);
+    with_facts(|facts| select(&table, &headers).unwrap().finish_request(&mut headers, facts));
+    let want = [
+        ("bb", "1"),
+        ("aa", "1"),
+        ("aa", "2"),
+        ("bb", "2"),
+        ("bb", "3"),
+        ("cc", "1"),
+        ("dd", ""),
+        ("ee", ""),
+    ];
+    assert_eq!(headers, request(&[&[(":path", "/")], &want[..]].concat()));
 }
 
 #[test]

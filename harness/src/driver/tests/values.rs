@@ -92,3 +92,88 @@ fn log_04_standard_output() {
     );
     check("LOG-04, WASI-03", &code, End::Forwarded, 200, "out 0 8");
 }
+/// Which replies carry a route's response headers, and where the formatters stand then: as seen in a real Envoy 1.40.
+#[test]
+fn replies_carry_the_headers_of_routes_that_forward() {
+    let add = json!([
+        {"header": {"key": "f-details", "value": "%RESPONSE_CODE_DETAILS%"}},
+        {"header": {"key": "f-code", "value": "%RESPONSE_CODE%"}},
+        {"header": {"key": "f-mine", "value": "%FILTER_STATE(wasm.mine:PLAIN)%"}},
+        {"header": {"key": "f-cluster", "value": "%UPSTREAM_CLUSTER%"}},
+    ]);
+    let no_method = request("(call $say (call $remove (i32.const 0) \":method\"))");
+    let mine = request("(call $say (call $set_property \"mine\" \"v\"))");
+    let local = request("(call $say (call $send (i32.const 418) \"\" \"\" \"\" (i32.const -1)))");
+    let removed = "filter_removed_required_request_headers{missing_required_header:_:method}";
+    let rows = [
+        (
+            "up",
+            json!({"cluster": "green"}),
+            mine.as_str(),
+            "",
+            "",
+            "f-details=via_upstream f-code=200 f-mine=v f-cluster=green",
+        ),
+        (
+            "unknown",
+            json!({"cluster": "nope"}),
+            &mine,
+            "cluster_not_found",
+            "NC",
+            "f-details=cluster_not_found f-code=0 f-mine=v",
+        ),
+        (
+            "dead",
+            json!({"cluster": "dead"}),
+            &mine,
+            "no_healthy_upstream",
+            "UH",
+            "f-details=no_healthy_upstream f-code=0 f-mine=v f-cluster=dead",
+        ),
+        (
+            "no method",
+            json!({"cluster": "green"}),
+            &no_method,
+            removed,
+            "DPE",
+            &format!("f-details={removed} f-code=0 f-cluster=green"),
+        ),
+        ("reply", json!({"cluster": "green"}), &local, "", "", "f-code=0 f-cluster=green"),
+    ];
+    let response = |outcome: &Outcome| -> String {
+        let lines = outcome.response.iter().flat_map(|response| response.headers.iter());
+        let shown = lines.filter(|(name, _)| name.starts_with(b"f-") || *name == b"location");
+        let shown = shown
+            .map(|(name, value)| [String::from_utf8_lossy(name), String::from_utf8_lossy(value)].join("="));
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    let replay = |action: &str, value: serde_json::Value, code: &str| {
+        let mut replay = start(vec![plugin(code)]);
+        let route = json!({"match": {"prefix": "/"}, action: value, "response_headers_to_add": add});
+        let table = json!({"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]});
+        replay.routes = Some(RouteTable::from_value(&table).unwrap());
+        replay.exchange(&exchange())
+    };
+    for (name, to, code, details, flags, want) in rows {
+        let outcome = replay("route", to, code);
+        assert_eq!(response(&outcome), want, "{name}");
+        assert_eq!(outcome.flags, flags, "{name}");
+        if !details.is_empty() {
+            assert_eq!(outcome.details, details, "{name}");
+        }
+    }
+    let direct = json!({"status": 201});
+    let want = "location=http://host/x?q=1 f-details=direct_response f-code=0 f-mine=v";
+    assert_eq!(response(&replay("direct_response", direct.clone(), &mine)), want);
+    assert_eq!(
+        response(&replay("direct_response", json!({"status": 204}), "")),
+        "f-details=direct_response f-code=0"
+    );
+    let redirect = json!({"host_redirect": "o"});
+    assert_eq!(
+        response(&replay("redirect", redirect, "")),
+        "location=http://o/x?q=1 f-details=direct_response f-code=0"
+    );
+    // A filter's reply on a route that does not forward has none of it.
+    assert_eq!(response(&replay("direct_response", direct, &local)), "");
+}
