@@ -12,11 +12,11 @@ mod attribute;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod hostile;
 mod lines;
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod scripted;
 mod state;
 mod stream;
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
 use std::any::{Any, TypeId};

@@ -81,8 +81,8 @@ pub struct Rule {
     /// All go to this arm.
     #[serde(default)]
     pub arm: Option<String>,
-    /// Shares of the requests, by weight, in this order: growing an arm takes from the arms after it (or gives to it from those before) and
-    /// never sends anybody back.
+    /// Shares of the requests, by weight, laid out in this order. An arm that grows keeps all its clients; write the one that grows first and
+    /// the stable one last.
     #[serde(default)]
     pub split: Option<Vec<WeightedArm>>,
     /// A share that grows by the clock.

@@ -1,3 +1,5 @@
+//! Reports against golden files.
+
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! HTTP/1 on the wire, as data.
+
 use weir_harness::headers::Headers;
 
 use super::*;

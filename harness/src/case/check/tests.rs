@@ -1,3 +1,5 @@
+//! Expectations against outcomes, as data.
+
 use super::*;
 use crate::yaml;
 

@@ -1,3 +1,5 @@
+//! Lines of access logs, as data.
+
 use super::*;
 use crate::traffic::{read, write_jsonl};
 

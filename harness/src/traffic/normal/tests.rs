@@ -1,3 +1,5 @@
+//! What becomes of requests as they were recorded, as data.
+
 use super::*;
 
 #[track_caller]
