@@ -32,7 +32,9 @@ fn root() -> PathBuf {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    let text = fs::read_to_string(root().join(path));
+    assert!(text.is_ok(), "{path}: {text:?}");
+    text.unwrap_or_default()
 }
 
 fn sources() -> Vec<Source> {
@@ -74,8 +76,9 @@ fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(start, _)| {
         let before = start.checked_sub(1).and_then(|index| bytes.get(index));
         let after = bytes.get(start + word.len());
-        !(is_name(word.as_bytes().first()) && is_name(before))
-            && !(is_name(word.as_bytes().last()) && is_name(after))
+        let goes_on_before = is_name(word.as_bytes().first()) && is_name(before);
+        let goes_on_after = is_name(word.as_bytes().last()) && is_name(after);
+        !goes_on_before && !goes_on_after
     })
 }
 

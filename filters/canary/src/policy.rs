@@ -223,10 +223,8 @@ impl Policy {
     }
 
     fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice {
-        if let Some(arm) = route.arm.as_deref() {
-            if let Some(arm) = self.arms.of_value(arm) {
-                return Choice::of(arm, &self.texts.route).caused(Cause::Route);
-            }
+        if let Some(arm) = route.arm.as_deref().and_then(|arm| self.arms.of_value(arm)) {
+            return Choice::of(arm, &self.texts.route).caused(Cause::Route);
         }
         if let Some((arm, why)) =
             self.follow.as_ref().and_then(|follow| follow.arm(inputs.request, &self.arms))

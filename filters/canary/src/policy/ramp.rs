@@ -45,7 +45,7 @@ impl Ramp {
                 sound = false;
             }
         }
-        sound.then(|| Self { start: ramp.start.0, duration: ramp.duration.0, steps })
+        sound.then_some(Self { start: ramp.start.0, duration: ramp.duration.0, steps })
     }
 
     /// Whether a request that stands at `draw` is on the growing arm at `now`.

@@ -25,8 +25,8 @@ enum Key {
     Cookie(String),
     QueryParameter(String),
     SourceAddress(config::SourceAddress),
-    OwnKey(CookieTemplate),
-    OwnArm(CookieTemplate),
+    Minted(CookieTemplate),
+    Arm(CookieTemplate),
 }
 
 /// What the key says.
@@ -79,7 +79,7 @@ impl Sticky {
     /// The cookies that this may set.
     pub(crate) fn own_cookies(&self) -> impl Iterator<Item = &CookieTemplate> {
         self.keys.iter().filter_map(|(key, _)| match key {
-            Key::OwnKey(cookie) | Key::OwnArm(cookie) => Some(cookie),
+            Key::Minted(cookie) | Key::Arm(cookie) => Some(cookie),
             _ => None,
         })
     }
@@ -122,7 +122,7 @@ impl Sticky {
                         return drawn(&masked(address, options.prefix_len_v4, options.prefix_len_v6));
                     }
                 }
-                Key::OwnKey(template) => {
+                Key::Minted(template) => {
                     if let Some(value) = present(cookie(request, &template.name)) {
                         return drawn(value);
                     }
@@ -135,7 +135,7 @@ impl Sticky {
                         key_missing: false,
                     };
                 }
-                Key::OwnArm(template) => {
+                Key::Arm(template) => {
                     let kept = present(cookie(request, &template.name))
                         .and_then(|value| arms.of_value(value))
                         .filter(|arm| has_share(*arm));
@@ -197,8 +197,8 @@ fn compile_key(path: &str, key: &config::Key, problems: &mut Problems) -> Option
                 CookieTemplate::compile(&format!("{path}.own_cookie.cookie"), &own.cookie, problems);
             let why = format!("own cookie `{}`", template.name);
             match own.value {
-                CookieValue::Key => (Key::OwnKey(template), why),
-                CookieValue::Arm => (Key::OwnArm(template), why),
+                CookieValue::Key => (Key::Minted(template), why),
+                CookieValue::Arm => (Key::Arm(template), why),
             }
         }
     };
