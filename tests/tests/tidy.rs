@@ -278,6 +278,22 @@ fn every_filter_has_its_parts() {
 }
 
 #[test]
+fn the_smallest_filter_is_small() {
+    let manifest = read("examples/hello-filter/Cargo.toml");
+    // What `cargo new` does not write: `[lib]` and its type, and the dependencies.
+    let added = manifest.lines().filter(|line| line.starts_with("[lib]") || line.starts_with("crate-type"));
+    let dependencies = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = added.count() + dependencies.take_while(|line| !line.is_empty()).count();
+    let written = ["src/lib.rs", "cases/greets/case.yaml"];
+    let lines = lines
+        + written
+            .map(|path| read(&format!("examples/hello-filter/{path}")).lines().count())
+            .iter()
+            .sum::<usize>();
+    assert!(lines < 40, "from `cargo new` to a passing case: {lines} lines");
+}
+
+#[test]
 fn files_are_short_and_say_their_job() {
     let sources = sources();
     let mut found = String::new();

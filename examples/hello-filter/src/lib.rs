@@ -7,9 +7,9 @@ use weir_sdk::{ConfigError, Decision, HostError, HttpFilter, PluginHost, Respons
 /// The plugin configuration: `{"greeting": "hello"}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Hello {
+pub struct Hello {
     /// The value of the header `x-greeting`.
-    greeting: String,
+    pub greeting: String,
 }
 
 impl HttpFilter for Hello {
@@ -26,17 +26,3 @@ impl HttpFilter for Hello {
 }
 
 register!(Hello: on_response_headers);
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use weir_sdk::testing::Host;
-
-    use super::Hello;
-
-    #[test]
-    fn greets() {
-        let plugin = Host::new().plugin::<Hello>(json!({"greeting": "hello"})).unwrap();
-        assert_eq!(plugin.stream().response(&[(":status", "200")]).header("x-greeting"), Some("hello"));
-    }
-}

@@ -1,3 +1,5 @@
+//! Formatters as data.
+
 use serde_json::json;
 
 use super::*;
