@@ -277,9 +277,7 @@ impl Replay {
     /// Headers and body of a local reply (`FLOW-23`, `FLOW-28`, `FLOW-29`). Header changes of a route that forwards come first, whoever
     /// replies.
     fn render(&self, reply: Reply) -> (Headers, Vec<u8>) {
-        let grpc = self.host.stream.request.headers.get(b"content-type").is_some_and(|kind| {
-            kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
-        });
+        let grpc = self.run.grpc;
         let mut headers = bare(reply.status);
         if self.forwards() {
             self.finish_response(&mut headers);

@@ -54,7 +54,7 @@ impl Replay {
             headers.append(b"date", http_date(self.host.clock.now_ns()).as_bytes());
         }
         headers.set(b"server", b"envoy");
-        let lengthless = headers.get(b"content-length").is_none() && !matches!(status, 100..=199 | 204);
+        let lengthless = headers.get(b"content-length").is_none() && !matches!(status, 0..=199 | 204);
         if end && http1 && lengthless && !self.run.head {
             headers.append(b"content-length", b"0");
         }

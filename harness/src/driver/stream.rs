@@ -27,7 +27,10 @@ pub(super) struct Run {
     /// The router has the whole request and no answer yet.
     pub(super) waiting: bool,
     pub(super) headers_sent: bool,
+    /// The request was `HEAD` when it came.
     pub(super) head: bool,
+    /// The request was gRPC when it came, whatever filters made of it (`FLOW-28`).
+    pub(super) grpc: bool,
     pub(super) end: Option<End>,
     pub(super) route: Option<String>,
     pub(super) cluster: Option<String>,
@@ -55,6 +58,9 @@ impl Replay {
         }
         super::prepare::request(&exchange.request, stream, &mut self.host.random);
         self.run.head = stream.request.headers.get(b":method") == Some(b"HEAD");
+        self.run.grpc = stream.request.headers.get(b"content-type").is_some_and(|kind| {
+            kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+        });
         self.select_route();
         self.run.answer = exchange.response.clone();
     }

@@ -76,6 +76,10 @@ fn stream(host: &Host, filter: &Filter, group: &[u8], rest: &[&[u8]], out: &mut 
         b"xds" => |host, _, rest, out| xds::attribute(host, rest, out),
         _ => return None,
     };
+    // The only group that is a message of its own: dynamic metadata, and there is none (`PROP-10`).
+    if (group, rest) == (b"metadata", &[]) {
+        return Some(Ok(()));
+    }
     Some(if rest.is_empty() { Err(Missing::NotSerializable) } else { known(host, filter, rest, out) })
 }
 

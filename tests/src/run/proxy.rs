@@ -107,7 +107,8 @@ impl Proxy {
         let finish = |(step, entry): (Step, &Value)| {
             let went_to = entry.get("cluster").and_then(Value::as_str).unwrap_or_default();
             let at = step.received.iter().position(|(cluster, _)| cluster == went_to);
-            let upstream = step.received.into_iter().nth(at.unwrap_or_default());
+            // What others received are callouts.
+            let upstream = at.and_then(|at| step.received.into_iter().nth(at));
             Outcome { log: step.log, ..reading::outcome(entry, upstream, step.response) }
         };
         Ok(Run {

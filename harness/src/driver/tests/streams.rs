@@ -61,6 +61,25 @@ fn hdr_42_without_x_forwarded_proto_there_is_no_route() {
 }
 
 #[test]
+fn hdr_29_a_request_needs_a_method() {
+    let code = format!("({REQUEST} (drop (call $remove (i32.const 0) \":method\")) (i32.const 0))");
+    let outcome = check("HDR-29", &code, End::Refused, 503, "");
+    let details = "filter_removed_required_request_headers{missing_required_header:_:method}";
+    assert_eq!((outcome.details.as_str(), outcome.flags.as_str()), (details, "DPE"));
+}
+
+#[test]
+fn flow_28_grpc_is_what_the_client_asked_not_what_the_filter_left() {
+    let code = format!("({REQUEST} (call $say (call $set_pairs (i32.const 0) \"bad\")) (i32.const 0))");
+    let mut replay = start(vec![plugin(&code)]);
+    let mut grpc = exchange();
+    grpc.request.headers.push("content-type", "application/grpc");
+    let outcome = replay.exchange(&grpc);
+    verify("FLOW-28, HDR-11", &outcome, End::Refused, 200, "0");
+    assert_eq!(header(&outcome.response, "grpc-status"), Some("12"));
+}
+
+#[test]
 fn hdr_29_a_response_needs_a_status() {
     let code = format!("({RESPONSE} (drop (call $remove (i32.const 2) \":status\")) (i32.const 0))");
     check("HDR-29", &code, End::Forwarded, 502, "");

@@ -24,6 +24,7 @@ fn prop_lookups() {
         ("xds\\00route_metadata\\00filter_metadata\\00ns\\00a\\00b", "deep"),
         ("xds\\00node\\00id", "weir"),
         ("request", "3"),
+        ("metadata", ""),
         ("", "3"),
         ("none", "1"),
         ("route_name", "1"),
