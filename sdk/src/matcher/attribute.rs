@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::string::StringMatch;
+use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
 use super::wire::{Fields, wire_form};
 use crate::attributes::{decode_bool, decode_double, decode_int};
@@ -94,8 +94,16 @@ impl TryFrom<AttributeMatch> for AttributeMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: AttributeMatch) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&AttributeMatch> for AttributeMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &AttributeMatch) -> Result<Self, ConfigError> {
         let AttributeMatch { path, kind, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case: wire.ignore_case };
+        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
         let kind = kind.unwrap_or(if range.is_some() { AttributeType::Int } else { AttributeType::String });
         let mut problems = Problems::new();
         if path.is_empty()
@@ -114,9 +122,9 @@ impl TryFrom<AttributeMatch> for AttributeMatcher {
             }
             _ => {}
         }
-        match problems.take("", ValueMatcher::new(text, range, present)) {
+        match problems.take("", ValueMatcher::new(text, *range, *present)) {
             Some(value) if problems.is_empty() => {
-                Ok(Self { path: path.into(), kind, value, invert: wire.invert_match })
+                Ok(Self { path: path.as_slice().into(), kind, value, invert: wire.invert_match })
             }
             _ => Err(problems.into_error()),
         }

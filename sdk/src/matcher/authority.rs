@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::string::{StringMatch, StringMatcher};
+use super::string::{StringMatcher, Text};
 use super::value::exactly_one;
 use super::wire::{Fields, wire_form};
 use crate::ConfigError;
@@ -62,13 +62,21 @@ impl TryFrom<AuthorityMatch> for AuthorityMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: AuthorityMatch) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&AuthorityMatch> for AuthorityMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &AuthorityMatch) -> Result<Self, ConfigError> {
         let AuthorityMatch { exact, wildcard, prefix, suffix, contains, regex, include_port } = wire;
         if exact.as_ref().is_some_and(|host| host.contains('*')) {
             return Err(ConfigError::invalid("exact", "never matches: a host has no `*`; write `wildcard`"));
         }
-        for (field, host) in [("exact", &exact), ("wildcard", &wildcard), ("suffix", &suffix)] {
+        for (field, host) in [("exact", exact), ("wildcard", wildcard), ("suffix", suffix)] {
             let port = host.as_ref().is_some_and(|host| without_port(host.as_bytes()).len() < host.len());
-            if port && !include_port {
+            if port && !*include_port {
                 return Err(ConfigError::invalid(
                     field,
                     "never matches: it has a port; set `include_port` or leave the port out",
@@ -78,12 +86,12 @@ impl TryFrom<AuthorityMatch> for AuthorityMatcher {
         // Hosts match in either case, and so do the expressions for them.
         let regex = match regex {
             Some(regex) => {
-                super::string::regex_of("regex", &regex)?;
-                Some(String::from("(?i)") + &regex)
+                super::string::regex_of("regex", regex)?;
+                Some(String::from("(?i)") + regex)
             }
             None => None,
         };
-        let mut text = StringMatch { exact, prefix, suffix, contains, ignore_case: regex.is_none(), regex };
+        let mut text = Text::of([exact, prefix, suffix, contains, &regex], regex.is_none());
         let mut given = text.given();
         given.extend(wildcard.as_ref().map(|_| "wildcard"));
         exactly_one(&given, "`exact`, `wildcard`, `prefix`, `suffix`, `contains`, `regex`")?;
@@ -99,9 +107,9 @@ impl TryFrom<AuthorityMatch> for AuthorityMatcher {
                 ));
             };
             min_length = wildcard.len();
-            text.suffix = Some(String::from(suffix));
+            text.suffix = Some(suffix);
         }
-        Ok(Self { text: StringMatcher::try_from(text)?, include_port, min_length })
+        Ok(Self { text: StringMatcher::try_from(text)?, include_port: *include_port, min_length })
     }
 }
 

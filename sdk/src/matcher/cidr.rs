@@ -45,6 +45,14 @@ impl TryFrom<CidrMatch> for CidrMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: CidrMatch) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&CidrMatch> for CidrMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &CidrMatch) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         if wire.ranges.is_empty() {
             problems.add("ranges", "needs at least one block, such as \"10.0.0.0/8\"");

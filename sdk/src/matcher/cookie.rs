@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::string::StringMatch;
+use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
 use super::wire::{Fields, wire_form};
 use crate::{ConfigError, Headers, Problems};
@@ -73,17 +73,25 @@ impl TryFrom<CookieMatch> for CookieMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: CookieMatch) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&CookieMatch> for CookieMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &CookieMatch) -> Result<Self, ConfigError> {
         let CookieMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case: wire.ignore_case };
+        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
         let mut problems = Problems::new();
         if name.is_empty()
             || name.contains(|c: char| c.is_whitespace() || c.is_control() || ";=,\"".contains(c))
         {
             problems.add("name", "expected a cookie's name, without spaces and `;`, `=`, `,`");
         }
-        match problems.take("", ValueMatcher::new(text, range, present)) {
+        match problems.take("", ValueMatcher::new(text, *range, *present)) {
             Some(value) if problems.is_empty() => {
-                Ok(Self { name: name.into(), value, invert: wire.invert_match })
+                Ok(Self { name: name.as_str().into(), value, invert: wire.invert_match })
             }
             _ => Err(problems.into_error()),
         }

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::string::StringMatch;
+use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
 use super::wire::{Fields, wire_form};
 use crate::{ConfigError, Headers, Problems};
@@ -78,11 +78,19 @@ impl TryFrom<HeaderMatch> for HeaderMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: HeaderMatch) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&HeaderMatch> for HeaderMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &HeaderMatch) -> Result<Self, ConfigError> {
         let HeaderMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case: wire.ignore_case };
+        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
         let mut problems = Problems::new();
-        let name = problems.take("", header_name(&name));
-        let value = problems.take("", ValueMatcher::new(text, range, present));
+        let name = problems.take("", header_name(name));
+        let value = problems.take("", ValueMatcher::new(text, *range, *present));
         let (Some(name), Some(value)) = (name, value) else {
             return Err(problems.into_error());
         };

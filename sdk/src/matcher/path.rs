@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::string::{StringMatch, StringMatcher};
+use super::string::{StringMatcher, Text};
 use super::value::exactly_one;
 use super::wire::{Fields, wire_form};
 use crate::ConfigError;
@@ -62,18 +62,26 @@ impl TryFrom<PathMatch> for PathMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: PathMatch) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&PathMatch> for PathMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &PathMatch) -> Result<Self, ConfigError> {
         let PathMatch { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = wire;
-        for (field, text) in [("exact", &exact), ("prefix", &prefix), ("segment_prefix", &segment_prefix)] {
+        for (field, text) in [("exact", exact), ("prefix", prefix), ("segment_prefix", segment_prefix)] {
             if text.as_ref().is_some_and(|text| !text.starts_with('/')) {
                 return Err(ConfigError::invalid(field, "never matches: a path begins with `/`"));
             }
         }
         for (field, text) in [
-            ("exact", &exact),
-            ("prefix", &prefix),
-            ("segment_prefix", &segment_prefix),
-            ("suffix", &suffix),
-            ("contains", &contains),
+            ("exact", exact),
+            ("prefix", prefix),
+            ("segment_prefix", segment_prefix),
+            ("suffix", suffix),
+            ("contains", contains),
         ] {
             if text.as_ref().is_some_and(|text| text.contains(['?', '#'])) {
                 return Err(ConfigError::invalid(
@@ -82,7 +90,7 @@ impl TryFrom<PathMatch> for PathMatcher {
                 ));
             }
         }
-        let mut text = StringMatch { exact, prefix, suffix, contains, regex, ignore_case };
+        let mut text = Text::of([exact, prefix, suffix, contains, regex], *ignore_case);
         let mut given = text.given();
         given.extend(segment_prefix.as_ref().map(|_| "segment_prefix"));
         exactly_one(&given, "`exact`, `prefix`, `segment_prefix`, `suffix`, `contains`, `regex`")?;
@@ -90,7 +98,7 @@ impl TryFrom<PathMatch> for PathMatcher {
         if let Some(prefix) = segment_prefix {
             let prefix = prefix.trim_end_matches('/');
             segments = Some(prefix.len());
-            text.prefix = Some(String::from(if prefix.is_empty() { "/" } else { prefix }));
+            text.prefix = Some(if prefix.is_empty() { "/" } else { prefix });
         }
         Ok(Self { text: StringMatcher::try_from(text)?, segments })
     }

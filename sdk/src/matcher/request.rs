@@ -169,9 +169,17 @@ impl TryFrom<RequestMatches> for RequestMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: RequestMatches) -> Result<Self, ConfigError> {
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&RequestMatches> for RequestMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &RequestMatches) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let blocks = match wire {
-            RequestMatches::One(block) => Box::new([block_of(*block, "", &mut problems)]),
+            RequestMatches::One(block) => Box::new([block_of(block, "", &mut problems)]),
             RequestMatches::Any(blocks) => blocks_of(blocks, "", &mut problems),
         };
         problems.finish().map(|()| Self(blocks))
@@ -186,13 +194,13 @@ impl TryFrom<RequestMatch> for RequestMatcher {
     }
 }
 
-fn blocks_of(blocks: Vec<RequestMatch>, path: &str, problems: &mut Problems) -> Box<[Block]> {
+fn blocks_of(blocks: &[RequestMatch], path: &str, problems: &mut Problems) -> Box<[Block]> {
     let block = |(index, block)| block_of(block, &item(path, index), problems);
-    blocks.into_iter().enumerate().map(block).collect()
+    blocks.iter().enumerate().map(block).collect()
 }
 
 /// Compiles a block. What cannot be compiled is noted and left out: the block is then not used.
-fn block_of(wire: RequestMatch, path: &str, problems: &mut Problems) -> Block {
+fn block_of(wire: &RequestMatch, path: &str, problems: &mut Problems) -> Block {
     let under =
         |field: &str| if path.is_empty() { String::from(field) } else { String::from(path) + "." + field };
     for (index, method) in wire.methods.iter().enumerate() {
@@ -213,16 +221,16 @@ fn block_of(wire: RequestMatch, path: &str, problems: &mut Problems) -> Block {
         }
     }
     Block {
-        methods: wire.methods.into(),
-        scheme: wire.scheme,
-        path: one(wire.path, &under("path"), problems),
-        authority: one(wire.authority, &under("authority"), problems),
-        source_address: one(wire.source_address, &under("source_address"), problems),
-        headers: all(wire.headers, &under("headers"), problems),
-        query_parameters: all(wire.query_parameters, &under("query_parameters"), problems),
-        cookies: all(wire.cookies, &under("cookies"), problems),
-        attributes: all(wire.attributes, &under("attributes"), problems),
-        none_of: blocks_of(wire.none_of, &under("none_of"), problems),
+        methods: wire.methods.as_slice().into(),
+        scheme: wire.scheme.clone(),
+        path: one(wire.path.as_ref(), &under("path"), problems),
+        authority: one(wire.authority.as_ref(), &under("authority"), problems),
+        source_address: one(wire.source_address.as_ref(), &under("source_address"), problems),
+        headers: all(&wire.headers, &under("headers"), problems),
+        query_parameters: all(&wire.query_parameters, &under("query_parameters"), problems),
+        cookies: all(&wire.cookies, &under("cookies"), problems),
+        attributes: all(&wire.attributes, &under("attributes"), problems),
+        none_of: blocks_of(&wire.none_of, &under("none_of"), problems),
     }
 }
 
@@ -238,9 +246,13 @@ fn one<W, M: TryFrom<W, Error = ConfigError>>(
     problems.take(path, M::try_from(wire?))
 }
 
-fn all<W, M: TryFrom<W, Error = ConfigError>>(wire: Vec<W>, path: &str, problems: &mut Problems) -> Box<[M]> {
+fn all<'w, W, M: TryFrom<&'w W, Error = ConfigError>>(
+    wire: &'w [W],
+    path: &str,
+    problems: &mut Problems,
+) -> Box<[M]> {
     let matcher = |(index, wire)| problems.take(&item(path, index), M::try_from(wire));
-    wire.into_iter().enumerate().filter_map(matcher).collect()
+    wire.iter().enumerate().filter_map(matcher).collect()
 }
 
 impl RequestMatcher {

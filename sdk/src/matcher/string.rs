@@ -67,15 +67,32 @@ enum Pattern {
     Regex(Regex),
 }
 
-impl StringMatch {
+/// The fields of a [`StringMatch`], wherever they are written.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'w> {
+    pub(super) exact: Option<&'w str>,
+    pub(super) prefix: Option<&'w str>,
+    pub(super) suffix: Option<&'w str>,
+    pub(super) contains: Option<&'w str>,
+    pub(super) regex: Option<&'w str>,
+    pub(super) ignore_case: bool,
+}
+
+impl<'w> Text<'w> {
+    /// Exact, prefix, suffix, contains, regex.
+    pub(super) fn of(texts: [&'w Option<String>; 5], ignore_case: bool) -> Self {
+        let [exact, prefix, suffix, contains, regex] = texts.map(Option::as_deref);
+        Self { exact, prefix, suffix, contains, regex, ignore_case }
+    }
+
     /// The fields that are given, by name.
-    pub(super) fn given(&self) -> Vec<&'static str> {
+    pub(super) fn given(self) -> Vec<&'static str> {
         let fields = [
-            ("exact", &self.exact),
-            ("prefix", &self.prefix),
-            ("suffix", &self.suffix),
-            ("contains", &self.contains),
-            ("regex", &self.regex),
+            ("exact", self.exact),
+            ("prefix", self.prefix),
+            ("suffix", self.suffix),
+            ("contains", self.contains),
+            ("regex", self.regex),
         ];
         fields.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
     }
@@ -90,25 +107,25 @@ impl StringMatch {
             ));
         }
         let pattern = match (exact, prefix, suffix, contains, regex) {
-            (Some(text), ..) => Pattern::Exact(text.into_bytes().into()),
+            (Some(text), ..) => Pattern::Exact(text.as_bytes().into()),
             (_, Some(text), ..) => Pattern::Prefix(filled("prefix", text)?),
             (_, _, Some(text), ..) => Pattern::Suffix(filled("suffix", text)?),
             (_, _, _, Some(text), _) => Pattern::Contains(filled("contains", text)?),
-            (_, _, _, _, Some(text)) => Pattern::Regex(regex_of("regex", &text)?),
+            (_, _, _, _, Some(text)) => Pattern::Regex(regex_of("regex", text)?),
             _ => return Ok(None),
         };
         Ok(Some(StringMatcher { pattern, ignore_case }))
     }
 }
 
-fn filled(field: &str, text: String) -> Result<Box<[u8]>, ConfigError> {
+fn filled(field: &str, text: &str) -> Result<Box<[u8]>, ConfigError> {
     if text.is_empty() {
         return Err(ConfigError::invalid(
             field,
             "is empty and would match everything; leave it out, or use `present`",
         ));
     }
-    Ok(text.into_bytes().into())
+    Ok(text.as_bytes().into())
 }
 
 /// A regular expression that matches whole values.
@@ -137,8 +154,25 @@ impl TryFrom<StringMatch> for StringMatcher {
     type Error = ConfigError;
 
     fn try_from(wire: StringMatch) -> Result<Self, ConfigError> {
-        super::value::exactly_one(&wire.given(), "`exact`, `prefix`, `suffix`, `contains`, `regex`")?;
-        wire.compile()?.ok_or_else(|| ConfigError::invalid("", "cannot match anything"))
+        Self::try_from(&wire)
+    }
+}
+
+impl TryFrom<&StringMatch> for StringMatcher {
+    type Error = ConfigError;
+
+    fn try_from(wire: &StringMatch) -> Result<Self, ConfigError> {
+        let StringMatch { exact, prefix, suffix, contains, regex, ignore_case } = wire;
+        Self::try_from(Text::of([exact, prefix, suffix, contains, regex], *ignore_case))
+    }
+}
+
+impl TryFrom<Text<'_>> for StringMatcher {
+    type Error = ConfigError;
+
+    fn try_from(text: Text<'_>) -> Result<Self, ConfigError> {
+        super::value::exactly_one(&text.given(), "`exact`, `prefix`, `suffix`, `contains`, `regex`")?;
+        text.compile()?.ok_or_else(|| ConfigError::invalid("", "cannot match anything"))
     }
 }
 

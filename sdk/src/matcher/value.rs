@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::string::{StringMatch, StringMatcher};
+use super::string::{StringMatcher, Text};
 use crate::ConfigError;
 
 /// A range of integers, as Envoy's `Int64Range`: from `start` up to, but without, `end`.
@@ -45,7 +45,7 @@ pub(super) enum ValueMatcher {
 impl ValueMatcher {
     /// Compiles the one question that is asked; none at all asks for presence.
     pub(super) fn new(
-        text: StringMatch,
+        text: Text<'_>,
         range: Option<IntegerRange>,
         present: Option<bool>,
     ) -> Result<Self, ConfigError> {

@@ -25,7 +25,7 @@ enum Source {
 impl Follow {
     /// Checks and compiles.
     pub(crate) fn compile(follow: &config::Follow, problems: &mut Problems) -> Option<Self> {
-        let when = problems.take("follow.when", RequestMatcher::try_from(follow.when.clone()));
+        let when = problems.take("follow.when", RequestMatcher::try_from(&follow.when));
         let (source, why) = match (&follow.header, &follow.baggage) {
             (Some(header), None) => {
                 let name =

@@ -59,7 +59,7 @@ impl Rule {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(rule.matches.clone()));
+        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&rule.matches));
         let outcome = outcome(path, rule, arms, problems);
         let force =
             rule.force.as_ref().map(|force| compile_force(&format!("{path}.force"), force, arms, problems));
@@ -242,9 +242,10 @@ fn outcome(path: &str, rule: &config::Rule, arms: &mut Arms, problems: &mut Prob
     if blue_green.blue == blue_green.green {
         problems.add(format!("{path}.green"), "is the same arm as `blue`; expected another");
     }
-    let preview = blue_green.preview.as_ref().and_then(|preview| {
-        problems.take(&format!("{path}.preview"), RequestMatcher::try_from(preview.clone()))
-    });
+    let preview = blue_green
+        .preview
+        .as_ref()
+        .and_then(|preview| problems.take(&format!("{path}.preview"), RequestMatcher::try_from(preview)));
     let (live, idle) = match blue_green.live {
         Color::Blue => (blue?, green?),
         Color::Green => (green?, blue?),
