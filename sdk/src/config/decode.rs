@@ -150,23 +150,16 @@ impl<'n> Decoder<'n> {
 }
 
 impl<'n> Decoder<'n> {
-    /// What is there, or a made-up value of what is wanted.
+    /// What is there, or a made-up value of what is wanted. [`explain`](super::explain) knows which errors are a made-up value's.
+    #[inline(never)]
     fn node(self, wanted: Wanted) -> Result<Cow<'n, Node>, Fault> {
         match self.0 {
             Node::Placeholder { tried, depth } => match placeholder::make(wanted, *tried, *depth) {
                 Some(made) => Ok(Cow::Owned(made)),
-                None => Err(Fault::new(Kind::Placeholder)),
+                None => Err(nothing()),
             },
             node => Ok(Cow::Borrowed(node)),
         }
-    }
-}
-
-/// Every error of a made-up value is of one kind, which is not reported.
-fn settle<T>(result: Result<T, Fault>, is_made_up: bool) -> Result<T, Fault> {
-    match result {
-        Err(_) if is_made_up => Err(Fault::new(Kind::Placeholder)),
-        result => result,
     }
 }
 
@@ -175,6 +168,25 @@ fn settle<T>(result: Result<T, Fault>, is_made_up: bool) -> Result<T, Fault> {
 #[inline(never)]
 fn mismatch(expected: &dyn Expected) -> Fault {
     Fault::new(Kind::Expected(expected.to_string()))
+}
+
+/// What is there is not this.
+#[cold]
+#[inline(never)]
+fn unlike(expected: &str) -> Fault {
+    Fault::new(Kind::Expected(String::from(expected)))
+}
+
+#[cold]
+#[inline(never)]
+fn not_one_variant(known: &'static [&'static str]) -> Fault {
+    Fault::new(Kind::NotOneVariant { known })
+}
+
+#[cold]
+#[inline(never)]
+fn nothing() -> Fault {
+    Fault::new(Kind::Placeholder)
 }
 
 fn visit_number<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
@@ -206,7 +218,7 @@ fn visit_list<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value,
     let value = visitor.visit_seq(&mut list)?;
     match list.items.len() {
         0 => Ok(value),
-        _ => Err(Fault::new(Kind::Expected(String::from("a shorter list")))),
+        _ => Err(unlike("a shorter list")),
     }
 }
 
@@ -219,7 +231,7 @@ fn visit_object<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Valu
 fn visit_struct<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
     match node {
         Node::Object(_) => visit_object(node, visitor),
-        _ => Err(Fault::new(Kind::Expected(String::from("struct")))),
+        _ => Err(unlike("struct")),
     }
 }
 
@@ -233,7 +245,7 @@ fn visit_variant<'de, V: Visitor<'de>>(
         Node::Object(fields) if let [(name, content)] = fields.as_slice() => {
             Variant { name, content: Some(content) }
         }
-        _ => return Err(Fault::new(Kind::NotOneVariant { known })),
+        _ => return Err(not_one_variant(known)),
     };
     visitor.visit_enum(variant)
 }
@@ -246,7 +258,7 @@ fn visit<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Faul
         Node::Text(text) => visitor.visit_str(text),
         Node::List(_) => visit_list(node, visitor),
         Node::Object(_) => visit_object(node, visitor),
-        Node::Placeholder { .. } => Err(Fault::new(Kind::Placeholder)),
+        Node::Placeholder { .. } => Err(nothing()),
     }
 }
 
@@ -256,9 +268,8 @@ macro_rules! shapes {
         $(#[inline(never)]
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* $visitor: V) -> Result<V::Value, Fault> {
             let node = self.node($wanted)?;
-            let is_made_up = matches!(node, Cow::Owned(_));
             let $node: &Node = &node;
-            settle($visit, is_made_up)
+            $visit
         })*
     };
 }
@@ -291,7 +302,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let node = self.node(Wanted::Struct(fields))?;
-        settle(visit_struct(&node, visitor), matches!(node, Cow::Owned(_)))
+        visit_struct(&node, visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -348,10 +359,6 @@ impl<'de> SeqAccess<'de> for &mut List<'_> {
         self.next = index.saturating_add(1);
         seed.deserialize(Decoder(item)).map(Some).map_err(|fault| fault.within(Step::Index(index)))
     }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
 }
 
 /// The fields of an object.
@@ -373,12 +380,8 @@ impl<'de> MapAccess<'de> for Object<'_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         match self.current.take() {
             Some((key, value)) => seed.deserialize(Decoder(value)).map_err(|fault| fault.within_field(key)),
-            None => Err(Fault::new(Kind::Placeholder)),
+            None => Err(nothing()),
         }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.fields.len())
     }
 }
 
