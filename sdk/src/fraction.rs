@@ -98,10 +98,13 @@ impl TryFrom<Written> for FractionalPercent {
     fn try_from(written: Written) -> Result<Self, String> {
         let Written { numerator, denominator } = written;
         if numerator > denominator.value() {
-            return Err(String::from("expected a numerator of at most ")
-                + &denominator.value().to_string()
-                + ", which is all of the traffic, found "
-                + &numerator.to_string());
+            return Err([
+                "expected a numerator of at most ",
+                &denominator.value().to_string(),
+                ", which is all of the traffic, found ",
+                &numerator.to_string(),
+            ]
+            .concat());
         }
         Ok(Self { numerator, denominator })
     }

@@ -135,7 +135,7 @@ impl de::Error for Fault {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(Kind::Custom(String::from(field) + " is there twice"))
+        Self::new(Kind::Custom([field, " is there twice"].concat()))
     }
 }
 

@@ -114,12 +114,12 @@ impl Visitor<'_> for DurationVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<ConfigDuration, E> {
         text.parse().map_err(|error: DurationError| {
-            let mut reason = error.to_string() + ", found " + &super::words::quoted(text);
+            let mut reason = [&error.to_string(), ", found ", &super::words::quoted(text)].concat();
             let compact: String = text.to_ascii_lowercase().split_whitespace().collect();
-            if super::words::is_decimal(text) && nanoseconds(&(compact.clone() + "s")).is_some() {
-                reason = reason + "; did you mean \"" + text + "s\"?";
+            if super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some() {
+                reason.push_str(&["; did you mean \"", text, "s\"?"].concat());
             } else if nanoseconds(&compact).is_some() {
-                reason = reason + "; did you mean \"" + &compact + "\"?";
+                reason.push_str(&["; did you mean \"", &compact, "\"?"].concat());
             }
             E::custom(reason)
         })
@@ -127,16 +127,15 @@ impl Visitor<'_> for DurationVisitor {
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<ConfigDuration, E> {
         let number = number.to_string();
-        Err(E::custom(
-            DurationError.to_string() + ", found " + &number + "; did you mean \"" + &number + "s\"?",
-        ))
+        let reason = DurationError.to_string();
+        Err(E::custom([&reason, ", found ", &number, "; did you mean \"", &number, "s\"?"].concat()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<ConfigDuration, E> {
         let reason = DurationError.to_string();
         Err(E::custom(match super::words::decimal(number) {
-            Some(number) if number.starts_with('-') => reason + ", found " + &number,
-            Some(number) => reason + ", found " + &number + "; did you mean \"" + &number + "s\"?",
+            Some(number) if number.starts_with('-') => [&reason, ", found ", &number].concat(),
+            Some(number) => [&reason, ", found ", &number, "; did you mean \"", &number, "s\"?"].concat(),
             None => reason + ", found a number",
         }))
     }

@@ -38,14 +38,14 @@ pub(super) fn problem(fault: &Fault, root: &Node) -> Option<Problem> {
             problem(named(key), unknown("unknown name", key, known, '`'))
         }
         (Kind::UnknownVariant { known } | Kind::UnknownField { known }, None) => {
-            let what = String::from("unknown value ") + &describe(node);
+            let what = ["unknown value ", &describe(node)].concat();
             let Node::Text(text) = node else { return problem(path, what) };
             problem(path, unknown(&what, text, known, '"'))
         }
         (Kind::NotOneVariant { known }, _) => problem(path, not_one_variant(node, known)),
         (Kind::Expected(expected), None) => problem(path, wrong_type(expected, node)),
         (Kind::Expected(expected), Some(key)) => {
-            problem(named(key), String::from("the key should be ") + &plain(expected))
+            problem(named(key), ["the key should be ", &plain(expected)].concat())
         }
         (Kind::Custom(_), _) if node.holds_placeholder() => None,
         (Kind::Custom(reason), None) => problem(path, reason.clone()),
@@ -134,16 +134,15 @@ fn unknown(what: &str, name: &str, known: &[&str], quote: char) -> String {
 fn not_one_variant(node: &Node, known: &[&str]) -> String {
     let names = list(known.iter().take(MAX_LISTED).copied(), '`');
     match node {
-        Node::Object(fields) if fields.is_empty() => {
-            String::from("expected one of ") + &names + ", found none"
-        }
-        Node::Object(fields) => {
-            String::from("expected only one of ")
-                + &names
-                + ", found "
-                + &list(fields.iter().take(MAX_LISTED).map(|(key, _)| key.as_str()), '`')
-        }
-        _ => String::from("expected one of ") + &names + ", found " + &describe(node),
+        Node::Object(fields) if fields.is_empty() => ["expected one of ", &names, ", found none"].concat(),
+        Node::Object(fields) => [
+            "expected only one of ",
+            &names,
+            ", found ",
+            &list(fields.iter().take(MAX_LISTED).map(|(key, _)| key.as_str()), '`'),
+        ]
+        .concat(),
+        _ => ["expected one of ", &names, ", found ", &describe(node)].concat(),
     }
 }
 
@@ -177,7 +176,7 @@ const WHOLE: [(&str, &str); 10] = [
 /// serde's words for what it expects, in JSON's.
 fn plain(expected: &str) -> String {
     if let Some((_, range)) = WHOLE.iter().find(|(name, _)| *name == expected) {
-        return String::from("a whole number from ") + range;
+        return ["a whole number from ", range].concat();
     }
     String::from(match expected {
         "a boolean" => "true or false",
@@ -197,7 +196,7 @@ fn fix(expected: &str, node: &Node) -> Option<String> {
     match (expected, node) {
         ("a string", Node::Bool(_) | Node::Unsigned(_) | Node::Negative(_) | Node::Float(_)) => {
             let value = scalar(node)?;
-            Some(String::from("\"") + &value + "\"")
+            Some(["\"", &value, "\""].concat())
         }
         ("a boolean", Node::Text(text)) => match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Some(String::from("true")),
@@ -210,7 +209,7 @@ fn fix(expected: &str, node: &Node) -> Option<String> {
         ("f32" | "f64", Node::Text(text)) if is_decimal(text.trim()) => Some(String::from(text.trim())),
         (_, Node::Float(_)) if whole => scalar(node).filter(|text| !text.contains('.')),
         ("a sequence", Node::Text(_) | Node::Unsigned(_) | Node::Negative(_) | Node::Bool(_)) => {
-            Some(String::from("[") + &describe(node) + "]")
+            Some(["[", &describe(node), "]"].concat())
         }
         ("a sequence", Node::Object(_)) => Some(String::from("a list with this one object, [{…}]")),
         _ => None,

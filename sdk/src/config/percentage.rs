@@ -73,18 +73,18 @@ impl<'de> Visitor<'de> for PercentageVisitor {
     fn visit_u64<E: Error>(self, percent: u64) -> Result<Percentage, E> {
         match u32::try_from(percent) {
             Ok(percent @ 0..=100) => Ok(Percentage::from_ppm(percent.saturating_mul(PPM_PER_PERCENT))),
-            _ => Err(E::custom(
-                String::from("expected a percentage from 0 to 100, found ") + &percent.to_string(),
-            )),
+            _ => {
+                Err(E::custom(["expected a percentage from 0 to 100, found ", &percent.to_string()].concat()))
+            }
         }
     }
 
     fn visit_i64<E: Error>(self, percent: i64) -> Result<Percentage, E> {
         match u64::try_from(percent) {
             Ok(percent) => self.visit_u64(percent),
-            Err(_) => Err(E::custom(
-                String::from("expected a percentage from 0 to 100, found ") + &percent.to_string(),
-            )),
+            Err(_) => {
+                Err(E::custom(["expected a percentage from 0 to 100, found ", &percent.to_string()].concat()))
+            }
         }
     }
 
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for PercentageVisitor {
         // Refuses also what is not a number.
         if !(0.0..=100.0).contains(&percent) {
             let found = super::words::decimal(percent).unwrap_or_else(|| String::from("another number"));
-            return Err(E::custom(String::from("expected a percentage from 0 to 100, found ") + &found));
+            return Err(E::custom(["expected a percentage from 0 to 100, found ", &found].concat()));
         }
         let ppm = percent * f64::from(PPM_PER_PERCENT);
         // A decimal fraction is not exact in binary: 10^-6 of a part is far above that error and far below a digit.
@@ -110,10 +110,10 @@ impl<'de> Visitor<'de> for PercentageVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Percentage, E> {
-        let mut reason = String::from("expected ") + EXPECTED + ", found " + &super::words::quoted(text);
+        let mut reason = ["expected ", EXPECTED, ", found ", &super::words::quoted(text)].concat();
         let number = text.trim().trim_end_matches('%').trim_end();
         if super::words::is_decimal(number) {
-            reason = reason + "; did you mean " + number + "?";
+            reason.push_str(&["; did you mean ", number, "?"].concat());
         }
         Err(E::custom(reason))
     }

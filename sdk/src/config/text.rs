@@ -23,25 +23,27 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
             let (line, column) = position(before);
             return refused(
-                at(line, column) + ": byte " + &byte.to_string() + " is not UTF-8; write JSON text",
+                [&at(line, column), ": byte ", &byte.to_string(), " is not UTF-8; write JSON text"].concat(),
             );
         }
     };
     match serde_json::from_str(text) {
         Ok(node) => Ok(node),
         Err(_) if let Some(reason) = protobuf(bytes).or_else(|| yaml(text)) => refused(reason),
-        Err(error) => refused(at(error.line(), error.column()) + ": " + &syntax(&error.to_string())),
+        Err(error) => {
+            refused([&at(error.line(), error.column()), ": ", &syntax(&error.to_string())].concat())
+        }
     }
 }
 
 /// What to say when a filter that needs a configuration got none.
 pub(super) fn none_given(error: ConfigError) -> ConfigError {
     let required = list(error.problems().iter().map(|problem| problem.path.as_str()), '`');
-    ConfigError::invalid("", String::from("a configuration is missing; required: ") + &required)
+    ConfigError::invalid("", ["a configuration is missing; required: ", &required].concat())
 }
 
 fn at(line: usize, column: usize) -> String {
-    String::from("not JSON: line ") + &line.to_string() + ", column " + &column.to_string()
+    ["not JSON: line ", &line.to_string(), ", column ", &column.to_string()].concat()
 }
 
 /// Line and column, from 1, of the byte after these.
@@ -88,12 +90,12 @@ fn protobuf(bytes: &[u8]) -> Option<String> {
         let found = String::from(
             "the configuration is a protobuf `google.protobuf.Struct`, not JSON text (it begins with the field ",
         );
-        return Some(found + &quoted(key) + ")" + WRAP);
+        return Some([&found, &quoted(key), ")", WRAP].concat());
     }
     let control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     let binary = bytes.iter().any(control) || str::from_utf8(bytes).is_err();
     (binary && str::from_utf8(name).is_ok())
-        .then(|| String::from("the configuration is a serialised protobuf message, not JSON text") + WRAP)
+        .then(|| ["the configuration is a serialised protobuf message, not JSON text", WRAP].concat())
 }
 
 /// The content of a protobuf field with number 1 and length-delimited type, and what follows it.
@@ -129,8 +131,8 @@ fn yaml(text: &str) -> Option<String> {
         return None;
     }
     let example = match field {
-        Some((key, _)) => String::from("{\"") + key.trim_end() + "\": …}",
+        Some((key, _)) => ["{\"", key.trim_end(), "\": …}"].concat(),
         None => String::from("{…} or […]"),
     };
-    Some(String::from("the configuration looks like YAML; write it as JSON: ") + &example)
+    Some(["the configuration looks like YAML; write it as JSON: ", &example].concat())
 }

@@ -180,25 +180,25 @@ impl Visitor<'_> for TimestampVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
         text.parse().map_err(|error: TimestampError| {
-            let mut reason = error.to_string() + ", found " + &super::words::quoted(text);
-            let zoned = String::from(text) + "Z";
-            let whole = String::from(text) + "T00:00:00Z";
+            let mut reason = [&error.to_string(), ", found ", &super::words::quoted(text)].concat();
+            let zoned = [text, "Z"].concat();
+            let whole = [text, "T00:00:00Z"].concat();
             if let Some(fix) = [zoned, whole].into_iter().find(|fix| time(fix.as_bytes()).is_some()) {
-                reason = reason + "; did you mean \"" + &fix + "\"?";
+                reason.push_str(&["; did you mean \"", &fix, "\"?"].concat());
             }
             E::custom(reason)
         })
     }
 
     fn visit_u64<E: Error>(self, seconds: u64) -> Result<Timestamp, E> {
-        let reason = TimestampError.to_string() + ", found " + &seconds.to_string();
+        let reason = [&TimestampError.to_string(), ", found ", &seconds.to_string()].concat();
         // The last second of 9999.
         if seconds > 253_402_300_799 {
             return Err(E::custom(reason));
         }
         let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
         Err(E::custom(match time {
-            Some(time) => reason + "; did you mean \"" + &Timestamp(time).to_string() + "\"?",
+            Some(time) => [&reason, "; did you mean \"", &Timestamp(time).to_string(), "\"?"].concat(),
             None => reason,
         }))
     }

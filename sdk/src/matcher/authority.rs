@@ -87,7 +87,7 @@ impl TryFrom<&AuthorityMatch> for AuthorityMatcher {
         let regex = match regex {
             Some(regex) => {
                 super::string::regex_of("regex", regex)?;
-                Some(String::from("(?i)") + regex)
+                Some(["(?i)", regex].concat())
             }
             None => None,
         };

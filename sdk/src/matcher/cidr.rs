@@ -59,7 +59,7 @@ impl TryFrom<&CidrMatch> for CidrMatcher {
         }
         let mut ranges = Vec::with_capacity(wire.ranges.len());
         for (index, range) in wire.ranges.iter().enumerate() {
-            let path = String::from("ranges[") + &index.to_string() + "]";
+            let path = ["ranges[", &index.to_string(), "]"].concat();
             ranges.extend(problems.take(&path, range.parse::<Cidr>()));
         }
         problems.finish()?;
@@ -91,8 +91,8 @@ impl FromStr for Cidr {
         let refused = |reason: String| ConfigError::invalid("", reason);
         let unknown = || {
             refused(
-                String::from("expected an address block such as \"10.0.0.0/8\", found ")
-                    + &crate::config::quoted(text),
+                ["expected an address block such as \"10.0.0.0/8\", found ", &crate::config::quoted(text)]
+                    .concat(),
             )
         };
         let (address, length) = match text.split_once('/') {
@@ -107,10 +107,8 @@ impl FromStr for Cidr {
                 let length: u32 = length.parse().map_err(|_| unknown())?;
                 if length > bits {
                     return Err(refused(
-                        String::from("expected a length of at most ")
-                            + &bits.to_string()
-                            + ", found "
-                            + &length.to_string(),
+                        ["expected a length of at most ", &bits.to_string(), ", found ", &length.to_string()]
+                            .concat(),
                     ));
                 }
                 length

@@ -119,7 +119,7 @@ fn header_name(name: &str) -> Result<Box<str>, ConfigError> {
     if token.is_empty()
         || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
     {
-        let reason = String::from("expected a header's name, found ") + &crate::config::quoted(name);
+        let reason = ["expected a header's name, found ", &crate::config::quoted(name)].concat();
         return Err(ConfigError::invalid("name", reason));
     }
     let name = name.to_ascii_lowercase();

@@ -201,8 +201,7 @@ fn blocks_of(blocks: &[RequestMatch], path: &str, problems: &mut Problems) -> Bo
 
 /// Compiles a block. What cannot be compiled is noted and left out: the block is then not used.
 fn block_of(wire: &RequestMatch, path: &str, problems: &mut Problems) -> Block {
-    let under =
-        |field: &str| if path.is_empty() { String::from(field) } else { String::from(path) + "." + field };
+    let under = |field: &str| if path.is_empty() { String::from(field) } else { [path, ".", field].concat() };
     for (index, method) in wire.methods.iter().enumerate() {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_lowercase()) {
             let reason = String::from("expected a method in upper case, such as \"GET\", found ");
@@ -235,7 +234,7 @@ fn block_of(wire: &RequestMatch, path: &str, problems: &mut Problems) -> Block {
 }
 
 fn item(path: &str, index: usize) -> String {
-    String::from(path) + "[" + &index.to_string() + "]"
+    [path, "[", &index.to_string(), "]"].concat()
 }
 
 fn one<W, M: TryFrom<W, Error = ConfigError>>(

@@ -135,19 +135,17 @@ pub(super) fn regex_of(field: &str, text: &str) -> Result<Regex, ConfigError> {
         return refused(String::from("is empty; to match an empty value use `exact`"));
     }
     if text.len() > MAX_REGEX_LENGTH {
-        return refused(
-            String::from("is ") + &text.len().to_string() + " bytes long; at most 1024 are accepted",
-        );
+        return refused(["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"].concat());
     }
     let build = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX_SIZE).build();
     // Alone first, or `a)|(b` would pass as part of the group around it.
     if let Err(error) = build(text) {
-        return refused(String::from("is not a regular expression: ") + &error.to_string());
+        return refused(["is not a regular expression: ", &error.to_string()].concat());
     }
     // A comment of `(?x)` at the end hides the closing bracket; a line break ends it.
-    build(&(String::from("^(?:") + text + ")$"))
-        .or_else(|_| build(&(String::from("^(?:") + text + "\n)$")))
-        .or_else(|error| refused(String::from("is not a regular expression: ") + &error.to_string()))
+    build(&["^(?:", text, ")$"].concat())
+        .or_else(|_| build(&["^(?:", text, "\n)$"].concat()))
+        .or_else(|error| refused(["is not a regular expression: ", &error.to_string()].concat()))
 }
 
 impl TryFrom<StringMatch> for StringMatcher {

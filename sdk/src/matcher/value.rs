@@ -86,13 +86,13 @@ fn at_most_one(given: &[&str]) -> Result<(), ConfigError> {
         return Ok(());
     }
     let names = crate::config::list(given.iter().copied(), '`');
-    Err(ConfigError::invalid("", String::from("has ") + &names + "; only one of them can be given"))
+    Err(ConfigError::invalid("", ["has ", &names, "; only one of them can be given"].concat()))
 }
 
 /// Checks that one of some fields is given.
 pub(super) fn exactly_one(given: &[&str], known: &str) -> Result<(), ConfigError> {
     if given.is_empty() {
-        return Err(ConfigError::invalid("", String::from("needs one of ") + known));
+        return Err(ConfigError::invalid("", ["needs one of ", known].concat()));
     }
     at_most_one(given)
 }

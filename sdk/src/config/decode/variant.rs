@@ -37,7 +37,7 @@ impl Content<'_> {
         match self.node {
             Some(node) => seed.deserialize(Decoder(node)).map_err(|fault| fault.within_field(self.name)),
             None => Err(Fault::new(Kind::Custom(
-                String::from("`") + self.name + "` needs a value: write {\"" + self.name + "\": …}",
+                ["`", self.name, "` needs a value: write {\"", self.name, "\": …}"].concat(),
             ))),
         }
     }
@@ -51,7 +51,7 @@ impl<'de> VariantAccess<'de> for Content<'_> {
             None | Some(Node::Null | Node::Placeholder { .. }) => Ok(()),
             Some(Node::Object(fields)) if fields.is_empty() => Ok(()),
             Some(_) => Err(Fault::new(Kind::Custom(
-                String::from("`") + self.name + "` takes no value: write \"" + self.name + "\"",
+                ["`", self.name, "` takes no value: write \"", self.name, "\""].concat(),
             ))),
         }
     }
