@@ -101,7 +101,7 @@ impl Matcher {
         };
         self.is_path(path, headers)
             && self.fraction.is_none_or(|(numerator, total)| request.random % u64::from(total) < u64::from(numerator))
-            && self.headers.iter().all(|test| test.is_match(headers.joined(test.name.as_bytes()).as_deref()))
+            && self.headers.iter().all(|test| test.is_match_any(headers.get_all(test.name.as_bytes())))
             && self.query.iter().all(|test| test.is_match(parameter_of(query, test.name.as_bytes())))
             && self.cookies.iter().all(|test| test.is_match(cookie_of(headers, test.name.as_bytes())))
             && self.filter_state.iter().all(|test| {
@@ -148,6 +148,17 @@ impl Matcher {
 }
 
 impl Named {
+    /// Whether one of the lines of a header matches, or none of them when inverted: Envoy does not join them here
+    /// (`envoy.reloadable_features.match_headers_individually`).
+    fn is_match_any<'a>(&self, mut lines: impl Iterator<Item = &'a [u8]>) -> bool {
+        let first = lines.next();
+        if self.invert {
+            self.is_match(first) && lines.all(|line| self.is_match(Some(line)))
+        } else {
+            self.is_match(first) || lines.any(|line| self.is_match(Some(line)))
+        }
+    }
+
     fn is_match(&self, value: Option<&[u8]>) -> bool {
         let value = if self.missing_as_empty { value.or(Some(b"")) } else { value };
         let found = match (&self.test, value) {

@@ -228,3 +228,28 @@ fn errors_name_the_field() {
         assert_eq!(RouteTable::from_value(&config).unwrap_err().path, path);
     }
 }
+
+/// As a real Envoy 1.40 was seen to choose: the lines of a header are not joined for `HeaderMatcher`.
+#[test]
+fn header_lines_match_one_by_one() {
+    let exact = |value: &str, invert: bool| json!({"name": "x", "string_match": {"exact": value}, "invert_match": invert});
+    let rows = [
+        (exact("a", false), &["a", "b"][..], true),
+        (exact("a", false), &["b", "a"], true),
+        (exact("a,b", false), &["a", "b"], false),
+        (exact("a,b", false), &["a,b"], true),
+        (exact("a", true), &["b", "a"], false),
+        (exact("a", true), &["b", "c"], true),
+        (exact("a", true), &[], false),
+        (json!({"name": "x", "range_match": {"start": 5, "end": 6}}), &["9", "5"], true),
+        (json!({"name": "x", "string_match": {"safe_regex": {"regex": "[,]*"}}}), &["", ""], true),
+        (json!({"name": "x", "string_match": {"safe_regex": {"regex": "[,]+"}}}), &["", ""], false),
+        (json!({"name": "x", "present_match": true, "invert_match": true}), &["a", "b"], false),
+    ];
+    for (matcher, lines, want) in rows {
+        let table = table(json!([{"name": "v", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/", "headers": [matcher]}, "route": {"cluster": "up"}}]}]));
+        let lines: Vec<_> = lines.iter().map(|line| ("x", *line)).chain([(":path", "/")]).collect();
+        assert_eq!(select(&table, &request(&lines)).is_some(), want, "{matcher} {lines:?}");
+    }
+}
