@@ -246,11 +246,16 @@ impl Table {
         if !end.metrics.is_empty() {
             writeln!(self.out, "\n{}", self.paint(Style::Bold, "metrics"))?;
         }
-        let width = end.metrics.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
-        for (name, kind, value) in &end.metrics {
+        let (moved, still): (Vec<_>, Vec<_>) = end.metrics.iter().partition(|(_, _, value)| *value > 0);
+        let width = moved.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
+        for (name, kind, value) in moved {
             let blanks = " ".repeat(width - name.chars().count());
             let kind = if *kind == "histogram" { "  values" } else { "" };
             writeln!(self.out, "  {}{blanks}  {value}{kind}", printable(name.as_bytes()))?;
+        }
+        if !still.is_empty() {
+            let names: Vec<_> = still.iter().map(|(name, ..)| printable(name.as_bytes())).collect();
+            writeln!(self.out, "  still at 0: {}", names.join(", "))?;
         }
         if !end.broken.is_empty() {
             let title = format!("left out: {} broken", end.broken.len());
