@@ -107,7 +107,7 @@ pub fn build(found: &Crate) -> Result<PathBuf, BuildError> {
     Ok(wasm)
 }
 
-/// Every filter of the workspace around `folder`: the packages that make a module.
+/// Every filter of the workspace around `folder`: the packages that make a module, but for those below its `tests/`.
 ///
 /// # Errors
 /// When there is no workspace or cargo cannot read it.
@@ -116,5 +116,5 @@ pub fn workspace_filters(folder: &Path) -> Result<Vec<Crate>, BuildError> {
         module: folder.display().to_string(),
         reason: "there is no Cargo.toml here or above".to_owned(),
     })?;
-    Ok(cargo::metadata(&manifest)?.into_iter().filter(|found| found.is_module).collect())
+    Ok(cargo::metadata(&manifest)?.into_iter().filter(Crate::is_filter).collect())
 }

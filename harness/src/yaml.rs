@@ -118,6 +118,7 @@ fn explain(error: Error, path: String) -> YamlError {
         Error::InvalidScalar { ty, .. } => (path, format!("expected {}", scalar(ty))),
         Error::InvalidBooleanStrict { .. } => (path, "expected `true` or `false`".to_owned()),
         Error::Eof { .. } => (path, "the file is empty".to_owned()),
+        Error::Budget { .. } => (path, "is nested deeper, or larger, than such a file may be".to_owned()),
         other => {
             let text = other.to_string();
             // The parser appends the place, which stands in front already.

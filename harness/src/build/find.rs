@@ -24,6 +24,12 @@ impl Crate {
     pub fn folder(&self) -> PathBuf {
         self.manifest.parent().map_or_else(PathBuf::new, Path::to_path_buf)
     }
+
+    /// Whether it is meant when nothing is named: it makes a module, and is none of the modules below `tests/` that tests are made with.
+    #[must_use]
+    pub fn is_filter(&self) -> bool {
+        self.is_module && !self.manifest.starts_with(self.workspace.join("tests"))
+    }
 }
 
 pub(super) enum Found {
@@ -56,7 +62,7 @@ pub(super) fn find(name: &str, base: &Path) -> Result<Found, BuildError> {
             if package.name == name {
                 return Ok(Found::Crate(package));
             }
-            if package.is_module {
+            if package.is_filter() {
                 known.push(package.name);
             }
         }
@@ -83,4 +89,25 @@ pub(super) fn manifest_above(folder: &Path) -> Option<PathBuf> {
 
 fn absolute(path: &Path) -> Result<PathBuf, BuildError> {
     path.canonicalize().map_err(|source| BuildError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(manifest: &str, is_module: bool, want: bool) {
+        let (name, workspace) = ("x".to_owned(), PathBuf::from("/w"));
+        let found = Crate { name, manifest: manifest.into(), workspace, is_module };
+        assert_eq!(found.is_filter(), want, "{manifest}");
+    }
+
+    #[test]
+    fn modules_of_tests_are_no_filters() {
+        check("/w/filters/canary/Cargo.toml", true, true);
+        check("/w/Cargo.toml", true, true);
+        check("/w/sdk/Cargo.toml", false, false);
+        check("/w/tests/guests/stock/Cargo.toml", true, false);
+        check("/w/tests-of-mine/Cargo.toml", true, true);
+    }
 }
