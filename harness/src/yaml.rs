@@ -123,7 +123,8 @@ fn explain(error: Error, path: String) -> YamlError {
             let text = other.to_string();
             // The parser appends the place, which stands in front already.
             let text = text.split(" at line ").next().unwrap_or_default();
-            (path, text.strip_suffix('.').unwrap_or(text).replace('\n', " "))
+            let text = text.strip_suffix('.').unwrap_or(text).replace('\n', " ");
+            (path, text.replace("sequence start", "a list").replace("mapping start", "an object"))
         }
     };
     YamlError { location, path, reason }
@@ -225,6 +226,7 @@ mod tests {
             "seed: many\n",
             "line 1, column 7: `seed`: expected a whole number from 0 to 18446744073709551615",
         );
+        check_error("filters: {a: b}\n", "line 1, column 10: `filters`: expected a list");
         check_error("seed: 1\nseed: 2\n", "line 2, column 1: the key `seed` stands twice");
     }
 
