@@ -1,5 +1,7 @@
 //! What the connection manager makes of a request before the filters see it (`HDR-12` to `HDR-14`, `HDR-23`).
 
+use std::net::IpAddr;
+
 use crate::clock::Random;
 use crate::exchange::{Message, Protocol};
 use crate::headers::{Headers, Kind};
@@ -61,6 +63,16 @@ pub(super) fn request(recorded: &Message, stream: &mut Stream, random: &mut Rand
     if to.get(b"x-request-id").is_none() {
         to.push("x-request-id", random.uuid());
     }
+    if let Some(address) = to.get(b"x-forwarded-for").and_then(last_forwarded) {
+        stream.info.source = (address, 0).into();
+    }
+}
+
+/// The client's address where the connection manager has its defaults (`use_remote_address` false, no trusted hops): the last one of
+/// `x-forwarded-for`, if it is a bare address.
+fn last_forwarded(value: &[u8]) -> Option<IpAddr> {
+    let last = value.rsplit(|byte| *byte == b',').next()?;
+    std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()
 }
 
 /// The pseudo headers in the order of the protocol.
@@ -147,5 +159,28 @@ mod tests {
                 ("cookie", "b"),
             ],
         );
+    }
+
+    /// As a real Envoy 1.40 was seen to take it.
+    #[test]
+    fn the_client_is_the_last_that_was_forwarded_for() {
+        let rows = [
+            (&["10.1.1.1"][..], "10.1.1.1:0"),
+            (&["10.1.1.1, 8.8.8.8"], "8.8.8.8:0"),
+            (&["8.8.8.8", "10.1.1.1"], "10.1.1.1:0"),
+            (&["2001:db8::1"], "[2001:db8::1]:0"),
+            (&["[2001:db8::1]:80"], "127.0.0.1:40000"),
+            (&["10.1.1.1:99"], "127.0.0.1:40000"),
+            (&["8.8.8.8, junk"], "127.0.0.1:40000"),
+            (&["1.1.1.1,"], "127.0.0.1:40000"),
+            (&[], "127.0.0.1:40000"),
+        ];
+        for (lines, want) in rows {
+            let headers = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+            let mut stream = Stream::default();
+            stream.info.source = ([127, 0, 0, 1], 40_000).into();
+            request(&Message { headers, ..Message::default() }, &mut stream, &mut Random::new(0));
+            assert_eq!(stream.info.source.to_string(), want, "{lines:?}");
+        }
     }
 }
