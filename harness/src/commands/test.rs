@@ -23,7 +23,7 @@ const MAX_FAILURES: usize = 10;
 #[derive(Args)]
 #[command(after_help = "Examples:
   weir test                                 every case below filters/ and examples/ of this workspace
-  weir test filters/canary/cases/sticky     one case
+  weir test filters/canary/cases/user-jack  one case
   weir test --only sticky                   those whose path has `sticky` in it
 
 Exit codes: 0 all pass, 1 some failed, 2 some cannot be read or run, or there are none")]
