@@ -23,6 +23,7 @@ pub(super) const ROUTE_CONFIGURATION: &[&str] = &[
 
 /// The same of `VirtualHost`.
 pub(super) const VIRTUAL_HOST: &[&str] = &[
+    "cors",
     "rate_limits",
     "retry_policy",
     "hedge_policy",
