@@ -1,6 +1,7 @@
 //! Header blocks as a proxy holds them: one byte arena and a table of entries; names lower case, values bytes, order and repetition kept.
 //! Mutation follows Envoy's header map (`HDR-20` to `HDR-24`); which names join belongs to the kind of block, so callers say it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -111,12 +112,15 @@ impl Headers {
 
     /// All values of `name` joined with `,`; absent when there is no line.
     #[must_use]
-    pub fn joined(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let mut values = self.get_all(name);
-        let mut all = values.next()?.to_vec();
-        for value in values {
-            all.push(b',');
-            all.extend_from_slice(value);
+    pub fn joined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let first = self.position(name)?;
+        let mut all = Cow::Borrowed(&self.arena[self.entries[first].value.clone()]);
+        for entry in &self.entries[first + 1..] {
+            if entry.name.len() == name.len() && self.arena[entry.name.clone()].eq_ignore_ascii_case(name) {
+                let all = all.to_mut();
+                all.push(b',');
+                all.extend_from_slice(&self.arena[entry.value.clone()]);
+            }
         }
         Some(all)
     }

@@ -77,13 +77,6 @@ pub(crate) struct Selection {
     arm: Option<usize>,
 }
 
-/// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    Cluster(String),
-    None,
-}
-
 impl RouteTable {
     /// Reads Envoy's JSON form.
     ///
@@ -133,15 +126,15 @@ impl Selection {
     }
 
     /// The route's name, or `virtual host/index`.
-    pub(crate) fn label(&self) -> String {
-        self.route().label.clone()
+    pub(crate) fn label(&self) -> &str {
+        &self.route().label
     }
 
-    /// The cluster of a request.
-    pub(crate) fn target(&self, request: &Request<'_>) -> Target {
+    /// The cluster of a request, where the route leads to one.
+    pub(crate) fn cluster(&self, request: &Request<'_>) -> Option<Arc<str>> {
         match &self.route().action {
-            Action::Forward(forward) => forward.target(self.arm, request),
-            _ => Target::None,
+            Action::Forward(forward) => forward.cluster(self.arm, request),
+            _ => None,
         }
     }
 

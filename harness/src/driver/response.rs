@@ -1,30 +1,36 @@
 //! The way of the response: from the upstream (recorded or fixed) through the filters to the client.
 
+use std::borrow::Cow;
+
 use super::Replay;
 use super::stream::bare;
 use crate::clock::http_date;
 use crate::exchange::{Message, Protocol};
 use crate::host::{ClusterState, clusters};
 
-/// Headers of one hop that Envoy does not pass to the client.
-const HOP: &[&[u8]] = &[b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
+/// Whether it is a header of one hop that Envoy does not pass to the client.
+fn is_of_hop(name: &[u8]) -> bool {
+    matches!(name, b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade")
+}
 
 impl Replay {
     /// The upstream answers: with the cluster's fixed answer, the recorded one, or 200 without a body.
-    pub(super) fn start_upstream_response(&mut self) {
-        let recorded = self.run.answer.take();
+    pub(super) fn start_upstream_response(&mut self, recorded: Option<&Message>) {
         let cluster = self.run.cluster.as_deref().unwrap_or_default();
         let fixed = match self.host.clusters.state(cluster) {
             ClusterState::Healthy(Some(cluster)) => cluster.response.as_ref().map(clusters::message),
             _ => None,
         };
-        let mut message =
-            fixed.or(recorded).unwrap_or_else(|| Message { headers: bare(200), ..Message::default() });
+        let mut message = match (fixed, recorded) {
+            (Some(fixed), _) => Cow::Owned(fixed),
+            (None, Some(recorded)) => Cow::Borrowed(recorded),
+            (None, None) => Cow::Owned(Message { headers: bare(200), ..Message::default() }),
+        };
         if message.headers.get(b":status").is_none() {
-            message.headers.set(b":status", b"200");
+            message.to_mut().headers.set(b":status", b"200");
         }
-        if self.run.head {
-            message.body.clear();
+        if self.run.head && !message.body.is_empty() {
+            message.to_mut().body.clear();
         }
         "via_upstream".clone_into(&mut self.host.stream.info.details);
         self.host.stream.info.code = crate::host::status(&message.headers);
@@ -49,7 +55,7 @@ impl Replay {
             return self.removed_status();
         };
         self.host.stream.info.code = Some(status);
-        headers.retain(|name, _| HOP.binary_search(&name).is_err());
+        headers.retain(|name, _| !is_of_hop(name));
         if headers.get(b"date").is_none() {
             headers.append(b"date", http_date(self.host.clock.now_ns()).as_bytes());
         }

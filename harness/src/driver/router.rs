@@ -1,10 +1,12 @@
 //! Envoy's router filter, the last of the chain: routes, clusters, and what it changes in the request on its way upstream.
 
+use std::sync::Arc;
+
 use super::Replay;
 use crate::headers::Headers;
 use crate::host::{ClusterState, Host, Reply, Stream};
 use crate::outcome::End;
-use crate::routes::{Action, Facts, Redirect, Request, Target};
+use crate::routes::{Action, Facts, Redirect, Request};
 
 /// Envoy's default route timeout.
 const TIMEOUT_MS: &[u8] = b"15000";
@@ -15,7 +17,7 @@ impl Replay {
         let stream = &mut self.host.stream;
         stream.route_stale = false;
         let Some(table) = &self.routes else {
-            stream.info.cluster = Some(self.host.clusters.default_name().to_owned());
+            stream.info.cluster = Some(Arc::clone(self.host.clusters.default_name()));
             return;
         };
         let request = Request {
@@ -24,10 +26,7 @@ impl Replay {
             filter_state: &stream.filter_state,
         };
         stream.info.route = table.select(&request);
-        stream.info.cluster = stream.info.route.as_ref().and_then(|route| match route.target(&request) {
-            Target::Cluster(name) => Some(name),
-            Target::None => None,
-        });
+        stream.info.cluster = stream.info.route.as_ref().and_then(|route| route.cluster(&request));
     }
 
     /// The request's headers have passed the filters.
@@ -36,7 +35,7 @@ impl Replay {
             self.select_route();
         }
         let info = &self.host.stream.info;
-        self.run.route = info.route.as_ref().map(|route| route.label());
+        self.run.route = info.route.as_ref().map(|route| route.label().to_owned());
         self.run.cluster.clone_from(&info.cluster);
         if self.routes.is_some() && info.route.is_none() {
             return self.refuse(404, b"", "route_not_found", "NR");

@@ -33,9 +33,8 @@ pub(super) struct Run {
     pub(super) grpc: bool,
     pub(super) end: Option<End>,
     pub(super) route: Option<String>,
-    pub(super) cluster: Option<String>,
+    pub(super) cluster: Option<std::sync::Arc<str>>,
     pub(super) upstream: Option<Message>,
-    pub(super) answer: Option<Message>,
     pub(super) response: Option<Message>,
     pub(super) flags: String,
     pub(super) faults: Vec<String>,
@@ -62,7 +61,6 @@ impl Replay {
             kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
         });
         self.select_route();
-        self.run.answer = exchange.response.clone();
     }
 
     /// Drives the stream until it ends.
@@ -75,7 +73,7 @@ impl Replay {
             }
             if self.run.waiting {
                 self.run.waiting = false;
-                self.start_upstream_response();
+                self.start_upstream_response(exchange.response.as_ref());
                 continue;
             }
             let until = self.host.clock.now_ns().saturating_add(nanoseconds(IDLE));
@@ -192,7 +190,7 @@ impl Replay {
         Outcome {
             end: run.end.unwrap_or_default(),
             route: run.route,
-            cluster: run.cluster,
+            cluster: run.cluster.as_deref().map(str::to_owned),
             upstream_request: run.upstream,
             response: run.response,
             details: std::mem::take(&mut info.details),

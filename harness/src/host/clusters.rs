@@ -1,20 +1,32 @@
 //! The clusters of a replay and how they answer. Knows no routes and no filters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::exchange::Message;
 use crate::headers::Headers;
 use crate::scenario::{Cluster, ClusterResponse};
 
 /// The clusters that exist; when none is named, every one does.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clusters {
     named: BTreeMap<String, Cluster>,
+    default: Arc<str>,
+}
+
+impl Default for Clusters {
+    fn default() -> Self {
+        Self::new(BTreeMap::new())
+    }
 }
 
 impl Clusters {
     pub(crate) fn new(named: BTreeMap<String, Cluster>) -> Self {
-        Self { named }
+        let default = match named.len() {
+            1 => named.keys().next().map_or("upstream", String::as_str),
+            _ => "upstream",
+        };
+        Self { default: default.into(), named }
     }
 
     /// Whether a request can be sent there.
@@ -29,11 +41,8 @@ impl Clusters {
     }
 
     /// The only cluster, or `upstream`: where requests go without routes.
-    pub(crate) fn default_name(&self) -> &str {
-        match self.named.len() {
-            1 => self.named.keys().next().map_or("upstream", String::as_str),
-            _ => "upstream",
-        }
+    pub(crate) fn default_name(&self) -> &Arc<str> {
+        &self.default
     }
 
     /// A cluster's metadata.

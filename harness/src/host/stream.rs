@@ -1,6 +1,7 @@
 //! The stream of the exchange that is replayed: its messages, what each filter may touch of them, and what the proxy notes about it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::exchange::Protocol;
 use crate::headers::{Headers, Kind};
@@ -122,7 +123,7 @@ pub(crate) struct Info {
     /// The legacy bit vector of `response.flags`.
     pub flags: u64,
     pub route: Option<Selection>,
-    pub cluster: Option<String>,
+    pub cluster: Option<Arc<str>>,
     /// The request was sent upstream.
     pub upstream: bool,
 }

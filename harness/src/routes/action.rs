@@ -1,5 +1,7 @@
 //! What a route does: forward, redirect, answer.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use regex::bytes::Regex;
 use serde_json::Value;
@@ -9,7 +11,7 @@ use super::mutation::Mutations;
 use super::parse::{self, Fields, RouteError, object};
 use super::string::compile;
 use super::weighted::Weighted;
-use super::{Request, Selection, Target};
+use super::{Request, Selection};
 use crate::headers::Headers;
 
 /// What a route does.
@@ -32,7 +34,7 @@ pub(crate) struct Forward {
 
 #[derive(Debug)]
 enum To {
-    Cluster(String),
+    Cluster(Arc<str>),
     Header(String),
     Weighted(Weighted),
 }
@@ -76,8 +78,8 @@ impl Forward {
         let mut fields = object(value, path)?;
         fields.ignore(parse::ROUTE_ACTION);
         let mut to = Vec::new();
-        to.extend(fields.string("cluster")?.map(To::Cluster));
-        to.extend(fields.string("cluster_header")?.map(To::Header));
+        to.extend(fields.string("cluster")?.map(|name| To::Cluster(name.into())));
+        to.extend(fields.string("cluster_header")?.map(|name| To::Header(name.to_ascii_lowercase())));
         if let Some((value, path)) = fields.child("weighted_clusters") {
             to.push(To::Weighted(Weighted::parse(value, &path)?));
         }
@@ -112,21 +114,18 @@ impl Forward {
     }
 
     /// The cluster; a header that is not there names the cluster ``.
-    pub(super) fn target(&self, arm: Option<usize>, request: &Request<'_>) -> Target {
+    pub(super) fn cluster(&self, arm: Option<usize>, request: &Request<'_>) -> Option<Arc<str>> {
         let by_header = |name: &str| {
-            let value = request.headers.get(name.to_ascii_lowercase().as_bytes()).unwrap_or_default();
-            String::from_utf8_lossy(value).into_owned()
+            let value = request.headers.get(name.as_bytes()).unwrap_or_default();
+            Arc::from(String::from_utf8_lossy(value))
         };
         match &self.to {
-            To::Cluster(name) => Target::Cluster(name.clone()),
-            To::Header(name) => Target::Cluster(by_header(name)),
-            To::Weighted(weighted) => match arm.and_then(|arm| weighted.arm(arm)) {
-                Some(arm) => {
-                    let header = arm.cluster_header.as_deref();
-                    Target::Cluster(header.map_or_else(|| arm.name.clone(), by_header))
-                }
-                None => Target::None,
-            },
+            To::Cluster(name) => Some(Arc::clone(name)),
+            To::Header(name) => Some(by_header(name)),
+            To::Weighted(weighted) => {
+                let arm = weighted.arm(arm?)?;
+                Some(arm.cluster_header.as_deref().map_or_else(|| Arc::clone(&arm.name), by_header))
+            }
         }
     }
 

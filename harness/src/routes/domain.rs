@@ -1,5 +1,6 @@
 //! Which virtual host a request belongs to, by its host: exact, then `*suffix`, then `prefix*`, then `*`; the longest first.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::parse::RouteError;
@@ -49,16 +50,22 @@ impl Domains {
 
     /// The virtual host of an authority.
     pub(super) fn find(&self, authority: &[u8]) -> Option<usize> {
-        let mut host = authority.to_ascii_lowercase();
+        let mut host = Cow::Borrowed(authority);
+        if authority.iter().any(u8::is_ascii_uppercase) {
+            host.to_mut().make_ascii_lowercase();
+        }
         if self.ignore_port
             && let Some(colon) = host.iter().rposition(|byte| *byte == b':')
             && colon + 1 < host.len()
             && host[colon + 1..].iter().all(u8::is_ascii_digit)
         {
-            host.truncate(colon);
+            host = match host {
+                Cow::Borrowed(host) => Cow::Borrowed(&host[..colon]),
+                Cow::Owned(host) => Cow::Owned(host[..colon].to_vec()),
+            };
         }
         let wild = |(part, _): &&(Vec<u8>, usize), found: bool| found && host.len() > part.len();
-        self.exact.get(&host).copied().or_else(|| {
+        self.exact.get(&*host).copied().or_else(|| {
             let suffix = self.suffixes.iter().find(|entry| wild(entry, host.ends_with(&entry.0)));
             let prefix = || self.prefixes.iter().find(|entry| wild(entry, host.starts_with(&entry.0)));
             suffix.or_else(prefix).map(|(_, host)| *host).or(self.any)

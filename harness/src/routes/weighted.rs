@@ -1,5 +1,7 @@
 //! Envoy's `WeightedCluster`.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Request;
@@ -17,7 +19,7 @@ pub(super) struct Weighted {
 
 #[derive(Debug)]
 pub(super) struct Arm {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) cluster_header: Option<String>,
     pub(super) mutations: Mutations,
     pub(super) host_rewrite: Option<String>,
@@ -37,7 +39,7 @@ impl Weighted {
             let mut fields = object(value, &path)?;
             fields.ignore(&["metadata_match", "typed_per_filter_config"]);
             let name = fields.string("name")?.unwrap_or_default();
-            let cluster_header = fields.string("cluster_header")?;
+            let cluster_header = fields.string("cluster_header")?.map(|name| name.to_ascii_lowercase());
             if name.is_empty() == cluster_header.is_none() {
                 return Err(fields.error("", "exactly one of name and cluster_header is needed"));
             }
@@ -45,7 +47,7 @@ impl Weighted {
             let host_rewrite = fields.string("host_rewrite_literal")?;
             let mutations = Mutations::parse(&mut fields)?;
             fields.finish()?;
-            arms.push(Arm { name, cluster_header, mutations, host_rewrite, weight });
+            arms.push(Arm { name: name.into(), cluster_header, mutations, host_rewrite, weight });
         }
         let total = arms.iter().map(|arm| arm.weight).sum();
         if total == 0 || total > u64::from(u32::MAX) {

@@ -33,7 +33,7 @@ fn check(format: &str, in_request: &str, in_response: &str) {
         destination: "127.0.0.1:10000".parse().unwrap(),
         connection_id: 7,
         route,
-        cluster: Some("up".to_owned()),
+        cluster: Some("up".into()),
         ..Info::default()
     };
     let made = Format::parse(format).unwrap();
