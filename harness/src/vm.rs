@@ -3,13 +3,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use wasmtime::{Config, Engine, InstancePre};
+use wasmtime::{Config, Engine};
 
 use crate::host::Abi;
 
 mod accept;
 mod callbacks;
 mod instance;
+mod link;
 mod trap;
 
 pub(crate) use instance::{State, Vm};
@@ -21,6 +22,9 @@ pub(crate) const FUEL: u64 = 5_000_000_000;
 
 /// Largest memory of a VM: 16384 pages (`FAULT-11`).
 const MEMORY_BYTES: usize = 1 << 30;
+
+/// Largest table of a VM: V8's limit.
+const TABLE_ELEMENTS: usize = 10_000_000;
 
 /// Stack of a VM: V8's default.
 const STACK_BYTES: usize = 984 << 10;
@@ -40,7 +44,7 @@ struct Inner {
     label: String,
     abi: Abi,
     code: u64,
-    instance: InstancePre<State>,
+    linked: link::Linked,
 }
 
 /// Why a module is not accepted, in Envoy's words (`LOAD-01` to `LOAD-10`).
@@ -61,10 +65,10 @@ impl Module {
     pub fn compile(label: &str, wasm: &[u8]) -> Result<Self, LoadError> {
         let error = |reason: String| LoadError { label: label.to_owned(), reason };
         let engine = ENGINE.as_ref().map_err(|reason| error(reason.clone()))?;
-        let (abi, instance) = accept::accept(engine, wasm).map_err(error)?;
+        let (abi, linked) = accept::accept(engine, wasm).map_err(error)?;
         let mut hasher = DefaultHasher::new();
         wasm.hash(&mut hasher);
-        Ok(Self(Arc::new(Inner { label: label.to_owned(), abi, code: hasher.finish(), instance })))
+        Ok(Self(Arc::new(Inner { label: label.to_owned(), abi, code: hasher.finish(), linked })))
     }
 
     /// The name it was compiled under.

@@ -2,10 +2,11 @@
 
 use std::sync::LazyLock;
 
-use wasmtime::{Engine, ExternType, FuncType, InstancePre, Linker, Module, Store, ValType};
+use wasmtime::{Engine, ExternType, FuncType, Linker, Module, Store, ValType};
 
 use super::State;
 use super::callbacks::{SIGNATURES, Signature};
+use super::link::Linked;
 use crate::abi;
 use crate::host::Abi;
 
@@ -18,7 +19,7 @@ static LINKERS: LazyLock<[Result<Linker<State>, String>; 3]> = LazyLock::new(|| 
 });
 
 /// Checks and links a module.
-pub(super) fn accept(engine: &Engine, wasm: &[u8]) -> Result<(Abi, InstancePre<State>), String> {
+pub(super) fn accept(engine: &Engine, wasm: &[u8]) -> Result<(Abi, Linked), String> {
     if wasm.is_empty() {
         return Err("Wasm VM failed Failed to load Wasm code".to_owned());
     }
@@ -31,10 +32,8 @@ pub(super) fn accept(engine: &Engine, wasm: &[u8]) -> Result<(Abi, InstancePre<S
     let linker = LINKERS[abi as usize].as_ref().map_err(Clone::clone)?;
     check_imports(engine, linker, &module)?;
     check_exports(&module, abi)?;
-    let mut linker = linker.clone();
-    define_created(engine, &mut linker, &module)?;
-    let instance = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
-    Ok((abi, instance))
+    let linked = Linked::new(module, linker).map_err(|error| format!("{error:#}"))?;
+    Ok((abi, linked))
 }
 
 /// The version of the first marker in section order (`LOAD-01`).
@@ -69,21 +68,6 @@ fn check_imports(engine: &Engine, linker: &Linker<State>, module: &Module) -> Re
             // Created for the module (`LOAD-03`).
             ExternType::Memory(_) | ExternType::Table(_) => {}
             _ => return Err(missing()),
-        }
-    }
-    Ok(())
-}
-
-/// Memories and tables that a module imports are made for it; all VMs of the module that live at once must not share them, so such
-/// modules cannot be linked in advance and are refused with a reason.
-fn define_created(_: &Engine, _: &mut Linker<State>, module: &Module) -> Result<(), String> {
-    for import in module.imports() {
-        if matches!(import.ty(), ExternType::Memory(_) | ExternType::Table(_)) {
-            return Err(format!(
-                "imported memories and tables are not there yet: {}.{}",
-                import.module(),
-                import.name()
-            ));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
 
 use super::callbacks::{Callback, Callbacks, find};
-use super::{FUEL, MEMORY_BYTES, Module, trap};
+use super::{FUEL, MEMORY_BYTES, Module, TABLE_ELEMENTS, trap};
 use crate::host::guest::Allowed;
 use crate::host::{Abi, Guest, Host};
 
@@ -32,7 +32,10 @@ impl State {
             memory: None,
             allocate: None,
             scratch: Vec::new(),
-            limits: StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build(),
+            limits: StoreLimitsBuilder::new()
+                .memory_size(MEMORY_BYTES)
+                .table_elements(TABLE_ELEMENTS)
+                .build(),
         }
     }
 }
@@ -63,7 +66,7 @@ impl Vm {
         let mut guest = Guest::new(abi, vm_id, environment);
         guest.allowed = Allowed::Start;
         guest.starting = Some(plugin);
-        let mut store = Store::new(module.0.instance.module().engine(), State::new(guest));
+        let mut store = Store::new(module.0.linked.engine(), State::new(guest));
         store.limiter(|state| &mut state.limits);
         refuel(&mut store);
         std::mem::swap(&mut store.data_mut().host, host);
@@ -76,10 +79,9 @@ impl Vm {
     }
 
     fn enter(module: &Module, store: &mut Store<State>) -> Result<Callbacks, String> {
-        let instance = module.0.instance.instantiate(&mut *store).map_err(|error| {
+        let instance = module.0.linked.instantiate(store).map_err(|error| {
             format!("Failed to create new Wasm instance: {}", trap::describe("start section", &error))
         })?;
-        store.data_mut().memory = instance.get_memory(&mut *store, "memory");
         let malloc = instance.get_typed_func(&mut *store, "malloc");
         let allocate = malloc.or_else(|_| instance.get_typed_func(&mut *store, "proxy_on_memory_allocate"));
         store.data_mut().allocate = allocate.ok();

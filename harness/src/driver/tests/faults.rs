@@ -133,3 +133,29 @@ fn load_01_to_09_what_is_not_accepted() {
         assert!(error.contains("Failed to parse corrupted Wasm module"), "LOAD-09: {error}");
     }
 }
+
+#[test]
+fn load_03_memories_and_tables_are_made_for_each_vm() {
+    let wasm = wat::parse_str(
+        r#"(module
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (import "env" "memory" (memory 1))
+        (import "env" "table" (table 2 funcref))
+        (data (i32.const 64) "0")
+        (elem (i32.const 1) $count)
+        (func $count (result i32)
+            (i32.store8 (i32.const 64) (i32.add (i32.load8_u (i32.const 64)) (i32.const 1)))
+            (call $log (i32.const 2) (i32.const 64) (i32.const 1)))
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 128))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call_indirect (result i32) (i32.const 1))))"#,
+    )
+    .unwrap();
+    let mut first = plugin("");
+    first.module = Module::compile("imports", &wasm).unwrap();
+    let mut second = first.clone();
+    second.vm_id = "another".to_owned();
+    let mut replay = start(vec![first, second]);
+    verify("LOAD-03", &replay.exchange(&exchange()), End::Forwarded, 200, "1 1");
+    verify("LOAD-03", &replay.exchange(&exchange()), End::Forwarded, 200, "2 2");
+}
