@@ -6,10 +6,7 @@ use super::Replay;
 use crate::headers::Headers;
 use crate::host::{ClusterState, Host, Reply, Stream};
 use crate::outcome::End;
-use crate::routes::{Action, Facts, Redirect, Request};
-
-/// Envoy's default route timeout.
-const TIMEOUT_MS: &[u8] = b"15000";
+use crate::routes::{Action, Facts, Redirect, Request, TIMEOUT_MS};
 
 impl Replay {
     /// Chooses the route by the request as it is now (`HDR-40`, `HDR-42`).
@@ -109,7 +106,13 @@ impl Replay {
     fn finish_request(&mut self) {
         let Host { stream, clusters, .. } = &mut *self.host;
         let Stream { request, info, filter_state, .. } = stream;
-        request.headers.replace(b"x-envoy-expected-rq-timeout-ms", TIMEOUT_MS);
+        let timeout_ms = match info.route.as_ref().map(|route| &route.route().action) {
+            Some(Action::Forward(forward)) => forward.timeout_ms,
+            _ => TIMEOUT_MS,
+        };
+        if timeout_ms > 0 {
+            request.headers.replace(b"x-envoy-expected-rq-timeout-ms", timeout_ms.to_string().as_bytes());
+        }
         if let Some(route) = &info.route {
             let facts = Facts { request: None, info, flags: &self.run.flags, filter_state, clusters };
             route.finish_request(&mut request.headers, &facts);

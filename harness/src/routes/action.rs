@@ -1,6 +1,7 @@
 //! What a route does: forward, redirect, answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use regex::bytes::Regex;
@@ -30,7 +31,12 @@ pub(crate) struct Forward {
     host_literal: Option<String>,
     host_header: Option<String>,
     append_forwarded_host: bool,
+    /// In milliseconds; 0 is none.
+    pub(crate) timeout_ms: u64,
 }
+
+/// Envoy's default route timeout.
+pub(crate) const TIMEOUT_MS: u64 = 15_000;
 
 #[derive(Debug)]
 enum To {
@@ -73,6 +79,15 @@ impl Action {
     }
 }
 
+/// A protobuf `Duration` in JSON: seconds with up to nine decimals and an `s`.
+fn milliseconds(value: &Value, path: &str) -> Result<u64, RouteError> {
+    let seconds = value.as_str().and_then(|text| text.strip_suffix('s')?.parse::<f64>().ok());
+    let seconds = seconds.filter(|seconds| (0.0..=315_576_000_000.0).contains(seconds));
+    let duration = seconds.map(Duration::from_secs_f64);
+    let duration = duration.ok_or_else(|| parse::wrong(path, "seconds such as \"1.5s\"", value))?;
+    Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl Forward {
     fn parse(value: &Value, path: &str) -> Result<Self, RouteError> {
         let mut fields = object(value, path)?;
@@ -101,9 +116,12 @@ impl Forward {
         let host_literal = fields.string("host_rewrite_literal")?;
         let host_header = fields.string("host_rewrite_header")?;
         fields.ignore(&["auto_host_rewrite"]);
+        let timeout_ms =
+            fields.child("timeout").map(|(value, path)| milliseconds(value, &path)).transpose()?;
         let append_forwarded_host = fields.bool("append_x_forwarded_host")?;
         fields.finish()?;
-        Ok(Self { to, path, host_literal, host_header, append_forwarded_host })
+        let timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
+        Ok(Self { to, path, host_literal, host_header, append_forwarded_host, timeout_ms })
     }
 
     pub(super) fn pick(&self, request: &Request<'_>) -> Option<usize> {

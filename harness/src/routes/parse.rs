@@ -49,7 +49,6 @@ pub(super) const ROUTE: &[&str] = &[
 
 /// The same of `RouteAction`.
 pub(super) const ROUTE_ACTION: &[&str] = &[
-    "timeout",
     "idle_timeout",
     "flush_timeout",
     "retry_policy",

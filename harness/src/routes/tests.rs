@@ -253,3 +253,23 @@ fn header_lines_match_one_by_one() {
         assert_eq!(select(&table, &request(&lines)).is_some(), want, "{matcher} {lines:?}");
     }
 }
+
+/// What `x-envoy-expected-rq-timeout-ms` says.
+#[test]
+fn timeouts() {
+    let parse = |timeout: &str| {
+        let route = json!({"match": {"prefix": "/"}, "route": {"cluster": "up", "timeout": timeout}});
+        RouteTable::from_value(
+            &json!({"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]}),
+        )
+    };
+    for (timeout, want) in [("2s", 2000), ("0s", 0), ("0.25s", 250), ("1.500000s", 1500)] {
+        let found = select(&parse(timeout).unwrap(), &request(&[(":path", "/")])).unwrap();
+        let Action::Forward(forward) = &found.route().action else { panic!("no forward") };
+        assert_eq!(forward.timeout_ms, want, "{timeout}");
+    }
+    for timeout in ["2", "2ms", "-1s", "s", "NaNs"] {
+        let error = parse(timeout).err().unwrap().to_string();
+        assert!(error.contains("seconds such as"), "{error}");
+    }
+}
