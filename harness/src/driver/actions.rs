@@ -189,6 +189,10 @@ impl Replay {
                 Action::Continue { filter, response } => self.release(filter, response),
                 Action::Close => self.reset("wasm_close_stream"),
                 Action::Reply(reply) => {
+                    // In place of Envoy's own answer, whose headers have just come, a filter may still give another.
+                    if matches!(self.run.end, Some(End::Direct | End::Refused)) && !self.run.headers_sent {
+                        (self.run.end, self.run.replied) = (None, false);
+                    }
                     self.run.end.get_or_insert(End::LocalReply);
                     self.local_reply(reply);
                 }
