@@ -221,9 +221,15 @@ pub struct Callout {
     pub headers: Vec<(Rc<str>, Bytes)>,
     /// The body.
     pub body: Bytes,
-    /// How long to wait for the answer; Envoy then answers 504 itself (`CALL-07`).
+    /// The trailers. Sent over HTTP/2 only; over HTTP/1 Envoy leaves them out beside its `content-length` (`CALL-04`).
+    pub trailers: Vec<(Rc<str>, Bytes)>,
+    /// How long to wait for the answer; Envoy then answers 504 itself (`CALL-07`). Zero is no limit.
     pub timeout: Duration,
 }
+
+/// Tells the answers of a plugin's callouts apart; unique among those that are not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CalloutId(pub(crate) u32);
 
 /// The answer to a [`Callout`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -234,4 +240,14 @@ pub struct CalloutReply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl CalloutReply {
+    /// Whether the called cluster has answered. Otherwise Envoy did, for it: 504 after the timeout, 503 when there was no connection or it
+    /// broke (`CALL-07`); or nothing whole came.
+    #[must_use]
+    pub fn is_from_upstream(&self) -> bool {
+        // Envoy's router adds it to every answer that comes from an upstream, and to no other (`CALL-06`).
+        self.status.is_some() && self.headers.first("x-envoy-upstream-service-time").is_some()
+    }
 }

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::host::{Body, Ended, HostError, PluginHost, Request, RequestTrailers, Response, ResponseTrailers};
-use crate::{CalloutReply, ConfigError, Decision};
+use crate::{CalloutId, CalloutReply, ConfigError, Decision};
 
 /// A filter: made once from its configuration, called for every stream, never changed by one.
 ///
@@ -108,8 +108,8 @@ pub trait HttpFilter: Sized + 'static {
     /// because an earlier filter answered them (`LIFE-03`): their state is as new.
     fn on_log(&self, _stream: &mut Self::Stream, _ended: &Ended) {}
 
-    /// An answer to a callout of the plugin itself, or to one whose stream is gone.
-    fn on_plugin_callout_reply(&self, _host: &PluginHost, _reply: CalloutReply) {}
+    /// An answer to a callout of the plugin itself ([`PluginHost::callout`] has told its id), or to one whose stream is gone.
+    fn on_plugin_callout_reply(&self, _host: &PluginHost, _id: CalloutId, _reply: CalloutReply) {}
 
     /// A plugin timer ([`PluginHost::wake_after`]) is due.
     fn on_plugin_timer(&self, _host: &PluginHost) {}

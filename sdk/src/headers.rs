@@ -36,6 +36,12 @@ pub trait Headers {
     fn authority(&self) -> Option<&[u8]> {
         self.get(":authority")
     }
+
+    /// Whether it is a gRPC message, as Envoy tells: the `content-type` is `application/grpc` or begins with `application/grpc+` (`FLOW-29`).
+    fn is_grpc(&self) -> bool {
+        let rest = self.get("content-type").and_then(|kind| kind.strip_prefix(b"application/grpc"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'+'))
+    }
 }
 
 /// An owned block of headers. Names are lower-cased when they are added; any bytes are accepted.

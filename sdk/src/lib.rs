@@ -15,17 +15,23 @@
 pub mod attributes;
 mod config;
 mod decision;
+pub mod digest;
 mod filter;
 pub mod fraction;
 mod headers;
 mod host;
+pub mod key;
 pub mod matcher;
+pub mod names;
+pub mod per_route;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
 pub use config::{ConfigDuration, ConfigError, Percentage, Problem, Problems, Timestamp, parse};
-pub use decision::{Bytes, Callout, CalloutReply, Decision, Explanation, Flow, LocalReply, Mutation};
+pub use decision::{
+    Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, LocalReply, Mutation,
+};
 pub use filter::{FailurePolicy, HttpFilter};
 pub use fraction::{Denominator, Draw, FractionalPercent, Salt, Split};
 pub use headers::{HeaderMap, Headers};
@@ -36,6 +42,8 @@ pub use host::{
 #[cfg(all(target_arch = "wasm32", not(test)))]
 #[doc(hidden)]
 pub use host::{allocate, initialize};
+pub use key::{AddressKey, Key, KeySource};
 /// `log::info!` and the others write to Envoy's log; what Envoy would drop is not even formatted.
 pub use log;
 pub use matcher::{RequestMatch, RequestMatcher, RequestMatches, cookie, query_parameter, source_address};
+pub use per_route::{Override, PerRoute, PerRouteConfig};

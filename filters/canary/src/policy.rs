@@ -3,13 +3,12 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use weir_sdk::{Bytes, ConfigError, Decision, Draw, Explanation, Problems, RequestView};
+use weir_sdk::{Bytes, ConfigError, Decision, Draw, Explanation, Override, PerRoute, Problems, RequestView};
 
 use crate::config::{Config, Rule as RuleConfig};
 use arms::{ArmId, Arms};
 use carry::Carry;
 use follow::Follow;
-use per_route::{Override, PerRoute};
 use rule::Rule;
 
 mod arms;
@@ -17,7 +16,6 @@ mod carry;
 mod cookie;
 mod follow;
 mod names;
-mod per_route;
 mod ramp;
 mod rule;
 mod sticky;
@@ -152,8 +150,10 @@ impl TryFrom<Config> for Policy {
             problems.add("stat_prefix", reason);
         }
         let follow = config.follow.as_ref().and_then(|follow| Follow::compile(follow, &mut problems));
-        let per_route =
-            config.per_route.as_ref().map(|per_route| PerRoute::compile(per_route, &mut problems));
+        let per_route = config
+            .per_route
+            .as_ref()
+            .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.canary", &mut problems));
         let all_rules = || rules.rules.iter().chain(policies.iter().flat_map(|(_, set)| &set.rules));
         let carry = Carry::compile(&config, &arms, all_rules, &mut problems);
         problems.finish()?;
@@ -223,7 +223,8 @@ impl Policy {
     }
 
     fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice {
-        if let Some(arm) = route.arm.as_deref().and_then(|arm| self.arms.of_value(arm)) {
+        let said = route.get("arm");
+        if let Some(arm) = said.and_then(|arm| self.arms.of_value(arm)) {
             return Choice::of(arm, &self.texts.route).caused(Cause::Route);
         }
         if let Some((arm, why)) =
@@ -236,7 +237,7 @@ impl Policy {
             .as_deref()
             .map(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
         let rules = named.flatten().map_or(&self.rules, |(_, set)| set);
-        let invalid = route.arm.is_some() || matches!(named, Some(None));
+        let invalid = said.is_some() || matches!(named, Some(None));
         let choice = self.apply(rules, inputs);
         if invalid { choice.caused(Cause::RouteInvalid) } else { choice }
     }

@@ -301,9 +301,15 @@ pub(crate) fn close_stream(side: Side) -> Result<()> {
     check("proxy_close_stream", unsafe { proxy_close_stream(side as u32) })
 }
 
-pub(crate) fn http_call(cluster: &[u8], headers: &[u8], body: &[u8], timeout_ms: u32) -> Result<u32> {
+pub(crate) fn http_call(
+    cluster: &[u8],
+    headers: &[u8],
+    body: &[u8],
+    trailers: &[u8],
+    timeout_ms: u32,
+) -> Result<u32> {
     let mut token = 0;
-    // SAFETY: as in `log` and `log_level`; no trailers are null and size 0.
+    // SAFETY: as in `log` and `log_level`.
     check("proxy_http_call", unsafe {
         proxy_http_call(
             cluster.as_ptr(),
@@ -312,8 +318,8 @@ pub(crate) fn http_call(cluster: &[u8], headers: &[u8], body: &[u8], timeout_ms:
             headers.len(),
             body.as_ptr(),
             body.len(),
-            std::ptr::null(),
-            0,
+            trailers.as_ptr(),
+            trailers.len(),
             timeout_ms,
             &mut token,
         )

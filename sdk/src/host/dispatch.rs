@@ -17,7 +17,7 @@ use super::{
     Body, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
     logger,
 };
-use crate::{CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
+use crate::{CalloutId, CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
 const REFUSALS: u32 = 8;
@@ -188,7 +188,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         if let Some(reply) = reply
             && F::CALLBACKS.has(super::Callbacks::ON_PLUGIN_CALLOUT_REPLY)
         {
-            plugin.filter().on_plugin_callout_reply(&plugin.host, reply);
+            plugin.filter().on_plugin_callout_reply(&plugin.host, CalloutId(token), reply);
         }
         self.leave(before);
     }

@@ -9,7 +9,7 @@ use super::ids::IdMap;
 use super::timers::{self, Sleeper, TimerKey, Timers};
 use super::wire::{self, BufferType, Side};
 use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
-use crate::{Attributes, Callout};
+use crate::{Attributes, Callout, CalloutId};
 
 /// What all plugins of a VM share.
 #[derive(Default)]
@@ -180,8 +180,8 @@ impl PluginHost {
     /// # Errors
     /// [`Status::BadArgument`] for a cluster that does not exist or headers without `:method`, `:path` or `:authority`;
     /// [`Status::InternalFailure`] for a cluster without healthy hosts (`CALL-01`).
-    pub fn callout(&self, callout: &Callout) -> Result<(), HostError> {
-        self.call(callout, None).map(|_| ())
+    pub fn callout(&self, callout: &Callout) -> Result<CalloutId, HostError> {
+        self.call(callout, None).map(CalloutId)
     }
 
     pub(crate) fn root(&self) -> u32 {
@@ -192,10 +192,22 @@ impl PluginHost {
     pub(crate) fn call(&self, callout: &Callout, stream: Option<(u32, Side)>) -> Result<u32, HostError> {
         let lines = callout.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
         let headers = wire::pairs("proxy_http_call", lines)?;
+        let trailers = callout.trailers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        // No trailers are no bytes: an empty list would be four.
+        let trailers = match callout.trailers.is_empty() {
+            true => Vec::new(),
+            false => wire::pairs("proxy_http_call", trailers)?,
+        };
         // Rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
         let timeout = callout.timeout.as_nanos().div_ceil(1_000_000);
         let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).min(i32::MAX as u32);
-        let token = abi::http_call(callout.cluster.as_bytes(), &headers, callout.body.as_slice(), timeout)?;
+        let token = abi::http_call(
+            callout.cluster.as_bytes(),
+            &headers,
+            callout.body.as_slice(),
+            &trailers,
+            timeout,
+        )?;
         if self.0.callbacks.has(Callbacks::ON_CALLOUT_REPLY | Callbacks::ON_PLUGIN_CALLOUT_REPLY) {
             self.0.vm.calls.borrow_mut().insert(token, Caller { root: self.0.root, stream });
         }

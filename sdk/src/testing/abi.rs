@@ -241,9 +241,18 @@ pub(crate) fn close_stream(_: Side) -> Result<()> {
     })
 }
 
-pub(crate) fn http_call(cluster: &[u8], headers: &[u8], body: &[u8], timeout_ms: u32) -> Result<u32> {
+pub(crate) fn http_call(
+    cluster: &[u8],
+    headers: &[u8],
+    body: &[u8],
+    trailers: &[u8],
+    timeout_ms: u32,
+) -> Result<u32> {
     call("proxy_http_call", small, |state| {
         let lines = Lines::parse(true, headers);
+        let copied = |lines: &Lines| {
+            lines.iter().map(|(name, value)| (String::from_utf8_lossy(name).into(), value.into())).collect()
+        };
         let complete =
             [b":method".as_slice(), b":path", b":authority"].iter().all(|name| lines.get(name).is_some());
         let root = state.root().map(|(root, _)| root);
@@ -258,11 +267,9 @@ pub(crate) fn http_call(cluster: &[u8], headers: &[u8], body: &[u8], timeout_ms:
             root,
             callout: Callout {
                 cluster: String::from_utf8_lossy(cluster).into(),
-                headers: lines
-                    .iter()
-                    .map(|(name, value)| (String::from_utf8_lossy(name).into(), value.into()))
-                    .collect(),
+                headers: copied(&lines),
                 body: body.into(),
+                trailers: copied(&Lines::parse(false, trailers)),
                 timeout: Duration::from_millis(timeout_ms.into()),
             },
             deadline_ns: (timeout_ms > 0).then_some(deadline),

@@ -80,6 +80,7 @@ fn callout() -> Callout {
         cluster: "c".into(),
         headers: headers.map(|(name, value)| (name.into(), value.into())).into(),
         body: "b".into(),
+        trailers: Vec::new(),
         timeout: Duration::from_millis(20),
     }
 }
@@ -101,7 +102,7 @@ fn use_plugin(host: &PluginHost) -> Result<(), HostError> {
 /// Begins what calls back later.
 fn begin_more(host: &PluginHost) -> Result<(), HostError> {
     host.wake_after(Duration::from_millis(3))?;
-    host.callout(&callout())
+    host.callout(&callout()).map(drop)
 }
 
 fn use_headers(view: &(impl Headers + Attributes)) {

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Body, CalloutReply, ConfigError, Decision, Ended, FailurePolicy, HostError, HttpFilter, PluginHost,
-    Request, RequestTrailers, Response, ResponseTrailers,
+    Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy, HostError, HttpFilter,
+    PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
 };
 
 /// A callback and what it is given.
@@ -109,7 +109,7 @@ impl HttpFilter for Scripted {
         let _ = play(Called::Log(ended));
     }
 
-    fn on_plugin_callout_reply(&self, host: &PluginHost, reply: CalloutReply) {
+    fn on_plugin_callout_reply(&self, host: &PluginHost, _id: CalloutId, reply: CalloutReply) {
         let _ = play(Called::PluginReply(host, reply));
     }
 

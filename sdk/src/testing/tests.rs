@@ -29,6 +29,7 @@ fn callout() -> Callout {
         cluster: "auth".into(),
         headers: headers.map(|(name, value)| (name.into(), value.into())).into(),
         body: "".into(),
+        trailers: Vec::new(),
         timeout: Duration::from_secs(1),
     }
 }

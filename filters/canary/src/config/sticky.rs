@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Cookie;
+pub use weir_sdk::AddressKey as SourceAddress;
 
 /// What keeps a client on one side: the first of `by` that the request has is hashed (XXH64, frozen; see the SDK's `Draw::sticky`).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -36,22 +37,6 @@ pub enum Key {
     SourceAddress(SourceAddress),
     /// A cookie that the filter sets itself on the first response; then every request has a key.
     OwnCookie(OwnCookie),
-}
-
-/// The client's address as a key.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SourceAddress {
-    /// How many proxies in front of this Envoy are trusted to write `x-forwarded-for`: the address is the one before the last that many
-    /// entries. Default 0: what Envoy itself takes for the client's.
-    #[serde(default)]
-    pub xff_num_trusted_hops: u32,
-    /// Bits of an IPv4 address that count, 1 to 32. Default 32.
-    #[serde(default = "v4")]
-    pub prefix_len_v4: u8,
-    /// Bits of an IPv6 address that count, 1 to 128. Default 64: one client usually has a whole such network.
-    #[serde(default = "v6")]
-    pub prefix_len_v6: u8,
 }
 
 /// The filter's own cookie.
@@ -87,12 +72,4 @@ pub enum Fallback {
     Stable,
     /// Its client's address is the key, whole.
     SourceAddress,
-}
-
-fn v4() -> u8 {
-    32
-}
-
-fn v6() -> u8 {
-    64
 }

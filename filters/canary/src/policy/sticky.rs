@@ -1,14 +1,14 @@
 //! The key that keeps a client on one side, and the draw it makes.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
-use weir_sdk::{Bytes, Draw, Problems, Salt, cookie, query_parameter, source_address};
+use weir_sdk::key::masked;
+use weir_sdk::{Bytes, Draw, KeySource, Problems, Salt, cookie, source_address};
 
 use crate::config::{self, CookieValue, Fallback};
+use crate::policy::Inputs;
 use crate::policy::arms::{ArmId, Arms};
 use crate::policy::cookie::CookieTemplate;
-use crate::policy::{Inputs, names};
 
 /// A compiled [`config::Sticky`].
 #[derive(Clone, Debug)]
@@ -21,10 +21,7 @@ pub(crate) struct Sticky {
 
 #[derive(Clone, Debug)]
 enum Key {
-    Header(Rc<str>),
-    Cookie(String),
-    QueryParameter(String),
-    SourceAddress(config::SourceAddress),
+    Of(weir_sdk::Key),
     Minted(CookieTemplate),
     Arm(CookieTemplate),
 }
@@ -101,25 +98,9 @@ impl Sticky {
                 key_missing: false,
             };
             match key {
-                Key::Header(name) => {
-                    if let Some(value) = request.joined(name).filter(|value| !value.is_empty()) {
+                Key::Of(key) => {
+                    if let Some(value) = key.of(request) {
                         return drawn(&value);
-                    }
-                }
-                Key::Cookie(name) => {
-                    if let Some(value) = present(cookie(request, name)) {
-                        return drawn(value);
-                    }
-                }
-                Key::QueryParameter(name) => {
-                    let value = request.path().and_then(|path| query_parameter(path, name));
-                    if let Some(value) = value.filter(|value| !value.is_empty()) {
-                        return drawn(value);
-                    }
-                }
-                Key::SourceAddress(options) => {
-                    if let Some(address) = source_address(request, options.xff_num_trusted_hops) {
-                        return drawn(&masked(address, options.prefix_len_v4, options.prefix_len_v6));
                     }
                 }
                 Key::Minted(template) => {
@@ -160,77 +141,28 @@ impl Sticky {
 }
 
 fn compile_key(path: &str, key: &config::Key, problems: &mut Problems) -> Option<(Key, String)> {
-    let mut refuse = |field: &str, reason: String| problems.add(format!("{path}.{field}"), reason);
-    let (key, why) = match key {
-        config::Key::Header(name) => {
-            let name = sticky_header(name).map_err(|reason| refuse("header", reason)).ok()?;
-            let why = format!("header `{name}`");
-            (Key::Header(name), why)
-        }
-        config::Key::Cookie(name) => {
-            names::cookie(name).map_err(|reason| refuse("cookie", reason)).ok()?;
-            (Key::Cookie(name.clone()), format!("cookie `{name}`"))
-        }
-        config::Key::QueryParameter(name) => {
-            if name.is_empty() {
-                refuse("query_parameter", "expected the name of a query parameter, found nothing".to_owned());
-            }
-            (Key::QueryParameter(name.clone()), format!("query parameter `{name}`"))
-        }
-        config::Key::SourceAddress(options) => {
-            if !(1..=32).contains(&options.prefix_len_v4) {
-                refuse(
-                    "source_address.prefix_len_v4",
-                    format!("expected 1 to 32, found {}", options.prefix_len_v4),
-                );
-            }
-            if !(1..=128).contains(&options.prefix_len_v6) {
-                refuse(
-                    "source_address.prefix_len_v6",
-                    format!("expected 1 to 128, found {}", options.prefix_len_v6),
-                );
-            }
-            (Key::SourceAddress(options.clone()), "source address".to_owned())
-        }
+    let source = match key {
+        config::Key::Header(name) => KeySource::Header(name.clone()),
+        config::Key::Cookie(name) => KeySource::Cookie(name.clone()),
+        config::Key::QueryParameter(name) => KeySource::QueryParameter(name.clone()),
+        config::Key::SourceAddress(options) => KeySource::SourceAddress(options.clone()),
         config::Key::OwnCookie(own) => {
             let template =
                 CookieTemplate::compile(&format!("{path}.own_cookie.cookie"), &own.cookie, problems);
             let why = format!("own cookie `{}`", template.name);
-            match own.value {
+            return Some(match own.value {
                 CookieValue::Key => (Key::Minted(template), why),
                 CookieValue::Arm => (Key::Arm(template), why),
-            }
+            });
         }
     };
-    Some((key, why))
-}
-
-/// A header that may be a key: also `:authority` and the like.
-fn sticky_header(name: &str) -> Result<Rc<str>, String> {
-    match name {
-        "host" | "Host" => Ok(":authority".into()),
-        ":authority" | ":path" | ":method" | ":scheme" => Ok(name.into()),
-        name => names::header(name),
-    }
+    let key = weir_sdk::Key::compile(path, &source, problems)?;
+    let why = key.describe();
+    Some((Key::Of(key), why))
 }
 
 fn present(value: Option<&[u8]>) -> Option<&[u8]> {
     value.filter(|value| !value.is_empty())
-}
-
-/// The address as text with the bits beyond the prefix cleared: what stands in a log, so that a person can repeat the hash.
-fn masked(address: IpAddr, v4: u8, v6: u8) -> Vec<u8> {
-    let masked = match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(v4.into())).unwrap_or(0);
-            IpAddr::V4((u32::from(address) & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(v6.into())).unwrap_or(0);
-            IpAddr::V6((u128::from(address) & mask).into())
-        }
-    };
-    masked.to_string().into_bytes()
 }
 
 /// Sixteen lower-case hexadecimal digits.

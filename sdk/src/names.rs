@@ -1,0 +1,85 @@
+//! What may be a name or a value in a configuration: headers (RFC 9110 token), cookies (RFC 6265), counters. The reasons are whole: they
+//! say what would be accepted.
+
+use std::rc::Rc;
+
+/// A request or response header that a filter may set, in lower case. `example` shows what would be accepted.
+///
+/// # Errors
+/// A pseudo header, `host`, or no token.
+pub fn header(name: &str, example: &str) -> Result<Rc<str>, String> {
+    if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+        return Err(format!(
+            "`{name}` is not a header that this filter may set; expected an ordinary one such as `{example}`"
+        ));
+    }
+    if !is_token(name) {
+        return Err(format!(
+            "`{name}` is not a header name; expected letters, digits and `-`, such as `{example}`"
+        ));
+    }
+    Ok(name.to_ascii_lowercase().into())
+}
+
+/// A request header to read: also `:authority`, `:path`, `:method` and `:scheme`; `host` is `:authority` (`HDR-12`).
+///
+/// # Errors
+/// Another pseudo header, or no token.
+pub fn readable_header(name: &str, example: &str) -> Result<Rc<str>, String> {
+    match name {
+        ":authority" | ":path" | ":method" | ":scheme" => Ok(name.into()),
+        host if host.eq_ignore_ascii_case("host") => Ok(":authority".into()),
+        name => header(name, example),
+    }
+}
+
+/// A header value that cannot end its line (`HDR-27`).
+///
+/// # Errors
+/// It has CR, LF or NUL.
+pub fn header_value(value: &str) -> Result<(), String> {
+    if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        return Err("expected a header value without CR, LF and NUL".to_owned());
+    }
+    Ok(())
+}
+
+/// The first part of counters' names: 1 to 128 letters, digits, `_`, `-` and `.`.
+///
+/// # Errors
+/// Anything else.
+pub fn stat_prefix(name: &str) -> Result<(), String> {
+    plain("a counter prefix", name, 128)
+}
+
+/// A name of a thing of the configuration's own, which stands in counters and explanations: 1 to `most` letters, digits, `_`, `-` and `.`.
+///
+/// # Errors
+/// Anything else; `what` says what it would have named.
+pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
+    let fits = (1..=most).contains(&name.len());
+    if fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
+        return Ok(());
+    }
+    Err(format!("`{name}` cannot name {what}; expected 1 to {most} letters, digits, `_`, `-` and `.`"))
+}
+
+/// A cookie's name.
+///
+/// # Errors
+/// No token.
+pub fn cookie(name: &str) -> Result<(), String> {
+    if !is_token(name) {
+        return Err(format!(
+            "`{name}` is not a cookie name; expected letters, digits, `-` and `_`, such as `session`"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether it is a token of RFC 9110 §5.6.2.
+#[must_use]
+pub fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
