@@ -3,7 +3,6 @@
 mod check;
 mod load;
 mod run;
-mod text;
 
 use std::collections::BTreeMap;
 
@@ -13,9 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use check::{Failure, Totals, check, check_total};
 pub use load::{CaseError, Loaded};
 pub use run::{CaseFailure, CaseReport, RunError, run};
-pub use text::BytesText;
 
-use crate::scenario::Scenario;
+use crate::scenario::{BytesText, Scenario, text};
 
 /// One case: `case.yaml` in a folder of its own.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]

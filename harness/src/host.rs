@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, Random};
 use crate::exchange::Message;
 use crate::outcome::{CalloutOutcome, LogLine};
+use crate::upstream::Upstreams;
 
 pub(crate) mod attributes;
 pub(crate) mod clusters;
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     pub plugins: Vec<PluginInfo>,
     pub roots: Vec<Root>,
     pub clusters: Clusters,
+    /// What clusters answer.
+    pub upstreams: Upstreams,
     pub shared: SharedData,
     pub metrics: Metrics,
     pub stream: Stream,
@@ -100,6 +103,7 @@ impl Host {
             log: Vec::new(),
             plugins,
             roots: Vec::new(),
+            upstreams: clusters.upstreams(seed),
             clusters,
             shared: SharedData::default(),
             metrics: Metrics::default(),

@@ -18,5 +18,6 @@ pub mod setup;
 pub mod style;
 pub mod time;
 pub mod traffic;
+pub mod upstream;
 pub mod vm;
 pub mod yaml;

@@ -10,6 +10,18 @@ use serde_json::Value;
 use crate::time;
 use crate::yaml::{self, FileError};
 
+mod body;
+mod cluster;
+pub(crate) mod text;
+
+pub use body::{Body, Span};
+pub use cluster::{
+    AfterSequence, Cluster, ClusterProtocol, ClusterResponse, Distribution, Failure, FailureType,
+    GrpcResponse, Latency, Rule, Step,
+};
+pub(crate) use cluster::{Fields, percentile};
+pub use text::BytesText;
+
 /// What to replay and how: `scenario.yaml`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -85,36 +97,6 @@ pub enum FailurePolicy {
     FailReload,
 }
 
-/// A cluster of the scenario. Answers come from the recording unless `response` is given.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cluster {
-    /// The answer of this cluster to every request, instead of the recorded one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<ClusterResponse>,
-    /// How many endpoints it has: 0 makes Envoy answer 503 `UH`. Default 1.
-    #[serde(default = "one")]
-    pub endpoints: u32,
-    /// Envoy's cluster metadata: `{filter_metadata: {namespace: {key: value}}}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Value>,
-}
-
-/// A fixed answer.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterResponse {
-    /// HTTP status. Default 200.
-    #[serde(default = "ok")]
-    pub status: u16,
-    /// Headers, in order.
-    #[serde(default)]
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    #[serde(default)]
-    pub body: String,
-}
-
 /// A scenario and where it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
@@ -151,13 +133,10 @@ impl Scenario {
     /// When the file cannot be read, is not a scenario, or names a file that is not there.
     pub fn load(path: &Path) -> Result<Loaded, ScenarioError> {
         let file = file_in(path, "scenario.yaml");
-        let scenario: Self = yaml::read(&file)?;
+        let mut scenario: Self = yaml::read(&file)?;
         let base = parent(&file);
-        scenario.validate(&base, "").map_err(|(field, reason)| ScenarioError::Invalid {
-            file: file.clone(),
-            field,
-            reason,
-        })?;
+        let usable = scenario.validate(&base, "").and_then(|()| scenario.read_files(&base, ""));
+        usable.map_err(|(field, reason)| ScenarioError::Invalid { file: file.clone(), field, reason })?;
         Ok(Loaded { scenario, base, file })
     }
 
@@ -196,6 +175,23 @@ impl Scenario {
         {
             let reason = "expected Envoy's `RouteConfiguration`, an object with `virtual_hosts`".to_owned();
             return Err((format!("{prefix}route_config"), reason));
+        }
+        for (name, cluster) in &self.clusters {
+            cluster
+                .validate()
+                .map_err(|(field, reason)| (format!("{prefix}clusters.{name}.{field}"), reason))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the content of the files that clusters answer with in the place of their names. `prefix` stands before each field's path.
+    ///
+    /// # Errors
+    /// The path of the first field whose file cannot be read, and why.
+    pub fn read_files(&mut self, base: &Path, prefix: &str) -> Result<(), (String, String)> {
+        for (name, cluster) in &mut self.clusters {
+            let read = cluster.read_files(base);
+            read.map_err(|(field, reason)| (format!("{prefix}clusters.{name}.{field}"), reason))?;
         }
         Ok(())
     }
@@ -258,12 +254,4 @@ fn is_file(base: &Path, file: &Path) -> Result<(), String> {
     }
     let what = if path.is_dir() { "is a folder, not a file" } else { "there is no such file" };
     Err(format!("`{}`: {what} (paths are relative to the folder of this file)", file.display()))
-}
-
-fn one() -> u32 {
-    1
-}
-
-fn ok() -> u16 {
-    200
 }

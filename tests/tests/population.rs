@@ -72,9 +72,8 @@ fn scenario(percent: u32) -> Scenario {
         {"match": {"prefix": "/"}, "route": {"cluster": "v1"}},
     ]}]});
     let cluster = |body: &str| Cluster {
-        response: Some(ClusterResponse { status: 200, headers: Vec::new(), body: body.to_owned() }),
-        endpoints: 1,
-        metadata: None,
+        response: Some(ClusterResponse { body: body.into(), ..ClusterResponse::default() }),
+        ..Cluster::default()
     };
     Scenario {
         filters: vec![Filter {

@@ -5,9 +5,9 @@ use wasmtime::Linker;
 use super::{Answer, Call, Status, hostcalls, memory};
 use crate::exchange::Message;
 use crate::headers::{Headers, Kind};
-use crate::host::{self, ClusterState, clusters, value};
+use crate::host::{self, ClusterState, value};
 use crate::outcome::CalloutOutcome;
-use crate::scenario::ClusterResponse;
+use crate::upstream;
 use crate::vm::State;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -51,9 +51,7 @@ fn http_call(
     let request = sent(given, body, trailers, timeout_ms);
     let valid = request.headers.iter().all(|(_, value)| !value.iter().any(|byte| b"\r\n\0".contains(byte)));
     let response = match state {
-        ClusterState::Healthy(cluster) if valid => {
-            answer(cluster.and_then(|cluster| cluster.response.as_ref()))
-        }
+        ClusterState::Healthy if valid => answer(host.upstreams.turn(&cluster, &request, None).answer),
         _ => {
             host.callouts.push(CalloutOutcome { cluster, request, status: None });
             return Err(Status::InternalFailure.into());
@@ -87,15 +85,12 @@ fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32)
     Message { headers, body, trailers, ..Message::default() }
 }
 
-/// The answer of a cluster: the scenario's, or 200 without a body (`CALL-06`).
-fn answer(response: Option<&ClusterResponse>) -> Message {
-    let mut message = match response {
-        Some(response) => clusters::message(response),
-        None => Message { headers: [(":status", "200")].into_iter().collect(), ..Message::default() },
+/// The answer of a cluster (`CALL-06`).
+fn answer(answer: upstream::Answer<'_>) -> Message {
+    let (upstream::Answer::Message(message) | upstream::Answer::Cut { message, .. }) = answer else {
+        return Message { headers: [(":status", "503")].into_iter().collect(), ..Message::default() };
     };
-    if message.headers.get(b"content-length").is_none() {
-        message.headers.push("content-length", message.body.len().to_string());
-    }
+    let mut message = message.into_owned();
     message.headers.push("x-envoy-upstream-service-time", "0");
     message
 }

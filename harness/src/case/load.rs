@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use super::{BytesText, Case, CaseExchange, Expectation, StringMatcher};
+use super::{Case, CaseExchange, Expectation, StringMatcher};
 use crate::clock::DEFAULT_START_NS;
 use crate::exchange::{Downstream, Exchange, Message};
 use crate::headers::Headers;
 use crate::outcome::End;
-use crate::scenario::{self, ScenarioError};
+use crate::scenario::{self, BytesText, ScenarioError};
 use crate::time;
 use crate::yaml;
 
@@ -42,13 +42,10 @@ impl Case {
     /// When the file cannot be read, is not a case, names a file that is not there, or an expectation could never hold.
     pub fn load(path: &Path) -> Result<Loaded, CaseError> {
         let file = scenario::file_in(path, "case.yaml");
-        let case: Self = yaml::read(&file)?;
+        let mut case: Self = yaml::read(&file)?;
         let base = scenario::parent(&file);
-        case.validate(&base).map_err(|(field, reason)| CaseError::Invalid {
-            file: file.clone(),
-            field,
-            reason,
-        })?;
+        let usable = case.validate(&base).and_then(|()| case.scenario.read_files(&base, "scenario."));
+        usable.map_err(|(field, reason)| CaseError::Invalid { file: file.clone(), field, reason })?;
         Ok(Loaded { case, base, file })
     }
 

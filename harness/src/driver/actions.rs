@@ -7,6 +7,7 @@ use crate::headers::Headers;
 use crate::host::{Action, Host, Phase, Reply, View, grpc_status};
 use crate::outcome::End;
 use crate::scenario::FailurePolicy;
+use crate::upstream::message::percent_encode;
 use crate::vm::Vm;
 
 /// What a callback's answer is where it does not count: the stream stops.
@@ -315,16 +316,4 @@ impl Replay {
     pub(super) fn received(&mut self) -> &mut Message {
         self.run.response.get_or_insert_default()
     }
-}
-
-/// gRPC's percent-encoding of messages: space to `~` stay, but for `%`.
-fn percent_encode(message: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(message.len());
-    for byte in message {
-        match byte {
-            b' '..=b'~' if *byte != b'%' => out.push(*byte),
-            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
-    out
 }

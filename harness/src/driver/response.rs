@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::Replay;
 use super::stream::bare;
-use crate::clock::http_date;
+use crate::clock::{http_date, nanoseconds};
 use crate::exchange::{Message, Protocol};
-use crate::host::{ClusterState, clusters};
+use crate::upstream::Answer;
 
 /// Whether it is a header of one hop that Envoy does not pass to the client.
 fn is_of_hop(name: &[u8]) -> bool {
@@ -14,21 +14,22 @@ fn is_of_hop(name: &[u8]) -> bool {
 }
 
 impl Replay {
-    /// The upstream answers: with the cluster's fixed answer, the recorded one, or 200 without a body.
+    /// The upstream answers, by its script or as recorded.
     pub(super) fn start_upstream_response(&mut self, recorded: Option<&Message>) {
         let cluster = self.run.cluster.as_deref().unwrap_or_default();
-        let fixed = match self.host.clusters.state(cluster) {
-            ClusterState::Healthy(Some(cluster)) => cluster.response.as_ref().map(clusters::message),
-            _ => None,
+        let request = self.run.upstream.as_ref();
+        let request = request.map_or_else(|| Cow::Owned(Message::default()), Cow::Borrowed);
+        let turn = self.host.upstreams.turn(cluster, &request, recorded);
+        self.host.clock.reach(self.host.clock.now_ns().saturating_add(nanoseconds(turn.latency)));
+        let (Answer::Message(mut message) | Answer::Cut { mut message, .. }) = turn.answer else {
+            let body = b"upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+            return self.refuse(
+                503,
+                body,
+                "upstream_reset_before_response_started{connection_termination}",
+                "UC",
+            );
         };
-        let mut message = match (fixed, recorded) {
-            (Some(fixed), _) => Cow::Owned(fixed),
-            (None, Some(recorded)) => Cow::Borrowed(recorded),
-            (None, None) => Cow::Owned(Message { headers: bare(200), ..Message::default() }),
-        };
-        if message.headers.get(b":status").is_none() {
-            message.to_mut().headers.set(b":status", b"200");
-        }
         if self.run.head && !message.body.is_empty() {
             message.to_mut().body.clear();
         }

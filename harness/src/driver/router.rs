@@ -60,7 +60,7 @@ impl Replay {
                 self.finish_request();
                 return self.refuse(503, b"no healthy upstream", "no_healthy_upstream", "UH");
             }
-            ClusterState::Healthy(_) => {}
+            ClusterState::Healthy => {}
         }
         if self.host.stream.request.headers.get(b":method").is_none() {
             let details = "filter_removed_required_request_headers{missing_required_header:_:method}";
@@ -136,7 +136,7 @@ impl Replay {
     }
 
     /// Envoy cannot forward (`FLOW-31`).
-    fn refuse(&mut self, status: u32, body: &[u8], details: &str, flag: &'static str) {
+    pub(super) fn refuse(&mut self, status: u32, body: &[u8], details: &str, flag: &'static str) {
         self.run.end = Some(End::Refused);
         self.flag(flag);
         self.own_reply(status, body, details);
@@ -163,6 +163,7 @@ impl Replay {
 fn flag_bit(flag: &str) -> u64 {
     match flag {
         "UH" => 0x2,
+        "UC" => 0x40,
         "NR" => 0x100,
         "SI" => 0x1_0000,
         "DPE" => 0x4_0000,

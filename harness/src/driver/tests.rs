@@ -40,9 +40,9 @@ fn routes() -> RouteTable {
 }
 
 fn start(plugins: Vec<Plugin>) -> Replay {
-    let response = ClusterResponse { status: 201, headers: Vec::new(), body: "answer".to_owned() };
-    let answering = Cluster { response: Some(response), endpoints: 1, metadata: None };
-    let one = Cluster { response: None, endpoints: 1, metadata: None };
+    let response = ClusterResponse { status: 201, body: "answer".into(), ..ClusterResponse::default() };
+    let answering = Cluster { response: Some(response), ..Cluster::default() };
+    let one = Cluster::default();
     let none = Cluster { endpoints: 0, ..one.clone() };
     let clusters = [("blue", one.clone()), ("green", one), ("auth", answering), ("dead", none)];
     let clusters = clusters.into_iter().map(|(name, cluster)| (name.to_owned(), cluster)).collect();

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::exchange::Message;
-use crate::headers::Headers;
-use crate::scenario::{Cluster, ClusterResponse};
+use crate::scenario::Cluster;
+use crate::upstream::Upstreams;
 
 /// The clusters that exist; when none is named, every one does.
 #[derive(Clone, Debug)]
@@ -29,14 +28,19 @@ impl Clusters {
         Self { default: default.into(), named }
     }
 
+    /// The scripts of the clusters, from their beginning.
+    pub(crate) fn upstreams(&self, seed: u64) -> Upstreams {
+        Upstreams::new(&self.named, seed)
+    }
+
     /// Whether a request can be sent there.
-    pub(crate) fn state(&self, name: &str) -> State<'_> {
+    pub(crate) fn state(&self, name: &str) -> State {
         match self.named.get(name) {
             _ if name.is_empty() => State::Unknown,
-            None if self.named.is_empty() => State::Healthy(None),
+            None if self.named.is_empty() => State::Healthy,
             None => State::Unknown,
             Some(cluster) if cluster.endpoints == 0 => State::Unhealthy,
-            Some(cluster) => State::Healthy(Some(cluster)),
+            Some(_) => State::Healthy,
         }
     }
 
@@ -58,21 +62,11 @@ impl Clusters {
 
 /// Whether a cluster can be used.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum State<'a> {
+pub(crate) enum State {
     /// There is no such cluster.
     Unknown,
     /// It has no endpoint.
     Unhealthy,
-    /// It can; absent where any name is a cluster.
-    Healthy(Option<&'a Cluster>),
-}
-
-/// A fixed answer as a message.
-pub(crate) fn message(response: &ClusterResponse) -> Message {
-    let mut headers = Headers::new();
-    headers.push(":status", response.status.to_string());
-    for (name, value) in &response.headers {
-        headers.push(name, value);
-    }
-    Message { headers, body: response.body.clone().into_bytes(), ..Message::default() }
+    /// It can.
+    Healthy,
 }

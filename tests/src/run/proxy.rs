@@ -8,6 +8,7 @@ use serde_json::Value;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::outcome::{LogLine, Outcome};
 use weir_harness::scenario::{self, FailurePolicy, Scenario};
+use weir_harness::upstream;
 
 use super::{Run, routes};
 use crate::envoy::bootstrap::{Cluster, Plan, Plugin};
@@ -47,7 +48,7 @@ impl Proxy {
         for (name, cluster) in clusters {
             let servers = (0..cluster.endpoints).map(|_| Upstream::start()).collect::<Result<Vec<_>>>()?;
             if let Some(response) = &cluster.response {
-                servers.iter().for_each(|server| server.answer(fixed(response)));
+                servers.iter().for_each(|server| server.answer(upstream::response(response)));
             }
             let ports = servers.iter().map(Upstream::port).collect();
             plan.clusters.insert(name.clone(), Cluster { ports, metadata: cluster.metadata });
@@ -162,16 +163,4 @@ fn plugin(filter: &scenario::Filter, base: &Path, module: &Path) -> Result<Plugi
         allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
         env: filter.env.clone(),
     })
-}
-
-fn fixed(response: &scenario::ClusterResponse) -> Message {
-    let mut message = Message { body: response.body.clone().into_bytes(), ..Message::default() };
-    message.headers.push(":status", response.status.to_string());
-    for (name, value) in &response.headers {
-        message.headers.push(name, value);
-    }
-    if message.headers.get(b"content-length").is_none() {
-        message.headers.push("content-length", message.body.len().to_string());
-    }
-    message
 }

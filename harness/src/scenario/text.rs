@@ -1,4 +1,4 @@
-//! Texts and bytes as cases write them, and header lines as a list or a map. Knows no message.
+//! Texts, bytes and durations as scenarios and cases write them, and header lines as a list or a map. Knows no message.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for BytesTextVisitor {
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes the form, is never made")]
-pub(super) enum HeaderLines {
+pub(crate) enum HeaderLines {
     /// `[[name, value], …]`
     List(Vec<(String, BytesText)>),
     /// `{name: value, …}`
@@ -82,7 +82,7 @@ pub(super) enum HeaderLines {
 }
 
 /// Reads header lines in either form.
-pub(super) fn header_lines<'de, D: Deserializer<'de>>(
+pub(crate) fn header_lines<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<(String, BytesText)>, D::Error> {
     deserializer.deserialize_any(HeaderLinesVisitor)

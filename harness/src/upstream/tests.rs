@@ -1,0 +1,1 @@
+//! Scripts: rules, sequences, failures, distributions, echoes.
