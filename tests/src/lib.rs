@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod envoy;
+pub mod generate;
 pub mod node;
 pub mod portrait;
 pub mod run;
