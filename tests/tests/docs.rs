@@ -26,6 +26,11 @@ fn canary() {
     filter("canary", &schemars::schema_for!(canary::Config).to_value());
 }
 
+#[test]
+fn mirror() {
+    filter("mirror", &schemars::schema_for!(mirror::Config).to_value());
+}
+
 #[track_caller]
 fn filter(name: &str, schema: &Value) {
     let text = serde_json::to_string_pretty(schema).expect("JSON");

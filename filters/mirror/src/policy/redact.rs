@@ -1,0 +1,1 @@
+//! Redaction of a copy. Pure; fails closed: what cannot be redacted is not sent.
