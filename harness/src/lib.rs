@@ -6,6 +6,7 @@ pub mod case;
 pub mod clock;
 pub mod commands;
 pub mod driver;
+pub mod envoy;
 pub mod exchange;
 pub mod headers;
 mod host;

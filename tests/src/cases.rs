@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use weir_harness::build;
 use weir_harness::case::{self, Case, Expectation, Loaded, Totals};
 use weir_harness::exchange::Exchange;
 use weir_harness::traffic;
 
-use crate::portrait;
+use weir_harness::envoy::portrait;
+
 use crate::run::{self, Run};
 
 /// So many differing exchanges of a case are shown.
@@ -40,24 +40,21 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths.into_iter().filter(|path| path.is_dir()).collect())
 }
 
-/// A case that is ready to run: its modules are built and its recordings read.
+/// A case that is ready to run: its recordings are read.
 #[derive(Debug)]
 pub struct Ready {
     loaded: Loaded,
-    modules: Vec<PathBuf>,
     exchanges: Vec<Exchange>,
 }
 
 impl Ready {
-    /// Loads a case, builds what it needs and reads its recordings.
+    /// Loads a case and reads its recordings.
     ///
     /// # Errors
     /// When any of that fails.
     pub fn new(folder: &Path) -> Result<Self> {
         let loaded = Case::load(folder)?;
         let scenario = &loaded.case.scenario;
-        let build = |filter| Ok(build::module(filter, &loaded.base)?);
-        let modules = scenario.filters.iter().map(build).collect::<Result<Vec<_>>>()?;
         let mut exchanges: Vec<Exchange> =
             loaded.case.exchanges().into_iter().map(|(exchange, _)| exchange).collect();
         for path in &scenario.recordings {
@@ -69,7 +66,7 @@ impl Ready {
                 exchanges.push(exchange?);
             }
         }
-        Ok(Self { loaded, modules, exchanges })
+        Ok(Self { loaded, exchanges })
     }
 
     /// The case.
@@ -96,13 +93,12 @@ impl Ready {
         Ok(run)
     }
 
-    /// Runs the case in a real Envoy.
+    /// Runs the case in a real Envoy; `harness` is what came of it there.
     ///
     /// # Errors
     /// As in the harness.
-    pub fn in_envoy(&self, binary: &Path) -> Result<Run> {
-        let run =
-            run::in_envoy(binary, &self.case().scenario, &self.loaded.base, &self.modules, &self.exchanges)?;
+    pub fn in_envoy(&self, binary: &Path, harness: &Run) -> Result<Run> {
+        let run = run::in_envoy(binary, &self.case().scenario, &self.loaded.base, &self.exchanges, harness)?;
         if self.case().envoy.differs.is_none() {
             self.check(&run).context("in Envoy")?;
         }

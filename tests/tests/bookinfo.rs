@@ -4,12 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use conformance::envoy::process::{self, Envoy, Started};
 use conformance::tools;
-use conformance::upstream::Upstream;
 use serde_json::Value;
 use weir_harness::build;
+use weir_harness::envoy::client::{self, Wait};
+use weir_harness::envoy::process::{Envoy, Started};
+use weir_harness::envoy::server::Server;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::scenario::Filter;
 use weir_harness::traffic;
@@ -70,7 +72,7 @@ fn every_form_says_the_same() {
 }
 
 /// The example's configuration with the module and the ports of this machine.
-fn local(policy: &str, upstreams: &[(u64, Upstream)], module: &Path) -> Value {
+fn local(policy: &str, upstreams: &[(u64, Server)], module: &Path) -> Value {
     let mut config = read(&format!("envoy/{policy}.yaml"));
     each(&mut config, "filename", &mut |value| *value = module.to_str().into());
     each(&mut config, "port_value", &mut |value| {
@@ -89,10 +91,8 @@ fn routes(policy: &str, users: &[(&str, &str)]) {
     let canary = Filter { name: "canary".to_owned(), ..Filter::default() };
     let module = build::module(&canary, tools::workspace()).unwrap();
     let upstreams = SERVICES.map(|(name, port)| {
-        let upstream = Upstream::start().unwrap();
         let headers = [(":status", "200"), ("x-service", name)].into_iter().collect();
-        upstream.answer(Message { headers, ..Message::default() });
-        (port, upstream)
+        (port, Server::start(Arc::new(Message { headers, ..Message::default() })).unwrap())
     });
     let config = local(policy, &upstreams, &module);
 
@@ -109,8 +109,9 @@ fn routes(policy: &str, users: &[(&str, &str)]) {
         let lines = [(":method", "GET"), (":path", path), (":authority", authority)];
         let headers = lines.into_iter().chain(user.map(|user| ("end-user", user))).collect();
         let request = Message { headers, ..Message::default() };
+        let listener = envoy.listener("bookinfo").unwrap();
         let response =
-            process::exchange(envoy.listener("bookinfo").unwrap(), &request).unwrap().expect("an answer");
+            client::exchange(listener, None, &request, Wait::default()).unwrap().expect("an answer");
         String::from_utf8_lossy(response.headers.get(b"x-service").unwrap_or(b"none")).into_owned()
     };
     for (user, version) in users {

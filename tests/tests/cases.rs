@@ -33,6 +33,6 @@ fn test(name: &str, folder: &Path) -> Result<()> {
         return Ok(());
     }
     let Some(envoy) = tools::envoy_or_skip(name)? else { return Ok(()) };
-    let envoy = case.in_envoy(envoy)?;
+    let envoy = case.in_envoy(envoy, &harness)?;
     case.compare(&harness, &envoy)
 }

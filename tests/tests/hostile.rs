@@ -3,12 +3,10 @@
 //! the experiment behind the SDK's own ABI layer.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
-
 use conformance::run::Run;
-use conformance::{portrait, run, tools};
+use conformance::{run, tools};
 use serde_json::{Value, json};
-use weir_harness::build;
+use weir_harness::envoy::portrait;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::outcome::End;
 use weir_harness::scenario::{Filter, Scenario};
@@ -57,12 +55,10 @@ fn scenario(module: &str, config: Value) -> Scenario {
 #[track_caller]
 fn both(test: &str, scenario: &Scenario, exchanges: &[Exchange]) -> Run {
     let base = tools::workspace();
-    let modules: Vec<PathBuf> =
-        scenario.filters.iter().map(|filter| build::module(filter, base).unwrap()).collect();
     let harness = run::in_harness(scenario, base, exchanges).unwrap();
     assert_eq!(harness.outcomes.len(), exchanges.len(), "{:?}", harness.start_log);
     if let Some(binary) = tools::envoy_or_skip(test).unwrap() {
-        let envoy = run::in_envoy(binary, scenario, base, &modules, exchanges).unwrap();
+        let envoy = run::in_envoy(binary, scenario, base, exchanges, &harness).unwrap();
         assert_eq!(envoy.outcomes.len(), exchanges.len(), "{:?}", envoy.start_log);
         for ((ours, theirs), exchange) in harness.outcomes.iter().zip(&envoy.outcomes).zip(exchanges) {
             if let Some(difference) = portrait::difference(ours, theirs) {

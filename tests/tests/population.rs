@@ -10,10 +10,10 @@ use std::thread;
 use std::time::UNIX_EPOCH;
 
 use canary::{Config, Inputs, Policy};
-use conformance::run::{self, proxy::Proxy};
-use conformance::tools;
+use conformance::{run, tools};
 use serde_json::json;
 use weir_harness::build;
+use weir_harness::envoy::proxy::{Options, Proxy};
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::headers::Headers;
 use weir_harness::outcome::End;
@@ -149,7 +149,10 @@ fn growing_moves_nobody_back() {
 fn check_in_envoy(test: &str, workers: u32) {
     let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
     let scenario = scenario(25);
-    let proxy = Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), workers).unwrap().unwrap();
+    let proxy = {
+        let options = Options { workers, ..Options::default() };
+        Proxy::start(envoy, &scenario, Path::new("."), &module(&scenario), &options).unwrap().unwrap()
+    };
     let want = native(25, ASKED);
     let ask = |first: usize| {
         for (number, want) in want.iter().enumerate().skip(first).step_by(CLIENTS) {
@@ -164,7 +167,8 @@ fn check_in_envoy(test: &str, workers: u32) {
             scope.spawn(move || ask(first));
         }
     });
-    let received = |cluster| proxy.received(cluster).len();
+    let all = proxy.received();
+    let received = |cluster| all.iter().filter(|one| one.cluster == cluster).count();
     let v3 = want.iter().filter(|is_v3| **is_v3).count();
     assert_eq!((received("v1"), received("v3")), (ASKED - v3, v3));
 }

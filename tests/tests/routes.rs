@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::Path;
 
-use conformance::{portrait, run, tools};
+use conformance::{run, tools};
 use serde_json::json;
+use weir_harness::envoy::portrait;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::scenario::{Filter, Scenario};
 
@@ -133,7 +134,7 @@ fn check(test: &str, rows: &[(&str, &str, &str)]) {
         assert_eq!(got.trim_end(), *want, "{path} {command}");
     }
     if let Some(binary) = tools::envoy_or_skip(test).unwrap() {
-        let envoy = run::in_envoy(binary, &scenario, folder.path(), &[module], &exchanges).unwrap();
+        let envoy = run::in_envoy(binary, &scenario, folder.path(), &exchanges, &harness).unwrap();
         for ((ours, theirs), exchange) in harness.outcomes.iter().zip(&envoy.outcomes).zip(&exchanges) {
             if let Some(difference) = portrait::difference(ours, theirs) {
                 panic!("{}\n{difference}", exchange.origin);

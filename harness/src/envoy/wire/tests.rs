@@ -1,6 +1,6 @@
 //! HTTP/1 on the wire, as data.
 
-use weir_harness::headers::Headers;
+use crate::headers::Headers;
 
 use super::*;
 

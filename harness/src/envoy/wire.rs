@@ -3,13 +3,28 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use anyhow::{Context, Result, bail};
-use weir_harness::exchange::Message;
+use crate::exchange::Message;
 
-/// What a block of headers may have at most; a test never has more.
+/// What a block of headers may have at most: a peer that sends more is no HTTP peer. Recordings have far less.
 const HEAD_LIMIT: usize = 1 << 20;
 /// Bodies without a length are sent in chunks of this size, so that more than one chunk is seen.
 const CHUNK: usize = 4096;
+
+/// What came is no whole HTTP/1 message.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Something else than HTTP/1.
+    #[error("not HTTP/1: {0}")]
+    NotHttp(String),
+    /// The connection ended too early.
+    #[error("the connection ended {0}")]
+    Ended(String),
+}
+
+type Result<T> = std::result::Result<T, WireError>;
 
 /// Writes a request: `:method :path :authority` make its first lines, the other headers follow in order.
 ///
@@ -91,7 +106,7 @@ pub fn read_request(input: &mut impl BufRead) -> Result<Option<Message>> {
     let Some(first) = read_line(input)? else { return Ok(None) };
     let mut parts = first.splitn(3, |byte| *byte == b' ');
     let (Some(method), Some(path), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
-        bail!("not a request line: {:?}", String::from_utf8_lossy(&first));
+        return Err(not_http("request line", &first));
     };
     let (mut message, mut rest) = (Message::default(), Message::default());
     read_headers(input, &mut rest)?;
@@ -116,7 +131,7 @@ pub fn read_response(input: &mut impl BufRead, to_head: bool) -> Result<Option<M
         let Some(first) = read_line(input)? else { return Ok(None) };
         let status = first.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         if !first.starts_with(b"HTTP/1.") || status.is_empty() {
-            bail!("not a status line: {:?}", String::from_utf8_lossy(&first));
+            return Err(not_http("status line", &first));
         }
         let mut message = Message::default();
         message.headers.push(":status", status);
@@ -138,13 +153,13 @@ fn no_body(status: &[u8]) -> bool {
 fn read_headers(input: &mut impl BufRead, message: &mut Message) -> Result<()> {
     let mut size = 0;
     loop {
-        let line = read_line(input)?.context("the connection ended inside the headers")?;
+        let line = read_line(input)?.ok_or_else(|| ended("inside the headers"))?;
         size += line.len();
         if line.is_empty() {
             return Ok(());
         }
         if size > HEAD_LIMIT {
-            bail!("headers of more than {HEAD_LIMIT} bytes");
+            return Err(WireError::NotHttp(format!("headers of more than {HEAD_LIMIT} bytes")));
         }
         let (name, value) = split_header(&line)?;
         message.headers.push(name, value);
@@ -153,9 +168,8 @@ fn read_headers(input: &mut impl BufRead, message: &mut Message) -> Result<()> {
 
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':');
-    let (name, value) = colon
-        .and_then(|at| line.split_at_checked(at))
-        .with_context(|| format!("not a header line: {:?}", String::from_utf8_lossy(line)))?;
+    let (name, value) =
+        colon.and_then(|at| line.split_at_checked(at)).ok_or_else(|| not_http("header line", line))?;
     Ok((name, value.get(1..).unwrap_or_default().trim_ascii()))
 }
 
@@ -165,7 +179,7 @@ fn read_body(input: &mut impl BufRead, message: &mut Message, until_close: bool)
         return read_chunks(input, message);
     }
     if let Some(length) = header(b"content-length") {
-        let length: usize = std::str::from_utf8(length)?.trim().parse()?;
+        let length = number(length, 10)?;
         return read_exactly(input, length, &mut message.body);
     }
     if until_close {
@@ -175,18 +189,17 @@ fn read_body(input: &mut impl BufRead, message: &mut Message, until_close: bool)
 }
 
 fn read_chunks(input: &mut impl BufRead, message: &mut Message) -> Result<()> {
-    let ended = "the connection ended inside a chunked body";
+    let cut = || ended("inside a chunked body");
     loop {
-        let size = read_line(input)?.context(ended)?;
-        let size = usize::from_str_radix(std::str::from_utf8(&size)?.trim(), 16)?;
+        let size = number(&read_line(input)?.ok_or_else(cut)?, 16)?;
         if size == 0 {
             break;
         }
         read_exactly(input, size, &mut message.body)?;
-        read_line(input)?.context(ended)?;
+        read_line(input)?.ok_or_else(cut)?;
     }
     loop {
-        let line = read_line(input)?.context(ended)?;
+        let line = read_line(input)?.ok_or_else(cut)?;
         if line.is_empty() {
             return Ok(());
         }
@@ -199,9 +212,23 @@ fn read_chunks(input: &mut impl BufRead, message: &mut Message) -> Result<()> {
 fn read_exactly(input: &mut impl BufRead, length: usize, body: &mut Vec<u8>) -> Result<()> {
     let read = input.take(length as u64).read_to_end(body)?;
     if read < length {
-        bail!("the connection ended after {read} of {length} bytes");
+        return Err(ended(&format!("after {read} of {length} bytes")));
     }
     Ok(())
+}
+
+fn number(text: &[u8], radix: u32) -> Result<usize> {
+    let number =
+        std::str::from_utf8(text).ok().and_then(|text| usize::from_str_radix(text.trim(), radix).ok());
+    number.ok_or_else(|| not_http("length", text))
+}
+
+fn not_http(expected: &str, found: &[u8]) -> WireError {
+    WireError::NotHttp(format!("expected a {expected}, found `{}`", found.escape_ascii()))
+}
+
+fn ended(place: &str) -> WireError {
+    WireError::Ended(place.to_owned())
 }
 
 /// A line without its end; nothing at the end of the input.
@@ -212,7 +239,7 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     if line.pop() != Some(b'\n') {
-        bail!("the connection ended inside a line");
+        return Err(ended("inside a line"));
     }
     if line.last() == Some(&b'\r') {
         line.pop();

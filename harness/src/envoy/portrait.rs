@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::exchange::Message;
+use crate::outcome::Outcome;
 use similar::TextDiff;
-use weir_harness::exchange::Message;
-use weir_harness::outcome::Outcome;
 
 /// Headers that are there on both sides and whose values no two runs share: the value is left out, the place is compared.
 const VALUE_VARIES: [&str; 1] = ["x-request-id"];
@@ -86,7 +86,7 @@ fn message(text: &mut String, name: &str, message: Option<&Message>) {
 
 #[cfg(test)]
 mod tests {
-    use weir_harness::headers::Headers;
+    use crate::headers::Headers;
 
     use super::*;
 

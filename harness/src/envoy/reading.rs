@@ -1,8 +1,10 @@
 //! Reads what an Envoy says it did: entries of its access log, lines of its own log. Pure: knows texts, not processes.
 
+use std::time::Duration;
+
+use crate::exchange::Message;
+use crate::outcome::{End, LogLine, Outcome};
 use serde_json::Value;
-use weir_harness::exchange::Message;
-use weir_harness::outcome::{End, LogLine, Outcome};
 
 use super::bootstrap::Plugin;
 
@@ -28,6 +30,7 @@ pub fn outcome(entry: &Value, upstream: Option<(String, Message)>, response: Opt
         response,
         flags: text("flags").unwrap_or_default(),
         details,
+        delay: Duration::from_millis(number(entry, "duration").unwrap_or_default()),
         ..Outcome::default()
     }
 }
@@ -53,6 +56,28 @@ fn end(details: &str, answered: bool) -> End {
         | "response_payload_too_large" => End::Refused,
         _ => End::LocalReply,
     }
+}
+
+/// The port that the client of an access log entry called.
+#[must_use]
+pub fn called(entry: &Value) -> Option<u16> {
+    number(entry, "called")?.try_into().ok()
+}
+
+/// A field that Envoy writes as a number or as a text.
+fn number(entry: &Value, field: &str) -> Option<u64> {
+    let value = entry.get(field)?;
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// What an Envoy that did not start complains of: its last line at level critical or error, else all that it said.
+#[must_use]
+pub fn complaint(log: &str) -> String {
+    let said = log.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("][critical][").or_else(|| line.split_once("][error]["))?;
+        Some(rest.split_once("] ")?.1.split_once("] ").map_or(rest, |(_, said)| said).to_owned())
+    });
+    said.last().unwrap_or_else(|| log.trim().to_owned())
 }
 
 /// The lines that plugins logged, in order; a line of a root context, which Envoy does not name, belongs to no plugin.

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long Envoy lets a stream wait that nobody continues. Long enough for a busy machine, short enough for a test.
-const IDLE: &str = "3s";
+/// How long Envoy lets a stream wait that nobody continues, where nothing is known to wait longer. Envoy's own default is five minutes; this is
+/// long enough for a busy machine, and short enough to wait for.
+pub const IDLE: Duration = Duration::from_secs(3);
 
 /// What an Envoy is started with.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Plan {
     pub route_config: Value,
     /// The clusters by name.
     pub clusters: BTreeMap<String, Cluster>,
+    /// Envoy's `stream_idle_timeout`; zero: [`IDLE`].
+    pub idle: Duration,
 }
 
 /// One plugin of the chain; the fields are those of Envoy's `PluginConfig`.
@@ -50,16 +54,20 @@ pub struct Cluster {
     pub metadata: Option<Value>,
 }
 
-/// The fields of an access log entry, as `outcome` reads them back.
-const ACCESS_LOG: [(&str, &str); 5] = [
+/// The fields of an access log entry, as `reading` reads them back.
+const ACCESS_LOG: [(&str, &str); 7] = [
     ("code", "%RESPONSE_CODE%"),
     ("details", "%RESPONSE_CODE_DETAILS%"),
     ("flags", "%RESPONSE_FLAGS%"),
     ("route", "%ROUTE_NAME%"),
     ("cluster", "%UPSTREAM_CLUSTER_RAW%"),
+    ("called", "%DOWNSTREAM_LOCAL_PORT%"),
+    ("duration", "%DURATION%"),
 ];
 
-/// The whole bootstrap: the listener `cases`, where connections begin with a PROXY protocol line that says who calls, and a listener `fence` without filters on the same workers.
+/// The whole bootstrap: the listener `cases`, where connections begin with a PROXY protocol line that says who
+/// calls, and a listener `fence` without filters on the same workers. Connections to upstreams begin with such a line, too: it names the port
+/// that the client called, so that a server knows whose request it has, and no filter sees a difference. A call of a filter has no client.
 #[must_use]
 pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
     let fence = json!({"name": "fence", "virtual_hosts": [{"name": "fence", "domains": ["*"], "routes": [
@@ -67,6 +75,8 @@ pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
     ]}]});
     let mut cases =
         listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(access_log));
+    let idle = if plan.idle.is_zero() { IDLE } else { plan.idle };
+    merge(manager(&mut cases), json!({"stream_idle_timeout": format!("{}s", idle.as_secs_f64())}));
     // So that a case's source address is the one that filters see.
     let proxy =
         typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");
@@ -117,6 +127,11 @@ pub fn everything_to(cluster: &str) -> Value {
     ]}]})
 }
 
+/// The connection manager's configuration in a listener of [`listener`].
+fn manager(listener: &mut Value) -> &mut Value {
+    &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
 fn listener(name: &str, route_config: &Value, mut filters: Vec<Value>, access_log: Option<&Path>) -> Value {
     filters.push(typed("envoy.filters.http.router", "filters.http.router.v3.Router"));
     let mut manager = typed(
@@ -124,7 +139,7 @@ fn listener(name: &str, route_config: &Value, mut filters: Vec<Value>, access_lo
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
     );
     let mut fields = json!({
-        "stat_prefix": name, "route_config": route_config, "http_filters": filters, "stream_idle_timeout": IDLE,
+        "stat_prefix": name, "route_config": route_config, "http_filters": filters,
         "http_protocol_options": {"enable_trailers": true},
     });
     if let Some(path) = access_log {
@@ -172,8 +187,16 @@ fn wasm(plugin: &Plugin) -> Value {
 fn static_cluster(name: &str, cluster: &Cluster) -> Value {
     let endpoints: Vec<Value> =
         cluster.ports.iter().map(|port| json!({"endpoint": {"address": address(*port)}})).collect();
+    let mut socket = typed(
+        "envoy.transport_sockets.upstream_proxy_protocol",
+        "transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+    );
+    let inner = typed("envoy.transport_sockets.raw_buffer", "transport_sockets.raw_buffer.v3.RawBuffer");
+    if let Some(config) = socket.get_mut("typed_config") {
+        merge(config, json!({"config": {"version": "V1"}, "transport_socket": inner}));
+    }
     let mut value = json!({
-        "name": name, "type": "STATIC", "connect_timeout": "5s",
+        "name": name, "type": "STATIC", "connect_timeout": "5s", "transport_socket": socket,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
     });
     if let Some(metadata) = &cluster.metadata {
