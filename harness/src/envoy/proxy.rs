@@ -69,9 +69,7 @@ impl Proxy {
         let (route_config, mut clusters) = scene(scenario);
         if scenario.clusters.is_empty() {
             for name in &options.clusters {
-                clusters
-                    .entry(name.clone())
-                    .or_default();
+                clusters.entry(name.clone()).or_default();
             }
         }
         let stage = Arc::new(Stage::new(&clusters, scenario.seed));
@@ -85,7 +83,8 @@ impl Proxy {
                     continue;
                 }
                 let seat = Seat { stage: Arc::clone(&stage), cluster: name.clone() };
-                let server = Server::start(Arc::new(seat)).map_err(EnvoyError::io("cannot start a server"))?;
+                let server =
+                    Server::start(Arc::new(seat)).map_err(EnvoyError::io("cannot start a server"))?;
                 ports.push(server.port());
                 servers.push(server);
             }
