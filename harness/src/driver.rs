@@ -15,6 +15,7 @@ use crate::scenario::{Cluster, FailurePolicy};
 use crate::vm::{LoadError, Module, Vm};
 
 mod actions;
+mod calls;
 mod flow;
 mod prepare;
 mod response;

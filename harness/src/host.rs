@@ -3,13 +3,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, Random};
 use crate::exchange::Message;
-use crate::outcome::{CalloutOutcome, LogLine};
+use crate::outcome::{CalloutEnd, CalloutKind, CalloutOutcome, LogLine};
 use crate::upstream::Upstreams;
 
 pub(crate) mod attributes;
+pub(crate) mod calls;
 pub(crate) mod clusters;
 pub(crate) mod guest;
 mod metrics;
@@ -17,6 +19,7 @@ mod shared;
 mod stream;
 pub(crate) mod value;
 
+pub(crate) use calls::{Call, Calls, Ending, Event};
 pub(crate) use clusters::{Clusters, State as ClusterState};
 pub(crate) use guest::{Abi, Guest, Owner};
 pub(crate) use metrics::{Metrics, Type as MetricType};
@@ -40,9 +43,10 @@ pub(crate) struct Host {
     /// What hostcalls asked for and the driver does when the guest callback has returned (`FLOW-10`).
     pub actions: VecDeque<Action>,
     /// Calls that wait for their answer.
-    pub calls: VecDeque<Call>,
+    pub calls: Calls,
     /// Calls made since the driver last took them.
     pub callouts: Vec<CalloutOutcome>,
+    next_callout: u64,
     /// What would kill the process (`DIE-*`), as the driver will report it.
     pub fatal: Option<String>,
 }
@@ -87,14 +91,6 @@ pub(crate) enum Action {
     Reply(Reply),
 }
 
-/// A call on its way.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub root: usize,
-    pub token: u32,
-    pub response: Message,
-}
-
 impl Host {
     pub(crate) fn new(plugins: Vec<PluginInfo>, clusters: Clusters, seed: u64, start_ns: u64) -> Self {
         Self {
@@ -109,8 +105,9 @@ impl Host {
             metrics: Metrics::default(),
             stream: Stream::default(),
             actions: VecDeque::new(),
-            calls: VecDeque::new(),
+            calls: Calls::default(),
             callouts: Vec::new(),
+            next_callout: 0,
             fatal: None,
         }
     }
@@ -134,6 +131,34 @@ impl Host {
             Owner::Root(root) => Some(root),
             Owner::Stream(filter) => self.stream.filters.get(filter).map(|filter| filter.root),
         }
+    }
+
+    /// Notes a call that is being made, with what it sends; gives the id of its outcome.
+    pub(crate) fn note_callout(
+        &mut self,
+        kind: CalloutKind,
+        cluster: &str,
+        request: Message,
+        end: CalloutEnd,
+    ) -> u64 {
+        let id = self.next_callout;
+        self.next_callout += 1;
+        let at = match self.stream.phase {
+            Phase::None => 0,
+            _ => self.clock.now_ns().saturating_sub(self.stream.info.start_ns),
+        };
+        let at = Duration::from_nanos(at);
+        let cluster = cluster.to_owned();
+        self.callouts.push(CalloutOutcome {
+            id,
+            kind,
+            cluster,
+            request,
+            at,
+            end,
+            ..CalloutOutcome::default()
+        });
+        id
     }
 
     /// Notes what a filter did that would end the process (section 13); the driver reports it.

@@ -84,12 +84,87 @@ impl End {
 /// A call that a filter made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CalloutOutcome {
+    /// Numbers the calls of a replay, so that an end that comes later finds its call.
+    pub id: u64,
+    /// HTTP or gRPC.
+    pub kind: CalloutKind,
     /// The cluster that was called.
     pub cluster: String,
-    /// What it received.
+    /// What it received; of a gRPC call the framed messages.
     pub request: Message,
-    /// The `:status` that came back; absent when the call was refused synchronously.
+    /// When it was made: time since the exchange began.
+    pub at: Duration,
+    /// How it ended.
+    pub end: CalloutEnd,
+    /// The time until it ended; absent while it is pending.
+    pub latency: Option<Duration>,
+    /// The `:status` that the filter was given, also Envoy's own 503 and 504; absent when it got none.
     pub status: Option<u16>,
+    /// The gRPC status that the filter was given, also Envoy's own; absent of an HTTP call.
+    pub grpc_status: Option<u32>,
+}
+
+/// What kind of call it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CalloutKind {
+    /// An HTTP call.
+    #[default]
+    Http,
+    /// A gRPC call with one message each way.
+    GrpcCall,
+    /// A gRPC stream.
+    GrpcStream,
+}
+
+impl CalloutKind {
+    /// The name in reports: snake case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::GrpcCall => "grpc_call",
+            Self::GrpcStream => "grpc_stream",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CalloutEnd {
+    /// It did not end before the exchange did; the filter hears of it later.
+    #[default]
+    Pending,
+    /// The cluster answered.
+    Answered,
+    /// Envoy refused it as it was made: no healthy host, or a header that cannot be sent.
+    Refused,
+    /// No connection came about.
+    ConnectFailure,
+    /// The connection was closed before the answer.
+    Reset,
+    /// The connection was closed within the answer.
+    ResetInBody,
+    /// Its time ran out.
+    Timeout,
+    /// The filter cancelled it.
+    Cancelled,
+}
+
+impl CalloutEnd {
+    /// The name in reports: snake case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::ConnectFailure => "connect_failure",
+            Self::Reset => "reset",
+            Self::ResetInBody => "reset_in_body",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// A line that a filter logged.

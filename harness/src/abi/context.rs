@@ -32,8 +32,12 @@ fn done(call: &mut Call<'_, '_>) -> Answer {
     Ok(())
 }
 
-/// Code and message of the last call that failed; no call of the harness's fails after it was sent, so both are always zero and empty.
+/// Code and message of the last call that failed (`CALL-07`, `CTX-02`).
 fn get_status(call: &mut Call<'_, '_>, code: u32, pointer: u32, size: u32) -> Answer {
-    call.give(pointer, size, |_, _, _, _| Ok(()))?;
-    call.put_word(code, 0)
+    call.give(pointer, size, |_, _, guest, out| {
+        out.extend_from_slice(&guest.status.1);
+        Ok(())
+    })?;
+    let number = call.guest().status.0;
+    call.put_word(code, number)
 }

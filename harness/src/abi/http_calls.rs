@@ -1,13 +1,16 @@
 //! HTTP calls to other clusters (section 6.1 of the semantics).
 
+use std::time::Duration;
+
 use wasmtime::Linker;
 
 use super::{Answer, Call, Status, hostcalls, memory};
+use crate::clock::nanoseconds;
 use crate::exchange::Message;
 use crate::headers::{Headers, Kind};
-use crate::host::{self, ClusterState, value};
-use crate::outcome::CalloutOutcome;
-use crate::upstream;
+use crate::host::{self, ClusterState, Ending, Event, value};
+use crate::outcome::{CalloutEnd, CalloutKind};
+use crate::upstream::{self, Turn};
 use crate::vm::State;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -50,17 +53,20 @@ fn http_call(
     }
     let request = sent(given, body, trailers, timeout_ms);
     let valid = request.headers.iter().all(|(_, value)| !value.iter().any(|byte| b"\r\n\0".contains(byte)));
-    let response = match state {
-        ClusterState::Healthy if valid => answer(host.upstreams.turn(&cluster, &request, None).answer),
-        _ => {
-            host.callouts.push(CalloutOutcome { cluster, request, status: None });
-            return Err(Status::InternalFailure.into());
-        }
-    };
-    let status = host::status(&response.headers);
-    host.callouts.push(CalloutOutcome { cluster, request, status });
+    // A call that is refused from here on takes a token, which the guest never gets.
     let id = guest.call_token();
-    host.calls.push_back(host::Call { root, token: id, response });
+    if !valid || matches!(state, ClusterState::Unhealthy) {
+        host.note_callout(CalloutKind::Http, &cluster, request, CalloutEnd::Refused);
+        return Err(Status::InternalFailure.into());
+    }
+    let turn = host.upstreams.turn(&cluster, &request, None);
+    let timeout = u64::try_from(timeout_ms).ok().filter(|timeout| *timeout > 0).map(Duration::from_millis);
+    let head = request.headers.get(b":method") == Some(b"HEAD");
+    let callout = host.note_callout(CalloutKind::Http, &cluster, request, CalloutEnd::Pending);
+    if let Some((event, ending)) = outcome(turn, timeout, head) {
+        let due = host.clock.now_ns().saturating_add(nanoseconds(ending.latency));
+        host.calls.push(due, host::Call { root, token: id, callout, event, ending: Some(ending) });
+    }
     Ok(memory::write_word(memory, token, id)?)
 }
 
@@ -73,7 +79,7 @@ fn block(bytes: &[u8], kind: Kind) -> Headers {
     headers
 }
 
-/// What the called cluster receives (`CALL-04`).
+/// What the called cluster receives (`CALL-04`); `content-length: 0` is the HTTP/1 codec's.
 fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32) -> Message {
     if !body.is_empty() {
         headers.set(b"content-length", body.len().to_string().as_bytes());
@@ -82,15 +88,59 @@ fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32)
     if timeout_ms > 0 {
         headers.replace(b"x-envoy-expected-rq-timeout-ms", timeout_ms.to_string().as_bytes());
     }
+    let bodiless =
+        matches!(headers.get(b":method"), Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT"));
+    if body.is_empty() && trailers.is_empty() && !bodiless && headers.get(b"content-length").is_none() {
+        headers.append(b"content-length", b"0");
+    }
     Message { headers, body, trailers, ..Message::default() }
 }
 
-/// The answer of a cluster (`CALL-06`).
-fn answer(answer: upstream::Answer<'_>) -> Message {
-    let (upstream::Answer::Message(message) | upstream::Answer::Cut { message, .. }) = answer else {
-        return Message { headers: [(":status", "503")].into_iter().collect(), ..Message::default() };
+/// What comes of a call, and when; nothing at all where there is neither an answer nor a timeout (`CALL-02`, `CALL-07`).
+fn outcome(turn: Turn<'_>, timeout: Option<Duration>, head: bool) -> Option<(Event, Ending)> {
+    let latency = turn.latency;
+    let in_time = timeout.is_none_or(|timeout| latency <= timeout);
+    let (end, latency, answer) = match turn.answer {
+        upstream::Answer::Silence => (CalloutEnd::Timeout, timeout?, Some(own(504, TIMEOUT))),
+        _ if !in_time => (CalloutEnd::Timeout, timeout?, Some(own(504, TIMEOUT))),
+        upstream::Answer::ConnectFailure => (CalloutEnd::ConnectFailure, latency, Some(own(503, UNREACHED))),
+        upstream::Answer::Reset => (CalloutEnd::Reset, latency, Some(own(503, CLOSED))),
+        upstream::Answer::Cut { .. } => (CalloutEnd::ResetInBody, latency, None),
+        upstream::Answer::Message(message) => {
+            (CalloutEnd::Answered, latency, Some(received(&message, latency, head)))
+        }
     };
-    let mut message = message.into_owned();
-    message.headers.push("x-envoy-upstream-service-time", "0");
-    message
+    let status = answer.as_ref().and_then(|answer| host::status(&answer.headers));
+    Some((Event::Http(answer), Ending { end, latency, status, grpc_status: None }))
+}
+
+/// The bodies of Envoy's own answers to a call, as a real Envoy 1.40 was seen to give them.
+const TIMEOUT: &str = "upstream request timeout";
+const CLOSED: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+const UNREACHED: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+
+/// An answer of Envoy's own (`CALL-07`).
+fn own(status: u16, body: &str) -> Message {
+    let mut headers = Headers::new();
+    headers.push(":status", status.to_string());
+    headers.push("content-length", body.len().to_string());
+    headers.push("content-type", "text/plain");
+    Message { headers, body: body.as_bytes().to_vec(), ..Message::default() }
+}
+
+/// The answer of a cluster as a filter sees it (`CALL-06`).
+fn received(message: &Message, latency: Duration, head: bool) -> Message {
+    let mut headers = Headers::new();
+    for (name, value) in message.headers.iter() {
+        headers.add(name, value, Kind::Response);
+    }
+    let framed = headers.get(b"content-length").is_some() || headers.get(b"transfer-encoding").is_some();
+    if !framed && !(message.body.is_empty() && message.trailers.is_empty()) {
+        headers.push("transfer-encoding", "chunked");
+    }
+    headers.replace(b"x-envoy-upstream-service-time", latency.as_millis().to_string().as_bytes());
+    let body = if head { Vec::new() } else { message.body.clone() };
+    Message { headers, body, body_truncated: false, trailers: message.trailers.clone() }
 }

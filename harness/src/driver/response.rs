@@ -40,8 +40,7 @@ impl Replay {
         for (name, value) in message.headers.iter() {
             headers.add(name, value, crate::headers::Kind::Response);
         }
-        // The virtual upstream answers at once.
-        headers.replace(b"x-envoy-upstream-service-time", b"0");
+        headers.replace(b"x-envoy-upstream-service-time", turn.latency.as_millis().to_string().as_bytes());
         let mut headers = std::mem::take(headers);
         self.finish_response(&mut headers);
         self.host.stream.response.headers = headers;

@@ -49,10 +49,9 @@ impl Replay {
         }
         // A tick may arm its timer anew, so this is bounded too.
         for _ in 0..MAX_TICKS_PER_GAP.saturating_mul(self.host.roots.len() as u64 + 1) {
-            if self.next_tick().is_none_or(|(_, next)| next > until) {
+            if !self.step(until) {
                 break;
             }
-            self.tick();
         }
         self.host.clock.reach(until);
         for tick in self.host.roots.iter_mut().filter_map(|root| root.tick.as_mut()) {
@@ -63,14 +62,28 @@ impl Replay {
     /// Waits until `done`, ticking; gives up at `until`.
     pub(super) fn wait(&mut self, until: u64, done: impl Fn(&Self) -> bool) {
         for _ in 0..MAX_TICKS_PER_WAIT {
-            if done(self) || self.next_tick().is_none_or(|(_, next)| next > until) {
+            if done(self) || !self.step(until) {
                 break;
             }
-            self.tick();
         }
         if !done(self) {
             self.host.clock.reach(until);
         }
+    }
+
+    /// Does what comes next until then, a tick or the answers of calls; whether there was anything.
+    fn step(&mut self, until: u64) -> bool {
+        let tick = self.next_tick().map(|(_, next)| next).filter(|next| *next <= until);
+        let call = self.host.calls.next_due().filter(|due| *due <= until);
+        match (tick, call) {
+            (Some(tick), call) if call.is_none_or(|call| tick < call) => self.tick(),
+            (_, Some(call)) => {
+                self.host.clock.reach(call);
+                self.deliver_calls();
+            }
+            (_, None) => return false,
+        }
+        true
     }
 
     fn next_tick(&self) -> Option<(usize, u64)> {
@@ -90,21 +103,12 @@ impl Replay {
         self.deliver_calls();
     }
 
-    /// Delivers the answers of calls, also of those that come up meanwhile (`CALL-05`). A plugin that calls from every answer is cut
-    /// off.
+    /// Delivers the answers of calls that are due, also of those that come up meanwhile (`CALL-05`). A plugin that calls from every answer
+    /// is cut off.
     pub(super) fn deliver_calls(&mut self) {
         for _ in 0..MAX_TICKS_PER_GAP {
-            let Some(call) = self.host.calls.pop_front() else { return };
-            let count = |headers: &crate::headers::Headers| u32::try_from(headers.len()).unwrap_or(u32::MAX);
-            let (headers, trailers) = (count(&call.response.headers), count(&call.response.trailers));
-            let body = u32::try_from(call.response.body.len()).unwrap_or(u32::MAX);
-            self.call_root(call.root, |vm, host, id| {
-                vm.guest().call = Some(call.response);
-                let params = (id, call.token, headers, body, trailers);
-                let called = vm.call(host, id, |all| &all.http_call_response, params);
-                vm.guest().call = None;
-                called
-            });
+            let Some(call) = self.host.calls.pop_due(self.host.clock.now_ns()) else { return };
+            self.deliver(call);
         }
         self.run.faults.push(format!(
             "more than {MAX_TICKS_PER_GAP} callouts in a row: each answer makes another call; the rest is dropped"

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{HeaderChanges, Summary, Totals};
+use crate::clock;
 use crate::exchange::{Exchange, Message};
 use crate::outcome::{LogLine, MetricDelta, Outcome};
 use crate::time;
@@ -97,12 +98,23 @@ pub(crate) struct Response<'a> {
 /// A call that a filter made.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Callout<'a> {
+    /// `http`, `grpc_call` or `grpc_stream`.
+    pub kind: &'a str,
     /// The cluster that was called.
     pub cluster: &'a str,
     /// The header lines it received.
     pub headers: Vec<Line<'a>>,
-    /// The status that came back; null when the call was refused at once.
+    /// When it was made, in nanoseconds since the exchange began.
+    pub at_ns: u64,
+    /// `answered`, `pending` (the filter hears of it after the exchange), `refused`, `connect_failure`, `reset`, `reset_in_body`,
+    /// `timeout` or `cancelled`.
+    pub end: &'a str,
+    /// Nanoseconds until it ended; null while it is pending.
+    pub latency_ns: Option<u64>,
+    /// The status that the filter was given, also Envoy's own 503 and 504; null when it was given none.
     pub status: Option<u16>,
+    /// The gRPC status that the filter was given; null of an HTTP call.
+    pub grpc_status: Option<u32>,
 }
 
 /// A log line of a filter.
@@ -177,7 +189,7 @@ impl<'a> ExchangeRecord<'a> {
             why: super::why(outcome),
             details: &outcome.details,
             flags: &outcome.flags,
-            delay_ns: u64::try_from(outcome.delay.as_nanos()).unwrap_or(u64::MAX),
+            delay_ns: clock::nanoseconds(outcome.delay),
             request_changes: sent.map(|sent| HeaderChanges::between(&request.headers, &sent.headers)),
             response_changes: recorded
                 .zip(got)
@@ -191,9 +203,14 @@ impl<'a> ExchangeRecord<'a> {
                 .callouts
                 .iter()
                 .map(|callout| Callout {
+                    kind: callout.kind.name(),
                     cluster: &callout.cluster,
                     headers: lines(&callout.request),
+                    at_ns: clock::nanoseconds(callout.at),
+                    end: callout.end.name(),
+                    latency_ns: callout.latency.map(clock::nanoseconds),
                     status: callout.status,
+                    grpc_status: callout.grpc_status,
                 })
                 .collect(),
             log: log(&outcome.log),

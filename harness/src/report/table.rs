@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{Options, Report, Summary, Tally, Totals};
 use crate::exchange::Exchange;
-use crate::outcome::{End, Outcome};
+use crate::outcome::{CalloutEnd, CalloutOutcome, End, Outcome};
 use crate::style::{Style, paint, printable, shorten};
 
 /// So many lines are looked at before the widths of the columns are fixed.
@@ -17,12 +17,12 @@ const MAX_FAULTS: usize = 20;
 const MAX_NAMES: usize = 20;
 
 /// The widest a column gets; the last column is never cut.
-const MAX_WIDTHS: [usize; COLUMNS] = [10, 12, 8, 44, 6, 11, 24, 52, usize::MAX];
-const COLUMNS: usize = 9;
+const MAX_WIDTHS: [usize; COLUMNS] = [10, 12, 8, 44, 6, 11, 24, 52, 52, usize::MAX];
+const COLUMNS: usize = 10;
 const TITLES: [&str; COLUMNS] =
-    ["#", "time", "method", "request", "status", "end", "arm", "route → cluster", "why"];
+    ["#", "time", "method", "request", "status", "end", "arm", "route → cluster", "callouts", "why"];
 /// Numbers stand to the right.
-const RIGHT: [bool; COLUMNS] = [true, true, false, false, true, false, false, false, false];
+const RIGHT: [bool; COLUMNS] = [true, true, false, false, true, false, false, false, false, false];
 
 /// Cells of a bar.
 const BAR: u64 = 24;
@@ -116,6 +116,7 @@ impl Table {
             outcome.end.name().to_owned(),
             printable(super::arm(outcome).unwrap_or_default().as_bytes()),
             way,
+            outcome.callouts.iter().map(callout).collect::<Vec<_>>().join(", "),
             printable(why.as_bytes()),
         ]
     }
@@ -290,4 +291,21 @@ fn bar(count: u64, all: u64) -> String {
     let eighths = u128::from(count) * u128::from(BAR) * 8 / u128::from(all);
     let eighths = usize::try_from(eighths).unwrap_or(0).max(usize::from(count > 0));
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
+/// A callout in a few words: `auth 200 in 20ms`, `auth timeout in 1s`, `shadow pending`.
+fn callout(callout: &CalloutOutcome) -> String {
+    let mut text = printable(callout.cluster.as_bytes());
+    match (callout.end, callout.status, callout.grpc_status) {
+        (CalloutEnd::Answered, _, Some(status)) => text.push_str(&format!(" grpc {status}")),
+        (CalloutEnd::Answered, Some(status), None) => text.push_str(&format!(" {status}")),
+        (end, _, _) => {
+            text.push(' ');
+            text.push_str(&end.name().replace('_', " "));
+        }
+    }
+    if let Some(latency) = callout.latency.filter(|latency| !latency.is_zero()) {
+        text.push_str(&format!(" in {latency:?}"));
+    }
+    text
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::headers::Headers;
-use crate::outcome::{CalloutOutcome, End};
+use crate::outcome::{CalloutEnd, CalloutOutcome, End};
 
 /// What a report wrote.
 #[derive(Clone, Default)]
@@ -74,7 +74,11 @@ fn exchanges() -> Vec<(Exchange, Outcome)> {
         callouts: vec![CalloutOutcome {
             cluster: "auth".to_owned(),
             request: message(&[(":path", b"/check")], ""),
+            at: Duration::from_millis(1),
+            end: CalloutEnd::Answered,
+            latency: Some(Duration::from_millis(2)),
             status: Some(401),
+            ..CalloutOutcome::default()
         }],
         ..Outcome::default()
     };
