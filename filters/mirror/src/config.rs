@@ -8,7 +8,10 @@ mod compare;
 mod redact;
 
 pub use compare::Compare;
-pub use redact::Redact;
+pub use redact::{
+    Action, Find, Place, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactPattern,
+    RedactSegment, UnreadableBody,
+};
 
 /// The configuration of the mirror filter.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -9,6 +9,9 @@ use crate::config::Config;
 pub mod answer;
 pub mod compare;
 pub mod copy;
+mod json;
+mod json_path;
+mod number;
 pub mod redact;
 
 /// A compiled [`Config`].

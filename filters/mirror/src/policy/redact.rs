@@ -1,1 +1,208 @@
-//! Redaction of a copy. Pure; fails closed: what cannot be redacted is not sent.
+//! Redaction of a copy: what must not reach a target is taken out, and what cannot be looked through with certainty is not sent.
+//!
+//! Pure. Knows no target and no percentage. Everything a value may be wrapped in is taken off before it is looked at: percent-encoding (up to
+//! four times over), JSON's escapes, JSON within strings, URLs within headers and strings. Where a rule and a doubt meet, the doubt loses:
+//! a header is dropped, a parameter is replaced, a body makes a [`Refusal`].
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use weir_sdk::{HeaderMap, Problems};
+
+use super::copy::Copy;
+use super::json_path::Paths;
+use crate::config::{Action, Place, Redact, UnreadableBody};
+use parameters::Parameter;
+use pattern::Finder;
+use value::Values;
+
+mod body;
+mod compile;
+mod headers;
+mod json;
+mod multipart;
+mod parameters;
+mod path;
+mod pattern;
+mod percent;
+mod text;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+/// A compiled [`Redact`].
+#[derive(Clone, Debug)]
+pub struct Redactor {
+    headers: Vec<(Rc<str>, Action)>,
+    default_headers: bool,
+    /// In order; `None` when cookies are headers like others. The name `None` is every cookie.
+    cookies: Option<Vec<(Option<String>, Action)>>,
+    query: Vec<Parameter>,
+    form: Vec<Parameter>,
+    segments: Vec<Parameter>,
+    json: Paths,
+    json_actions: Vec<Action>,
+    patterns: Vec<Pattern>,
+    fold: bool,
+    values: Values,
+    unreadable: UnreadableBody,
+    text_types: Vec<String>,
+    max_body_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    finder: Finder,
+    action: Action,
+    places: Vec<Place>,
+}
+
+/// What was done to a copy that may be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redacted {
+    /// How many values were changed or taken out.
+    pub changes: usize,
+    /// Why the body was dropped; only with `unreadable_body: DROP_BODY`.
+    pub dropped_body: Option<Refusal>,
+}
+
+/// Why a body cannot be looked through, and so the copy is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Only the beginning of it is there.
+    Truncated,
+    /// More bytes than `max_body_bytes`.
+    TooLarge,
+    /// It has a `content-encoding`, or a part of it has.
+    Encoded,
+    /// Its `content-type` is missing, there twice, or none that can be looked through.
+    ContentType,
+    /// Another charset than UTF-8, a byte order mark, or bytes that are no UTF-8.
+    Charset,
+    /// It is not what its content type says: no JSON, no form, no multipart form.
+    Broken,
+    /// Arrays and objects, or documents within strings, are nested too deeply.
+    TooDeep,
+    /// A string within the JSON looks like JSON, is none, and may name a key that must be redacted.
+    Nested,
+}
+
+impl Refusal {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Truncated,
+        Self::TooLarge,
+        Self::Encoded,
+        Self::ContentType,
+        Self::Charset,
+        Self::Broken,
+        Self::TooDeep,
+        Self::Nested,
+    ];
+
+    /// Its name in counters and explanations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::TooLarge => "too_large",
+            Self::Encoded => "encoded",
+            Self::ContentType => "content_type",
+            Self::Charset => "charset",
+            Self::Broken => "broken",
+            Self::TooDeep => "too_deep",
+            Self::Nested => "nested",
+        }
+    }
+}
+
+/// Headers that are computed from a body, and would tell something of what was taken out of it.
+const BODY_DIGESTS: [&str; 5] = ["content-length", "content-md5", "content-digest", "repr-digest", "digest"];
+
+impl Redactor {
+    /// Checks and compiles what is configured at `path`. After a problem was noted the redactor is not to be used.
+    pub fn compile(path: &str, config: &Redact, problems: &mut Problems) -> Self {
+        compile::compile(path, config, problems)
+    }
+
+    /// Takes out of a copy what is configured.
+    ///
+    /// # Errors
+    /// The copy must not be sent. It is left empty, so that sending it all the same would tell nothing.
+    pub fn apply(&self, copy: &mut Copy) -> Result<Redacted, Refusal> {
+        let mut pass = Pass { rules: self, place: Place::Body, changes: 0 };
+        let mut dropped_body = None;
+        match pass.body(copy) {
+            Ok(None) => {}
+            Ok(Some(body)) => {
+                copy.body = body;
+                without_digests(copy);
+            }
+            Err(refusal) => match self.unreadable {
+                UnreadableBody::Refuse => {
+                    *copy = Copy::default();
+                    return Err(refusal);
+                }
+                UnreadableBody::DropBody => {
+                    dropped_body = Some(refusal);
+                    copy.body = Vec::new();
+                    copy.body_truncated = false;
+                    without_digests(copy);
+                }
+            },
+        }
+        pass.place = Place::Headers;
+        copy.headers = pass.header_block(&copy.headers);
+        copy.trailers = pass.header_block(&copy.trailers);
+        Ok(Redacted { changes: pass.changes, dropped_body })
+    }
+
+    /// Whether anything is said about bodies.
+    fn looks_into_bodies(&self) -> bool {
+        !self.json.is_empty()
+            || !self.form.is_empty()
+            || self.patterns.iter().any(|pattern| pattern.places.contains(&Place::Body))
+    }
+}
+
+fn without_digests(copy: &mut Copy) {
+    for name in BODY_DIGESTS {
+        copy.headers.remove(name);
+        copy.trailers.remove(name);
+    }
+}
+
+/// One copy on its way through the rules.
+struct Pass<'r> {
+    rules: &'r Redactor,
+    /// Where the text that is looked at stands.
+    place: Place,
+    changes: usize,
+}
+
+impl Pass<'_> {
+    fn note(&mut self) {
+        self.changes = self.changes.saturating_add(1);
+    }
+
+    /// What stands in place of a value; `None` when it goes with its name.
+    fn instead(&mut self, action: Action, value: &str) -> Option<Cow<'static, str>> {
+        self.note();
+        self.rules.values.instead(action, value)
+    }
+
+    /// What stands where a doubtful value stood.
+    fn doubtful(&mut self) -> String {
+        self.note();
+        self.rules.values.replacement().to_owned()
+    }
+
+    fn header_block(&mut self, block: &HeaderMap) -> HeaderMap {
+        let mut out = HeaderMap::new();
+        for (name, value) in block.iter() {
+            self.header(name, value, &mut out);
+        }
+        out
+    }
+}

@@ -1,0 +1,388 @@
+//! Places in JSON documents: `user.password`, `items[*].card`, `**.token`. Compiled once, matched while a document is walked.
+//!
+//! Knows no document and no action. All paths are matched at once: a walk holds, for each open value, the places in the paths at which it
+//! stands, so its cost is the number of paths and not of their combinations.
+
+/// Longest path, in steps.
+const MAX_STEPS: usize = 64;
+
+/// Most paths of one list.
+pub(crate) const MAX_PATHS: usize = 256;
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// A key; folded when case does not count.
+    Key(String),
+    /// An element by its place.
+    Index(usize),
+    /// `*`
+    Any,
+    /// `[*]`
+    AnyElement,
+    /// `**`: any number of steps, also none.
+    Deep,
+    /// The path ends here; its place in the list.
+    End(usize),
+}
+
+/// A step of a document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Into<'k> {
+    /// To the value of a key.
+    Key(&'k str),
+    /// To an element.
+    Element(usize),
+}
+
+/// Compiled paths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Paths {
+    /// One path after the other, each with its `End`.
+    steps: Vec<Step>,
+    /// Where each begins.
+    starts: Vec<usize>,
+    fold: bool,
+}
+
+/// Where a walk stands: for each open value the places in [`Paths::steps`], ascending.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Walk {
+    places: Vec<usize>,
+    /// Where the places of each open value begin.
+    frames: Vec<usize>,
+}
+
+impl Paths {
+    /// Compiles a list. With `fold`, keys match as [`fold`] has them.
+    ///
+    /// # Errors
+    /// The place in the list, and what is wrong with that path.
+    pub(crate) fn compile<'p>(
+        paths: impl IntoIterator<Item = &'p str>,
+        fold: bool,
+    ) -> Result<Self, Vec<(usize, String)>> {
+        let mut compiled = Self { fold, ..Self::default() };
+        let mut problems = Vec::new();
+        for (index, path) in paths.into_iter().enumerate() {
+            match parse(path) {
+                Ok(steps) if index < MAX_PATHS => {
+                    compiled.starts.push(compiled.steps.len());
+                    compiled.steps.extend(steps.into_iter().map(|step| match step {
+                        Step::Key(key) if fold => Step::Key(self::fold(&key)),
+                        step => step,
+                    }));
+                    compiled.steps.push(Step::End(index));
+                }
+                Ok(_) => {
+                    problems.push((index, ["is one too many; at most ", &MAX_PATHS.to_string()].concat()));
+                }
+                Err(reason) => problems.push((index, reason)),
+            }
+        }
+        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The keys that end a path, as they are compared.
+    pub(crate) fn last_keys(&self) -> impl Iterator<Item = &str> {
+        self.steps.windows(2).filter_map(|pair| match pair {
+            [Step::Key(key), Step::End(_)] => Some(key.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether every path ends in a key.
+    pub(crate) fn ends_in_keys(&self) -> bool {
+        self.last_keys().count() == self.starts.len()
+    }
+
+    /// A walk that stands at the root of a document.
+    pub(crate) fn walk(&self) -> Walk {
+        let mut walk = Walk::default();
+        walk.frames.push(0);
+        for start in &self.starts {
+            walk.stand(self, *start);
+        }
+        walk
+    }
+
+    /// A walk in a document that is itself a value of another one: at its root and at that value's place.
+    pub(crate) fn walk_within(&self, outer: &Walk) -> Walk {
+        let mut walk = self.walk();
+        walk.places.extend_from_slice(outer.here());
+        walk.places.sort_unstable();
+        walk.places.dedup();
+        walk
+    }
+
+    fn is_step(&self, step: &Step, into: Into<'_>, folded: Option<&str>) -> bool {
+        match (step, into) {
+            (Step::Key(key), Into::Key(raw)) => key == folded.unwrap_or(raw),
+            (Step::Index(index), Into::Element(at)) => *index == at,
+            (Step::Any, _) | (Step::AnyElement, Into::Element(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Walk {
+    /// Steps to a value within the current one; the first path of the list that ends there.
+    pub(crate) fn enter(&mut self, paths: &Paths, into: Into<'_>) -> Option<usize> {
+        let start = self.frames.last().copied().unwrap_or_default();
+        let end = self.places.len();
+        self.frames.push(end);
+        let folded = match into {
+            Into::Key(key) if paths.fold && start < end => Some(fold(key)),
+            _ => None,
+        };
+        let mut found: Option<usize> = None;
+        for at in start..end {
+            let Some(place) = self.places.get(at).copied() else { break };
+            let Some(step) = paths.steps.get(place) else { continue };
+            if matches!(step, Step::Deep) {
+                self.stand(paths, place);
+            } else if paths.is_step(step, into, folded.as_deref()) {
+                self.stand(paths, place.saturating_add(1));
+            }
+        }
+        for place in self.places.get(end..).unwrap_or_default() {
+            if let Some(Step::End(path)) = paths.steps.get(*place) {
+                found = Some(found.map_or(*path, |first| first.min(*path)));
+            }
+        }
+        found
+    }
+
+    /// Back to the value around.
+    pub(crate) fn leave(&mut self) {
+        if let Some(start) = self.frames.pop() {
+            self.places.truncate(start);
+        }
+    }
+
+    fn here(&self) -> &[usize] {
+        self.places.get(self.frames.last().copied().unwrap_or_default()..).unwrap_or_default()
+    }
+
+    /// Notes a place, and the one behind a `**`, which may be no step at all. Places come in ascending order, so that one that is there already
+    /// is not above the last.
+    fn stand(&mut self, paths: &Paths, place: usize) {
+        let mut place = place;
+        loop {
+            let fresh = self.here().last().is_none_or(|last| *last < place);
+            if fresh {
+                self.places.push(place);
+            }
+            if !matches!(paths.steps.get(place), Some(Step::Deep)) {
+                return;
+            }
+            place = place.saturating_add(1);
+        }
+    }
+}
+
+/// A key as lenient servers compare it: without case (also of the letters that Unicode folds to ASCII ones, as Go's decoder does), without
+/// spaces, control and invisible characters.
+pub(crate) fn fold(key: &str) -> String {
+    if key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+        return String::from(key);
+    }
+    let seen = key.chars().filter(|char| !is_invisible(*char));
+    seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+fn is_invisible(char: char) -> bool {
+    char.is_whitespace()
+        || char.is_control()
+        || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+const FORMS: &str =
+    "expected keys joined by `.`, such as `user.password`, `items[*].card`, `**.token` or `[\"a.b\"].c`";
+
+fn parse(path: &str) -> Result<Vec<Step>, String> {
+    let refused = || ["`", path, "` is not a path; ", FORMS].concat();
+    let mut steps: Vec<Step> = Vec::new();
+    // `$` is the root, and `$ref` a key.
+    let mut rest = match path.strip_prefix('$') {
+        Some(rest) if rest.is_empty() || rest.starts_with('[') => rest,
+        Some(rest) => rest.strip_prefix('.').unwrap_or(path),
+        None => path,
+    };
+    while !rest.is_empty() {
+        let step;
+        (step, rest) = if let Some(inner) = rest.strip_prefix('[') {
+            bracket(inner).ok_or_else(refused)?
+        } else {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            let (name, after) = rest.split_at_checked(end).ok_or_else(refused)?;
+            let step = match name {
+                "*" => Step::Any,
+                "**" => Step::Deep,
+                name if name.is_empty() || name.contains(['*', ']', '"']) => return Err(refused()),
+                name => Step::Key(String::from(name)),
+            };
+            (step, after)
+        };
+        if steps.len() >= MAX_STEPS {
+            return Err(["has more than ", &MAX_STEPS.to_string(), " steps"].concat());
+        }
+        // Twice any number of steps is any number of steps.
+        if step != Step::Deep || steps.last() != Some(&Step::Deep) {
+            steps.push(step);
+        }
+        if let Some(after) = rest.strip_prefix('.') {
+            if after.is_empty() || after.starts_with('[') {
+                return Err(refused());
+            }
+            rest = after;
+        } else if !rest.is_empty() && !rest.starts_with('[') {
+            return Err(refused());
+        }
+    }
+    match steps.last() {
+        None => Err(refused()),
+        Some(Step::Deep) => {
+            Err(String::from("ends in `**`; a path takes all of the value at its end, so leave it out"))
+        }
+        Some(_) => Ok(steps),
+    }
+}
+
+/// The step in brackets, and what is behind them.
+fn bracket(inner: &str) -> Option<(Step, &str)> {
+    if inner.starts_with('"') {
+        let mut tokens = super::json::Tokens::new(inner);
+        // The string ends where the row of tokens would go on; `]` is no part of it.
+        let super::json::Token::Text(text) = tokens.next().ok().flatten()? else { return None };
+        let rest = inner.get(tokens.at()..)?.strip_prefix(']')?;
+        return Some((Step::Key(text.decode().into_owned()), rest));
+    }
+    let (index, rest) = inner.split_once(']')?;
+    if index == "*" {
+        return Some((Step::AnyElement, rest));
+    }
+    let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+    let index = if digits { index.parse().ok()? } else { return None };
+    Some((Step::Index(index), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk<'k>(paths: &Paths, steps: &[Into<'k>]) -> Option<usize> {
+        let mut walk = paths.walk();
+        let mut found = None;
+        for step in steps {
+            found = walk.enter(paths, *step);
+        }
+        for _ in steps {
+            walk.leave();
+        }
+        assert_eq!(walk.places, paths.walk().places);
+        found
+    }
+
+    /// `a.0.b` is the key `a`, the element 0, the key `b`.
+    #[track_caller]
+    fn check(list: &[&str], place: &str, expected: Option<usize>) {
+        let paths = Paths::compile(list.iter().copied(), true).unwrap();
+        let steps: Vec<Into<'_>> =
+            place.split('.').map(|step| step.parse().map_or(Into::Key(step), Into::Element)).collect();
+        assert_eq!(walk(&paths, &steps), expected, "{list:?} at {place}");
+    }
+
+    #[test]
+    fn paths_end_at_values() {
+        check(&["user.password"], "user.password", Some(0));
+        check(&["$.user.password"], "user.password", Some(0));
+        check(&["user.password"], "USER.PassWord", Some(0));
+        check(&["user.password"], "user.pa\u{17f}\u{17f}word", Some(0));
+        check(&["user.\u{212a}ey"], "user.key", Some(0));
+        check(&["$ref"], "$ref", Some(0));
+        check(&["user.password"], "user", None);
+        check(&["user.password"], "user.password.x", None);
+        check(&["user.password"], "x.user.password", None);
+        check(&["user.password"], "user.0.password", None);
+        check(&["items[*].card"], "items.7.card", Some(0));
+        check(&["items[*].card"], "items.x.card", None);
+        check(&["items.*.card"], "items.x.card", Some(0));
+        check(&["items.*.card"], "items.7.card", Some(0));
+        check(&["items[2]"], "items.2", Some(0));
+        check(&["items[2]"], "items.3", None);
+        check(&["[*].a"], "0.a", Some(0));
+        check(&["[\"a.b\"][\"\\u0063\"]"], "a.b", None);
+        check(&["a", "*"], "b", Some(1));
+        check(&["*", "a"], "a", Some(0));
+    }
+
+    #[test]
+    fn any_number_of_steps() {
+        check(&["**.token"], "token", Some(0));
+        check(&["**.token"], "a.0.b.token", Some(0));
+        check(&["**.token"], "token.token", Some(0));
+        check(&["**.token"], "token.x", None);
+        check(&["a.**.b"], "a.b", Some(0));
+        check(&["a.**.b"], "a.x.y.b", Some(0));
+        check(&["a.**.**.b"], "a.x.y.b", Some(0));
+        check(&["a.**.b.**.c"], "a.b.x.b.c", Some(0));
+        check(&["a.**.b.c"], "a.b.b.c", Some(0));
+        check(&["a.**.b.c"], "a.b.x.c", None);
+        check(&["x", "**.a[*]", "**.a[0]"], "q.a.0", Some(1));
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for path in [
+            "", "$", "a.", ".a", "a..b", "a[", "a[]", "a[x]", "a[-1]", "a]", "a.[0]", "a[0]b", "**", "a.**",
+            "a*", "\"a\"", "[\"a]",
+        ] {
+            assert!(Paths::compile([path], true).is_err(), "{path}");
+        }
+        assert!(Paths::compile(["a.".repeat(64).as_str()], true).is_err());
+        let long = ["a.".repeat(64).as_str(), "a"].concat();
+        assert!(Paths::compile([long.as_str()], true).is_err());
+    }
+
+    #[test]
+    fn case_counts_when_asked() {
+        let paths = Paths::compile(["a.B"], false).unwrap();
+        assert_eq!(walk(&paths, &[Into::Key("a"), Into::Key("B")]), Some(0));
+        assert_eq!(walk(&paths, &[Into::Key("a"), Into::Key("b")]), None);
+    }
+
+    /// The walk against the plain definition, on all short places.
+    #[test]
+    fn walks_as_defined() {
+        let all = ["**.a.**.b", "**.a.b", "a.**.a.*", "**.*.a", "*.**.b", "**.a.**.a.**.a"];
+        let alphabet = ["a", "b", "c"];
+        for path in all {
+            let steps = parse(path).unwrap();
+            let paths = Paths::compile([path], true).unwrap();
+            for code in 0..3usize.pow(6) {
+                for length in 1..=6 {
+                    let place: Vec<&str> =
+                        (0..length).map(|at| alphabet[code / 3usize.pow(at) % 3]).collect();
+                    let into: Vec<Into<'_>> = place.iter().map(|key| Into::Key(key)).collect();
+                    assert_eq!(walk(&paths, &into).is_some(), defined(&steps, &place), "{path} {place:?}");
+                }
+            }
+        }
+    }
+
+    fn defined(steps: &[Step], place: &[&str]) -> bool {
+        match (steps, place) {
+            ([], []) => true,
+            ([Step::Deep, rest @ ..], _) => (0..=place.len()).any(|at| defined(rest, &place[at..])),
+            ([Step::Key(key), rest @ ..], [name, place @ ..]) => key == name && defined(rest, place),
+            ([Step::Any, rest @ ..], [_, place @ ..]) => defined(rest, place),
+            _ => false,
+        }
+    }
+}

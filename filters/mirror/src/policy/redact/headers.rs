@@ -1,0 +1,139 @@
+//! Header lines, one by one: pseudo headers, cookies, headers by name, and what their values hold.
+
+use std::borrow::Cow;
+
+use weir_sdk::HeaderMap;
+
+use super::Pass;
+use crate::config::{Action, Place};
+use crate::policy::json_path::fold;
+
+impl Pass<'_> {
+    /// Writes what may be told of a line.
+    pub(super) fn header(&mut self, name: &[u8], value: &[u8], out: &mut HeaderMap) {
+        match name {
+            b":path" => {
+                self.place = Place::Path;
+                let path = self.path(value);
+                self.place = Place::Headers;
+                return out.push(name, path);
+            }
+            b":authority" if self.rules.default_headers => {
+                let host = value.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+                if host.len() != value.len() {
+                    self.note();
+                }
+                return out.push(name, host);
+            }
+            [b':', ..] => return out.push(name, value),
+            _ => {}
+        }
+        if let (true, Some(_)) = (name == b"cookie", &self.rules.cookies) {
+            let value = String::from_utf8_lossy(value).into_owned();
+            if let Some(value) = self.cookies(&value) {
+                out.push(name, value);
+            }
+            return;
+        }
+        if let (true, Some(_)) = (name == b"set-cookie", &self.rules.cookies) {
+            let value = String::from_utf8_lossy(value).into_owned();
+            if let Some(value) = self.set_cookie(&value) {
+                out.push(name, value);
+            }
+            return;
+        }
+        let named = self.rules.headers.iter().find(|(known, _)| known.as_bytes() == name);
+        match named.map(|(_, action)| *action).unwrap_or(Action::Keep) {
+            Action::Keep => match self.plain_value(value) {
+                Some(Cow::Borrowed(value)) => out.push(name, value),
+                Some(Cow::Owned(value)) => out.push(name, value),
+                None => self.note(),
+            },
+            action => {
+                if let Some(instead) = self.instead(action, &String::from_utf8_lossy(value)) {
+                    out.push(name, instead.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// A value without what must not be told; `None` when it cannot be looked through.
+    fn plain_value<'v>(&mut self, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        let text = match std::str::from_utf8(value) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) if self.looks_into_text() => return None,
+            Err(_) => return Some(Cow::Borrowed(value)),
+        };
+        match self.text(&text, 0, None) {
+            Ok(None) => Some(Cow::Borrowed(value)),
+            // No line may end where text was put together anew.
+            Ok(Some(clean)) if clean.contains(['\r', '\n', '\0']) => None,
+            Ok(Some(clean)) => Some(Cow::Owned(clean.into_bytes())),
+            Err(_) => None,
+        }
+    }
+
+    fn looks_into_text(&self) -> bool {
+        let rules = self.rules;
+        let patterns = rules.patterns.iter().any(|pattern| pattern.places.contains(&self.place));
+        patterns || !rules.json.is_empty() || !rules.query.is_empty() || !rules.form.is_empty()
+    }
+
+    /// What becomes of a cookie.
+    fn cookie_action(&self, name: &str) -> Action {
+        let fold = |name: &str| if self.rules.fold { fold(name) } else { String::from(name) };
+        let name = fold(name.trim());
+        let rules = self.rules.cookies.as_deref().unwrap_or_default();
+        let named = rules.iter().find(|(known, _)| known.as_deref().is_some_and(|known| fold(known) == name));
+        let others = || rules.iter().find(|(known, _)| known.is_none());
+        named.or_else(others).map_or(Action::Drop, |(_, action)| *action)
+    }
+
+    /// A list of cookies; `None` when none is left.
+    fn cookies(&mut self, line: &str) -> Option<String> {
+        let mut kept: Vec<String> = Vec::new();
+        for pair in line.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
+            kept.extend(self.cookie(pair));
+        }
+        (!kept.is_empty()).then(|| kept.join("; "))
+    }
+
+    fn cookie(&mut self, pair: &str) -> Option<String> {
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        match self.cookie_action(name) {
+            Action::Keep => {
+                // A server that splits at commas sees more cookies here.
+                let mut hidden = pair.split(',').skip(1).filter_map(|pair| pair.split_once('='));
+                if hidden.any(|(name, _)| self.cookie_action(name) != Action::Keep) {
+                    self.note();
+                    return None;
+                }
+                let clean = self.plain_value(pair.as_bytes());
+                match clean {
+                    Some(clean) => Some(String::from_utf8_lossy(&clean).into_owned()),
+                    None => {
+                        self.note();
+                        None
+                    }
+                }
+            }
+            action => {
+                let value = value.trim();
+                let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+                let instead = self.instead(action, inner.unwrap_or(value))?;
+                Some([name.trim(), "=", &instead].concat())
+            }
+        }
+    }
+
+    /// The cookie that a response sets, with its attributes.
+    fn set_cookie(&mut self, line: &str) -> Option<String> {
+        let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+        let pair = self.cookie(pair.trim())?;
+        let attributes = self.plain_value(attributes.as_bytes())?;
+        if attributes.is_empty() {
+            return Some(pair);
+        }
+        Some([pair.as_str(), ";", &String::from_utf8_lossy(&attributes)].concat())
+    }
+}

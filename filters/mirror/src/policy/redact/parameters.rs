@@ -1,0 +1,208 @@
+//! Keys and their values, as they stand in queries, forms and texts with URLs in them.
+//!
+//! A key ends what stands before it wherever some server would say so (`&` and `;`), but a value that must not be told reaches as far as any
+//! server would read it: `password=a;b` goes to the `&`.
+
+use std::borrow::Cow;
+
+use super::percent;
+use super::text::{CLOSE, MAX_LEVELS, OPEN};
+use super::{Pass, Refusal};
+use crate::config::Action;
+use crate::policy::json_path::fold;
+
+/// A key, and what becomes of its values.
+#[derive(Clone, Debug)]
+pub(super) struct Parameter {
+    key: String,
+    fold: bool,
+    action: Action,
+}
+
+impl Parameter {
+    pub(super) fn new(key: &str, ignore_case: bool, action: Action) -> Self {
+        Self { key: if ignore_case { fold(key) } else { String::from(key) }, fold: ignore_case, action }
+    }
+
+    /// Whether a decoded key is this one, or has it as a part: `user[password]`, `user.password`, `password[]`.
+    fn is(&self, plain: &str, folded: &str) -> bool {
+        let key = if self.fold { folded } else { plain };
+        key == self.key || key.split(['[', ']', '.']).any(|part| part == self.key)
+    }
+}
+
+/// What becomes of the values of a key, however often it is encoded; the first of the list counts.
+pub(super) fn action<'p>(list: impl Iterator<Item = &'p Parameter> + Clone, raw: &[u8]) -> Option<Action> {
+    list.clone().next()?;
+    let mut key = Cow::Borrowed(raw);
+    for _ in 0..=MAX_LEVELS {
+        let plain = String::from_utf8_lossy(&key);
+        let folded = fold(&plain);
+        if let Some(found) = list.clone().find(|parameter| parameter.is(&plain, &folded)) {
+            return Some(found.action);
+        }
+        match percent::decode(&key, true) {
+            Cow::Owned(decoded) if decoded != *key => key = Cow::Owned(decoded),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Where parameters stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// A query: what is behind the first `?` of `:path`.
+    Query,
+    /// The body of a form.
+    Form,
+    /// Text that may hold URLs.
+    Text,
+}
+
+impl Syntax {
+    /// What stands between parameters.
+    fn separates(self, byte: u8) -> bool {
+        match self {
+            Self::Form => matches!(byte, b'&' | b';'),
+            Self::Query => matches!(byte, b'&' | b';' | b'?' | b'#'),
+            Self::Text => b"&;?#\"'<>()[]{},| \t\r\n\\".contains(&byte),
+        }
+    }
+
+    /// Writes what is not as it was, marked where the text as a whole is looked at once more.
+    fn write(self, parts: &[&[u8]], out: &mut Vec<u8>) {
+        let mark = |mark: char, out: &mut Vec<u8>| {
+            if self == Self::Text {
+                out.extend_from_slice(mark.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        };
+        mark(OPEN, out);
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+        mark(CLOSE, out);
+    }
+
+    /// What ends a value that must not be told.
+    fn ends(self, byte: u8) -> bool {
+        match self {
+            Self::Form | Self::Query => byte == b'&',
+            Self::Text => b"&#\"<> \t\r\n".contains(&byte),
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// The parameters without what must not be told; `None` when nothing is changed.
+    pub(super) fn parameters(
+        &mut self,
+        raw: &[u8],
+        syntax: Syntax,
+        level: usize,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let (query, form) = (&self.rules.query, &self.rules.form);
+        let (first, second) = match syntax {
+            Syntax::Form => (form.as_slice(), [].as_slice()),
+            Syntax::Query => (query.as_slice(), [].as_slice()),
+            Syntax::Text => (query.as_slice(), form.as_slice()),
+        };
+        let before = self.changes;
+        let mut out = Vec::with_capacity(raw.len());
+        let mut rest = raw;
+        while let Some(byte) = rest.first() {
+            if syntax.separates(*byte) || *byte == b'=' {
+                out.push(*byte);
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            let end = rest.iter().position(|byte| syntax.separates(*byte)).unwrap_or(rest.len());
+            let (piece, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            let Some(equals) = piece.iter().position(|byte| *byte == b'=') else {
+                self.written(piece, syntax, level, &mut out)?;
+                rest = after;
+                continue;
+            };
+            let (key, _) = piece.split_at_checked(equals).unwrap_or_default();
+            let behind = rest.get(equals.saturating_add(1)..).unwrap_or_default();
+            match action(first.iter().chain(second), key).filter(|action| *action != Action::Keep) {
+                Some(action) => {
+                    let end = behind.iter().position(|byte| syntax.ends(*byte)).unwrap_or(behind.len());
+                    let (value, after) = behind.split_at_checked(end).unwrap_or((behind, &[]));
+                    let value = percent::decode(value, syntax != Syntax::Text);
+                    match self.instead(action, &String::from_utf8_lossy(&value)) {
+                        Some(instead) => {
+                            let key = self.component(key, syntax, level)?;
+                            syntax.write(&[&key, b"=", instead.as_bytes()], &mut out);
+                            rest = after;
+                        }
+                        None => {
+                            syntax.write(&[], &mut out);
+                            rest = after.strip_prefix(b"&").unwrap_or(after);
+                        }
+                    }
+                }
+                None => {
+                    self.written(key, syntax, level, &mut out)?;
+                    out.push(b'=');
+                    // In a text, what follows may again be a key: `u=https://x/?a=b`.
+                    let length = piece.len().saturating_sub(equals).saturating_sub(1);
+                    let (value, after) = behind.split_at_checked(length).unwrap_or((behind, &[]));
+                    if syntax == Syntax::Text {
+                        rest = behind;
+                    } else {
+                        self.written(value, syntax, level, &mut out)?;
+                        rest = after;
+                    }
+                }
+            }
+        }
+        if self.changes == before {
+            return Ok(None);
+        }
+        // A parameter that went from the end leaves what separated it.
+        if syntax != Syntax::Text && out.last() == Some(&b'&') && raw.last() != Some(&b'&') {
+            out.pop();
+        }
+        Ok(Some(out))
+    }
+
+    /// Writes a key or a value.
+    fn written(
+        &mut self,
+        raw: &[u8],
+        syntax: Syntax,
+        level: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        match self.component(raw, syntax, level)? {
+            Cow::Borrowed(same) => out.extend_from_slice(same),
+            Cow::Owned(clean) => syntax.write(&[&clean], out),
+        }
+        Ok(())
+    }
+
+    /// A key or a value, looked through decoded.
+    fn component<'c>(
+        &mut self,
+        raw: &'c [u8],
+        syntax: Syntax,
+        level: usize,
+    ) -> Result<Cow<'c, [u8]>, Refusal> {
+        if syntax == Syntax::Text && !percent::is_encoded(raw) {
+            // The text as a whole is looked through elsewhere.
+            return Ok(Cow::Borrowed(raw));
+        }
+        let decoded = percent::decode(raw, syntax != Syntax::Text);
+        let text = match std::str::from_utf8(&decoded) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) if syntax == Syntax::Form => return Err(Refusal::Charset),
+            Err(_) => String::from_utf8_lossy(&decoded),
+        };
+        let level = level.saturating_add(usize::from(matches!(decoded, Cow::Owned(_))));
+        let clean = match self.text(&text, level, None) {
+            Ok(clean) => clean,
+            Err(refusal) if syntax == Syntax::Form => return Err(refusal),
+            Err(_) => Some(self.doubtful()),
+        };
+        Ok(clean.map_or(Cow::Borrowed(raw), |clean| Cow::Owned(percent::encode(clean.as_bytes()))))
+    }
+}

@@ -1,0 +1,95 @@
+//! `:path`: its segments and its query.
+
+use super::parameters::{self, Syntax};
+use super::{Pass, percent};
+use crate::config::Action;
+
+impl Pass<'_> {
+    /// The path without what must not be told.
+    pub(super) fn path(&mut self, raw: &[u8]) -> Vec<u8> {
+        let start = raw.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(raw.len());
+        let (path, query) = raw.split_at_checked(start).unwrap_or((raw, &[]));
+        let mut out = self.segments(path);
+        let text = String::from_utf8_lossy(&out).into_owned();
+        match self.text(&text, 0, None) {
+            Ok(None) => {}
+            Ok(Some(clean)) => out = percent_spaces(&clean),
+            Err(_) => out = ["/", &self.doubtful()].concat().into_bytes(),
+        }
+        match self.parameters(query, Syntax::Query, 0) {
+            Ok(None) => out.extend_from_slice(query),
+            Ok(Some(clean)) if clean == b"?" => {}
+            Ok(Some(clean)) => out.extend_from_slice(&clean),
+            Err(_) => {
+                out.push(b'?');
+                out.extend_from_slice(self.doubtful().as_bytes());
+            }
+        }
+        out
+    }
+
+    /// Segments that follow a named one; empty ones and `.` do not come between.
+    fn segments(&mut self, path: &[u8]) -> Vec<u8> {
+        if self.rules.segments.is_empty() {
+            return path.to_vec();
+        }
+        let mut out: Vec<u8> = Vec::with_capacity(path.len());
+        let mut before: &[u8] = &[];
+        for (index, segment) in path.split(|byte| *byte == b'/').enumerate() {
+            let slash: &[u8] = if index > 0 { b"/" } else { b"" };
+            let follows = parameters::action(self.rules.segments.iter(), before);
+            let mut stays = true;
+            if !matches!(segment, b"" | b".") {
+                let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+                let action = follows.or_else(|| self.hidden_segment(before, segment));
+                if let Some(action) = action.filter(|action| *action != Action::Keep) {
+                    stays = false;
+                    let plain = percent::decode(segment, false);
+                    if let Some(instead) = self.instead(action, &String::from_utf8_lossy(&plain)) {
+                        out.extend_from_slice(slash);
+                        out.extend_from_slice(instead.as_bytes());
+                    }
+                }
+                before = name;
+            }
+            if stays {
+                out.extend_from_slice(slash);
+                out.extend_from_slice(segment);
+            }
+        }
+        if out.is_empty() {
+            out.push(b'/');
+        }
+        out
+    }
+
+    /// What becomes of a segment that is several to a server that decodes before it splits: `reset%2Fabc`.
+    fn hidden_segment(&self, before: &[u8], segment: &[u8]) -> Option<Action> {
+        let mut plain = segment.to_vec();
+        while percent::is_encoded(&plain) {
+            plain = percent::decode(&plain, false).into_owned();
+            let mut last = before;
+            for part in plain.split(|byte| matches!(byte, b'/' | b'\\')) {
+                let found = parameters::action(self.rules.segments.iter(), last);
+                if part != plain && found.is_some_and(|action| action != Action::Keep) {
+                    return found;
+                }
+                last = part;
+            }
+        }
+        None
+    }
+}
+
+/// A path cannot hold spaces and the like; what was found in it may have left some.
+fn percent_spaces(path: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&percent::encode(&[byte]));
+        }
+    }
+    out
+}

@@ -1,0 +1,332 @@
+//! What is recognised by its look: card numbers, e-mail addresses, credentials, and what a regular expression finds.
+//!
+//! Knows no place and no encoding: it sees decoded text. All but the regular expressions read a text once, whatever it says.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use regex_lite::{Regex, RegexBuilder};
+
+use super::percent::base64;
+use super::text::{CLOSE, OPEN};
+use crate::config::Find;
+
+/// Longest regular expression in bytes, as in the SDK's matchers.
+const MAX_REGEX_LENGTH: usize = 1024;
+
+/// Largest compiled regular expression in bytes, as in the SDK's matchers: what one text costs is its length times this.
+const MAX_REGEX_SIZE: usize = 128 * 1024;
+
+/// Digits of a card number, ISO/IEC 7812: shorter ones are no longer issued.
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+
+/// Characters between two groups of digits of one number.
+const MAX_GAP: usize = 3;
+
+/// Something to look for.
+#[derive(Clone, Debug)]
+pub(super) enum Finder {
+    Card,
+    Email,
+    Credentials,
+    Regex(Box<Regex>),
+}
+
+impl Finder {
+    pub(super) fn compile(find: &Find) -> Result<Self, String> {
+        let text = match find {
+            Find::CardNumber {} => return Ok(Self::Card),
+            Find::Email {} => return Ok(Self::Email),
+            Find::Credentials {} => return Ok(Self::Credentials),
+            Find::Regex(text) => text,
+        };
+        if text.len() > MAX_REGEX_LENGTH {
+            return Err(["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"].concat());
+        }
+        let regex = RegexBuilder::new(text)
+            .size_limit(MAX_REGEX_SIZE)
+            .build()
+            .map_err(|error| ["is not a regular expression: ", &error.to_string()].concat())?;
+        if regex.is_match("") {
+            return Err(String::from(
+                "matches nothing at all, and so everywhere; expected at least one character",
+            ));
+        }
+        Ok(Self::Regex(Box::new(regex)))
+    }
+
+    /// Adds where it is found; not empty, in any order, and they may overlap.
+    pub(super) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        match self {
+            Self::Card => cards(text, found),
+            Self::Email => emails(text, found),
+            Self::Credentials => {
+                schemes(text, found);
+                tokens(text, found);
+                user_infos(text, found);
+            }
+            Self::Regex(regex) => {
+                found.extend(
+                    regex.find_iter(text).map(|found| found.range()).filter(|found| !found.is_empty()),
+                );
+            }
+        }
+    }
+}
+
+/// A digit: ASCII or full-width, which some languages' parsers take for the same.
+fn digit(char: char) -> Option<u32> {
+    match char {
+        '0'..='9' => char.to_digit(10),
+        '\u{ff10}'..='\u{ff19}' => u32::from(char).checked_sub(0xff10),
+        _ => None,
+    }
+}
+
+fn is_gap(char: char) -> bool {
+    matches!(char, '-' | '.' | '_' | '/' | '+' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
+        || char.is_whitespace()
+}
+
+/// The last digits of a run, the newest at the end: value, start, and whether a group begins with it.
+type Run = VecDeque<(u32, usize, bool)>;
+
+/// Numbers begin and end with groups of digits: a longer number without gaps is not searched for one within it.
+fn cards(text: &str, found: &mut Vec<Range<usize>>) {
+    let mut run: Run = VecDeque::new();
+    let (mut group, mut gap, mut end) = (0usize, 0usize, 0usize);
+    for (at, char) in text.char_indices() {
+        if let Some(value) = digit(char) {
+            run.push_back((value, at, group == 0));
+            group = group.saturating_add(1);
+            gap = 0;
+            if run.len() > *CARD_DIGITS.end() {
+                run.pop_front();
+            }
+            end = at.saturating_add(char.len_utf8());
+            continue;
+        }
+        if group > 0 {
+            card_at_the_end(&run, end, found);
+            if group > *CARD_DIGITS.end() {
+                run.clear();
+            }
+        }
+        group = 0;
+        gap = gap.saturating_add(1);
+        if gap > MAX_GAP || !is_gap(char) {
+            run.clear();
+        }
+    }
+    if group > 0 {
+        card_at_the_end(&run, end, found);
+    }
+}
+
+/// The longest number that ends here: Luhn's sum is taken from the right, and looked at where a group begins.
+fn card_at_the_end(run: &Run, end: usize, found: &mut Vec<Range<usize>>) {
+    let mut sum: u32 = 0;
+    let mut card = None;
+    for ((value, start, begins), count) in run.iter().rev().zip(1usize..) {
+        let doubled = if count.is_multiple_of(2) { value.saturating_mul(2) } else { *value };
+        sum = sum.saturating_add(if doubled > 9 { doubled.saturating_sub(9) } else { doubled });
+        let issued = matches!(value, 2..=6 | 8);
+        if *begins && CARD_DIGITS.contains(&count) && sum.is_multiple_of(10) && issued {
+            card = Some(*start..end);
+        }
+    }
+    found.extend(card);
+}
+
+/// `local@domain.tld`. The local part may be quoted, both may be in any script.
+fn emails(text: &str, found: &mut Vec<Range<usize>>) {
+    for (at, _) in text.match_indices('@') {
+        let (before, after) = text.split_at_checked(at).unwrap_or_default();
+        let local =
+            |char: char| char.is_ascii_alphanumeric() || "!#$%'*+-^_`{|}~.".contains(char) || is_letter(char);
+        let mut start = before.trim_end_matches(local).len();
+        if let Some(quoted) = before.strip_suffix('"') {
+            start = quoted.rfind(['"', '@', '\n']).unwrap_or(start);
+        }
+        let after = after.strip_prefix('@').unwrap_or_default();
+        let domain =
+            |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.') || is_letter(char);
+        let length = after.len().saturating_sub(after.trim_start_matches(domain).len());
+        let domain = after.get(..length).unwrap_or_default().trim_end_matches(['.', '-']);
+        let last = domain.rsplit_once('.').map(|(_, last)| last);
+        let names = last.is_some_and(|last| last.chars().next().is_some_and(|first| !first.is_ascii_digit()));
+        if start < at && names {
+            let end = at.saturating_add(1).saturating_add(domain.len());
+            found.push(start..end);
+        }
+    }
+}
+
+fn is_letter(char: char) -> bool {
+    !char.is_ascii() && !char.is_whitespace() && !matches!(char, OPEN | CLOSE)
+}
+
+/// `Bearer <token>` and `Basic <user and password>`: what follows the name of the scheme.
+fn schemes(text: &str, found: &mut Vec<Range<usize>>) {
+    let is_token = |char: char| char.is_ascii_alphanumeric() || "-._~+/=".contains(char);
+    for (at, _) in text.match_indices(['b', 'B']) {
+        let name = |name: &str| {
+            let end = at.saturating_add(name.len());
+            let same = text.get(at..end).is_some_and(|here| here.eq_ignore_ascii_case(name));
+            if same { text.get(end..) } else { None }
+        };
+        let (rest, basic) = match (name("bearer"), name("basic")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            _ => continue,
+        };
+        let token = rest.trim_start_matches([' ', '\t', ':', '"']);
+        // Without the gap the name is a part of a longer word, perhaps one of many: only what stands apart is measured.
+        if token.len() == rest.len() {
+            continue;
+        }
+        let length = token.len().saturating_sub(token.trim_start_matches(is_token).len());
+        let value = token.get(..length).unwrap_or_default();
+        let likely = if basic { base64(value).is_some_and(|pair| pair.contains(&b':')) } else { length >= 8 };
+        if likely {
+            let start = text.len().saturating_sub(token.len());
+            found.push(start..start.saturating_add(length));
+        }
+    }
+}
+
+/// JSON Web Tokens: three or five parts of base64url, of which the first is a JSON object.
+fn tokens(text: &str, found: &mut Vec<Range<usize>>) {
+    let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+    let mut rest = text;
+    while let Some(at) = rest.find(is_part) {
+        let word = rest.get(at..).unwrap_or_default();
+        let length =
+            word.len().saturating_sub(word.trim_start_matches(|char| is_part(char) || char == '.').len());
+        let (word, after) = word.split_at_checked(length).unwrap_or_default();
+        let start = text.len().saturating_sub(word.len()).saturating_sub(after.len());
+        // A sentence may stand before it: `see.eyJ…`.
+        let mut offset = 0usize;
+        for part in word.split('.') {
+            let is_header =
+                part.starts_with('e') && word.get(offset..).is_some_and(|rest| rest.contains('.'));
+            if is_header && base64(part).is_some_and(|json| is_object(&json)) {
+                found.push(start.saturating_add(offset)..start.saturating_add(length));
+                break;
+            }
+            offset = offset.saturating_add(part.len()).saturating_add(1);
+        }
+        rest = after;
+    }
+}
+
+fn is_object(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
+}
+
+/// What stands before the `@` of a URL's authority.
+fn user_infos(text: &str, found: &mut Vec<Range<usize>>) {
+    for (at, mark) in text.match_indices("//") {
+        let start = at.saturating_add(mark.len());
+        let rest = text.get(start..).unwrap_or_default();
+        let end =
+            rest.find(|char: char| char.is_whitespace() || "/?#\"<>\\".contains(char)).unwrap_or(rest.len());
+        let authority = rest.get(..end).unwrap_or_default();
+        if let Some((info, _)) = authority.rsplit_once('@').filter(|(info, _)| !info.is_empty()) {
+            found.push(start..start.saturating_add(info.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found, each between `«»`.
+    #[track_caller]
+    fn check(find: &Find, text: &str, expected: &str) {
+        let mut found = Vec::new();
+        Finder::compile(find).unwrap().find(text, &mut found);
+        found.sort_by_key(|range| (range.start, usize::MAX - range.end));
+        let (mut marked, mut end) = (String::new(), 0);
+        for range in found.into_iter() {
+            if range.end <= end {
+                continue;
+            }
+            marked.push_str(&text[end..range.start.max(end)]);
+            marked.push_str(&format!("«{}»", &text[range.start.max(end)..range.end]));
+            end = range.end;
+        }
+        marked.push_str(&text[end..]);
+        assert_eq!(marked, expected);
+    }
+
+    #[test]
+    fn card_numbers() {
+        let card = |text: &str, expected: &str| check(&Find::CardNumber {}, text, expected);
+        card("4111111111111111", "«4111111111111111»");
+        card("pay 4111 1111 1111 1111.", "pay «4111 1111 1111 1111».");
+        card("4111-1111-1111-1111", "«4111-1111-1111-1111»");
+        card("4111\u{a0}1111\u{2013}1111\u{200b}1111", "«4111\u{a0}1111\u{2013}1111\u{200b}1111»");
+        card("3782 822463 10005", "«3782 822463 10005»");
+        card("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "«4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1»");
+        card("\u{ff14}111111111111111", "«\u{ff14}111111111111111»");
+        card("cvv 123 4111 1111 1111 1111 737", "cvv 123 «4111 1111 1111 1111» 737");
+        card("x4111111111111111y", "x«4111111111111111»y");
+        card("12/27 4222222222222", "12/27 «4222222222222»");
+        card("4111111111111111 5555555555554444", "«4111111111111111» «5555555555554444»");
+        card("4111111111111112", "4111111111111112");
+        card("1700000000000", "1700000000000");
+        card("order 411111111111 1", "order 411111111111 1");
+        card("4111:1111:1111:1111", "4111:1111:1111:1111");
+        card("941111111111111111111111", "941111111111111111111111");
+        card(&"4".repeat(100_000), &"4".repeat(100_000));
+    }
+
+    #[test]
+    fn mail_addresses() {
+        let email = |text: &str, expected: &str| check(&Find::Email {}, text, expected);
+        email("to bob@example.com.", "to «bob@example.com».");
+        email("<bob.o'hara+x@mail.example.co.uk>", "<«bob.o'hara+x@mail.example.co.uk»>");
+        email("\"bob smith\"@example.com", "«\"bob smith\"@example.com»");
+        email("jürgen@bücher.example", "«jürgen@bücher.example»");
+        email("mail=bob@example.com&x", "mail=«bob@example.com»&x");
+        email("npm i pkg@1.2.3, bob@localhost, @x.com, a@", "npm i pkg@1.2.3, bob@localhost, @x.com, a@");
+        let many = "a@".repeat(50_000);
+        email(&many, &many);
+    }
+
+    #[test]
+    fn credentials() {
+        let credentials = |text: &str, expected: &str| check(&Find::Credentials {}, text, expected);
+        credentials(
+            "Authorization: Bearer abcDEF123.x-y_z~+/=",
+            "Authorization: Bearer «abcDEF123.x-y_z~+/=»",
+        );
+        credentials("bearer  12345678", "bearer  «12345678»");
+        credentials("Basic dXNlcjpwYXNz", "Basic «dXNlcjpwYXNz»");
+        credentials("Basic information, a bearer of news", "Basic information, a bearer of news");
+        credentials(
+            "t=eyJhbGciOiJub25lIn0.eyJzdWIiOiJqYWNrIn0.;",
+            "t=«eyJhbGciOiJub25lIn0.eyJzdWIiOiJqYWNrIn0.»;",
+        );
+        credentials("ewogImFsZyI6ICJub25lIgp9.e30.x", "«ewogImFsZyI6ICJub25lIgp9.e30.x»");
+        credentials("exchange.corp.example.com", "exchange.corp.example.com");
+        credentials("https://bob:pa@ss@host/x", "https://«bob:pa@ss»@host/x");
+        credentials("https://host/x@y", "https://host/x@y");
+    }
+
+    #[test]
+    fn expressions() {
+        check(
+            &Find::Regex("AKIA[0-9A-Z]{16}".into()),
+            "k=AKIA0123456789ABCDEF;",
+            "k=«AKIA0123456789ABCDEF»;",
+        );
+        check(&Find::Regex("(?i)x|$".replace("|$", "")), "aXbx", "a«X»b«x»");
+        for wrong in ["a*", "(", "", "(a{1000}){1000}", "x|"] {
+            assert!(Finder::compile(&Find::Regex(wrong.into())).is_err(), "{wrong}");
+        }
+        assert!(Finder::compile(&Find::Regex("a".repeat(1025))).is_err());
+    }
+}
