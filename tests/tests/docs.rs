@@ -31,6 +31,11 @@ fn mirror() {
     filter("mirror", &schemars::schema_for!(mirror::Config).to_value());
 }
 
+#[test]
+fn fault() {
+    filter("fault", &schemars::schema_for!(fault::Config).to_value());
+}
+
 #[track_caller]
 fn filter(name: &str, schema: &Value) {
     let text = serde_json::to_string_pretty(schema).expect("JSON");

@@ -1,0 +1,81 @@
+//! What callers may ask for by headers, how they prove that they may, and what is left to Envoy's own filter.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weir_sdk::{ConfigDuration, Percentage};
+
+/// Nothing to configure: written `{}`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// The response is slowed down by Envoy's own fault filter, which must stand behind this one with
+/// `response_rate_limit: {header_limit: {}, percentage: {numerator: 100}}`. Exactly one of `fixed_limit` and `header_limit`. With it anywhere in
+/// the configuration, what callers send in `x-envoy-fault-throughput-response` and its percentage reaches that filter no other way.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// The same for all.
+    #[serde(default)]
+    pub fixed_limit: Option<FixedLimit>,
+    /// The caller's `x-envoy-fault-throughput-response`, KiB/s; no limit without it. The caller's
+    /// `x-envoy-fault-throughput-response-percentage` lowers the numerator of `percentage`.
+    #[serde(default)]
+    pub header_limit: Option<Empty>,
+    /// The share of the fault's requests, drawn on its own. Default: all.
+    #[serde(default)]
+    pub percentage: Option<Percentage>,
+}
+
+/// A fixed throughput.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FixedLimit {
+    /// KiB/s of each response; at least 1.
+    pub limit_kbps: u64,
+}
+
+/// How callers prove that they may ask for faults: `expires=<unix seconds>,sha256=<64 hexadecimal digits>` in a header, HMAC-SHA-256 over the
+/// lines that the README lists.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// Secrets of which any may have signed: two while one takes the other's place. At least one.
+    pub secrets: Vec<Secret>,
+    /// The header of the signature; it is removed from every request. Default `x-envoy-fault-signature`.
+    #[serde(default = "header")]
+    pub header: String,
+    /// How far in the future `expires` may be: a signature can be used again that long. Default `5m`; more than 0.
+    #[serde(default = "validity")]
+    pub max_validity: ConfigDuration,
+}
+
+/// Where a secret is; at least 16 bytes, blanks at its ends not counted.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Secret {
+    /// Here, as text. Everybody who may read the configuration can read it, and Envoy's `/config_dump` shows it.
+    Inline(String),
+    /// The environment variable of this name, which `vm_config.environment_variables` hands to the filter.
+    Environment(String),
+    /// The whole `vm_config.configuration`; `true`.
+    VmConfiguration(bool),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline(…)"),
+            Self::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
+            Self::VmConfiguration(_) => f.write_str("VmConfiguration"),
+        }
+    }
+}
+
+fn header() -> String {
+    "x-envoy-fault-signature".to_owned()
+}
+
+fn validity() -> ConfigDuration {
+    ConfigDuration(std::time::Duration::from_secs(300))
+}

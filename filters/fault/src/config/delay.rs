@@ -1,0 +1,148 @@
+//! How long a request or response waits.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use weir_sdk::{ConfigDuration, Percentage};
+
+use super::Empty;
+
+/// A delay: a duration such as `7s`, or an object.
+#[derive(Clone, Debug)]
+pub enum Delay {
+    /// The same for all.
+    Fixed(ConfigDuration),
+    /// Everything else.
+    Spec(Box<DelaySpec>),
+}
+
+/// A delay in full: exactly one of `fixed_delay`, `uniform`, `normal`, `lognormal`, `exponential`, `pareto`, `percentiles` and `header_delay`.
+/// Whole milliseconds, rounded up; 0 is no delay.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DelaySpec {
+    /// The same for all; more than 0.
+    #[serde(default)]
+    pub fixed_delay: Option<ConfigDuration>,
+    /// `fixed_delay` is shifted evenly by up to this much, up or down, not below 0. Default 0.
+    #[serde(default)]
+    pub jitter: Option<ConfigDuration>,
+    /// Evenly between two durations.
+    #[serde(default)]
+    pub uniform: Option<Uniform>,
+    /// The bell curve; what falls below 0 is 0.
+    #[serde(default)]
+    pub normal: Option<Normal>,
+    /// A long tail, by its median and its 99th percentile: what latencies usually look like.
+    #[serde(default)]
+    pub lognormal: Option<Lognormal>,
+    /// Memoryless, by its mean.
+    #[serde(default)]
+    pub exponential: Option<Exponential>,
+    /// A heavy tail, by its least value and its shape.
+    #[serde(default)]
+    pub pareto: Option<Pareto>,
+    /// What was measured: `{p50: 20ms, p99: 900ms}`. The name is `p` and a number from 0 to 100, decimals allowed. Evenly in between; below the
+    /// first from 0, above the last the last.
+    #[serde(default)]
+    pub percentiles: Option<BTreeMap<String, ConfigDuration>>,
+    /// The caller's `x-envoy-fault-delay-request`, milliseconds; no delay without it or when it is no number. The caller's
+    /// `x-envoy-fault-delay-request-percentage` lowers the numerator of `percentage`. Requests only.
+    #[serde(default)]
+    pub header_delay: Option<Empty>,
+    /// The share of the fault's requests that are delayed, drawn on its own. Default: all.
+    #[serde(default)]
+    pub percentage: Option<Percentage>,
+    /// No delay is longer. Default and most: `1h`.
+    #[serde(default)]
+    pub max_delay: Option<ConfigDuration>,
+}
+
+/// Evenly between `min` and `max`.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Uniform {
+    /// The least.
+    pub min: ConfigDuration,
+    /// The most; not below `min`.
+    pub max: ConfigDuration,
+}
+
+/// The bell curve.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Normal {
+    /// The middle.
+    pub mean: ConfigDuration,
+    /// The standard deviation.
+    pub std_dev: ConfigDuration,
+}
+
+/// A lognormal distribution by two of its percentiles.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lognormal {
+    /// Half are below; more than 0.
+    pub median: ConfigDuration,
+    /// 99 of 100 are below; not below `median`.
+    pub p99: ConfigDuration,
+}
+
+/// An exponential distribution.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exponential {
+    /// The mean; more than 0.
+    pub mean: ConfigDuration,
+}
+
+/// A Pareto distribution.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pareto {
+    /// The least; more than 0.
+    pub min: ConfigDuration,
+    /// The tail index, 0.1 to 100: the smaller, the heavier the tail. With 1.16, one fifth have four fifths of the time.
+    pub shape: f64,
+}
+
+impl<'de> Deserialize<'de> for Delay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DelayVisitor)
+    }
+}
+
+struct DelayVisitor;
+
+impl<'de> Visitor<'de> for DelayVisitor {
+    type Value = Delay;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"7s\", or an object such as {\"uniform\": …}")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Delay, E> {
+        text.parse().map(Delay::Fixed).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
+        DelaySpec::deserialize(MapAccessDeserializer::new(map)).map(|spec| Delay::Spec(Box::new(spec)))
+    }
+}
+
+impl JsonSchema for Delay {
+    fn schema_name() -> Cow<'static, str> {
+        "Delay".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A delay: a duration such as `7s`, or an object.",
+            "oneOf": [generator.subschema_for::<ConfigDuration>(), generator.subschema_for::<DelaySpec>()],
+        })
+    }
+}

@@ -1,0 +1,320 @@
+//! What happens to which stream, and when. Pure: the request, the clock, the dice and what workers share are arguments.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use weir_sdk::{ConfigError, Decision, Mutation, PerRoute, Problems, RequestView, names};
+
+use crate::config::{Config, Expires, Fault, Secret};
+use callers::Signature;
+use rule::{Passed, Rule};
+
+mod blast_radius;
+mod body;
+mod callers;
+mod count;
+mod delay;
+mod dice;
+mod end;
+mod gate;
+mod json;
+mod numbers;
+mod response;
+mod rule;
+mod schedule;
+mod stream;
+mod why;
+
+pub use blast_radius::{BlastRadius, Totals, Watch};
+pub use body::Part;
+pub use count::{Count, Counts};
+pub use stream::Stream;
+pub use why::Why;
+
+/// One step of a state that all workers share: the new state, and whether the request is taken.
+pub type Next<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> (Vec<u8>, bool);
+
+/// What a decision may ask for: each is asked only when the decision needs it.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The request.
+    pub request: &'a dyn RequestView,
+    /// The clock.
+    pub now: &'a dyn Fn() -> SystemTime,
+    /// 64 random bits.
+    pub random: &'a dyn Fn() -> u64,
+    /// Whether all faults are stopped, because the service has errors of its own.
+    pub stopped: &'a dyn Fn() -> bool,
+    /// Steps the shared state of a fault (its name, the number of a part of it); `None` when it could not be changed.
+    pub step: &'a dyn Fn(&str, u32, Next<'_>) -> Option<bool>,
+    /// Counts one more stream with a fault, where there are fewer than that; tells whether it did.
+    pub enter: &'a dyn Fn(Option<u64>) -> bool,
+}
+
+/// What stands beside a configuration when it is made a policy.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// The time.
+    pub now: SystemTime,
+    /// The bytes of a secret; `None` when there are none.
+    pub secret: &'a dyn Fn(&Secret) -> Option<Vec<u8>>,
+}
+
+/// What a callback comes to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// What happens to the stream.
+    pub decision: Decision,
+    /// What is to be counted.
+    pub counts: Counts,
+    /// Why, where a reader would ask.
+    pub why: Option<Why>,
+}
+
+/// A compiled [`Config`].
+#[derive(Clone, Debug)]
+pub struct Policy {
+    faults: Vec<Rc<Rule>>,
+    policies: Vec<(String, Vec<Rc<Rule>>)>,
+    pub(crate) max_active: Option<u64>,
+    blast_radius: Option<BlastRadius>,
+    expires: Option<SystemTime>,
+    seeded: bool,
+    signature: Option<Signature>,
+    /// Removed from every request, unless this filter sets it: what only this filter may say to Envoy's own behind it.
+    owned: Vec<Rc<str>>,
+    per_route: Option<PerRoute>,
+    dry_run: bool,
+    stat_prefix: String,
+    texts: Texts,
+}
+
+#[derive(Clone, Debug)]
+struct Texts {
+    all: Rc<str>,
+    disabled: Rc<str>,
+    expired: Rc<str>,
+    stopped: Rc<str>,
+    unsigned: Rc<str>,
+    overflow: Rc<str>,
+}
+
+impl Policy {
+    /// Checks and compiles a configuration.
+    ///
+    /// # Errors
+    /// Everything that means nothing, by its path.
+    pub fn compile(config: &Config, setup: Setup<'_>) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new();
+        let seed = config.seed.as_deref();
+        let faults = compile("", &config.faults, seed, &mut problems);
+        let mut policies: Vec<(String, Vec<Rc<Rule>>)> = Vec::new();
+        for (index, named) in config.policies.iter().enumerate() {
+            let path = format!("policies[{index}].");
+            if policies.iter().any(|(name, _)| *name == named.name) {
+                let reason = format!("`{}` is there already; expected another name", named.name);
+                problems.add(format!("{path}name"), reason);
+            }
+            policies.push((named.name.clone(), compile(&path, &named.faults, seed, &mut problems)));
+        }
+        if config.faults.is_empty() && config.policies.is_empty() {
+            problems.add(
+                "faults",
+                "expected at least one, such as `{delay: 7s}`; otherwise this filter does nothing",
+            );
+        }
+        if !config.policies.is_empty() && config.per_route.is_none() {
+            problems.add("per_route", "is missing: without it no route can choose one of `policies`");
+        }
+        unique_names(config, &mut problems);
+        if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
+            problems.add("stat_prefix", reason);
+        }
+        let blast_radius = config
+            .blast_radius
+            .as_ref()
+            .map(|config| BlastRadius::compile("blast_radius", config, &mut problems));
+        let signature = config
+            .signature
+            .as_ref()
+            .and_then(|config| Signature::compile("signature", config, setup.secret, &mut problems));
+        let per_route = config
+            .per_route
+            .as_ref()
+            .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.fault", &mut problems));
+        let rules = || faults.iter().chain(policies.iter().flat_map(|(_, rules)| rules));
+        if config.signature.is_some() && problems.is_empty() && !rules().any(|rule| rule.asks_callers()) {
+            problems.add(
+                "signature",
+                "is for `header_delay`, `header_abort` and `header_limit`, of which there is none",
+            );
+        }
+        let mut owned: Vec<Rc<str>> =
+            signature.iter().map(|signature| Rc::clone(&signature.header)).collect();
+        if rules().any(|rule| rule.has_limit()) {
+            owned.extend([callers::THROUGHPUT.into(), callers::THROUGHPUT_PERCENTAGE.into()]);
+        }
+        problems.finish()?;
+        Ok(Self {
+            faults,
+            policies,
+            max_active: config.max_active_faults,
+            blast_radius,
+            expires: config.expires.and_then(|expires| match expires {
+                Expires::At(time) => Some(time.0),
+                Expires::After(time) => setup.now.checked_add(time.0),
+            }),
+            seeded: seed.is_some(),
+            signature,
+            owned,
+            per_route,
+            dry_run: config.dry_run,
+            stat_prefix: config.stat_prefix.clone(),
+            texts: Texts {
+                all: "all faults".into(),
+                disabled: "disabled by the route".into(),
+                expired: "expired".into(),
+                stopped: "stopped, as the service has errors of its own".into(),
+                unsigned: "the caller's headers are not signed".into(),
+                overflow: "too many faults at once".into(),
+            },
+        })
+    }
+
+    /// Names of all counters; [`Counts::places`] are places in it.
+    #[must_use]
+    pub fn counters(&self) -> Vec<String> {
+        let all = |prefix: String| count::NAMES.map(|name| format!("{prefix}.{name}"));
+        [all(self.stat_prefix.clone()), all(format!("{}.dry_run", self.stat_prefix))].concat()
+    }
+
+    /// The first part of all names of metrics.
+    #[must_use]
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
+    /// What watches over the service.
+    #[must_use]
+    pub fn blast_radius(&self) -> Option<&BlastRadius> {
+        self.blast_radius.as_ref()
+    }
+
+    /// How many streams may have a fault at once.
+    #[must_use]
+    pub fn max_active_faults(&self) -> Option<u64> {
+        self.max_active
+    }
+
+    /// Decides a request.
+    pub fn on_request(&self, stream: &mut Stream, inputs: &Inputs<'_>) -> Step {
+        let route =
+            self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
+        let dry_run = route.dry_run.unwrap_or(self.dry_run);
+        let mut step = Step { counts: Counts::new(dry_run), ..Step::default() };
+        if !dry_run {
+            let present = |name: &&Rc<str>| inputs.request.get(name).is_some();
+            let removed = self.owned.iter().filter(present);
+            step.decision.mutations.extend(removed.map(|name| Mutation::Remove(Rc::clone(name))));
+        }
+        if route.disabled {
+            step.why = Some(Why::passes(&self.texts.all, &self.texts.disabled));
+            return step;
+        }
+        let named = route
+            .policy
+            .as_deref()
+            .map(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
+        if matches!(named, Some(None)) {
+            step.counts.add(Count::RouteInvalid);
+        }
+        let rules = named.flatten().map_or(&self.faults, |(_, rules)| rules);
+        if self.expires.is_some_and(|expires| (inputs.now)() >= expires) {
+            step.why = Some(Why::passes(&self.texts.all, &self.texts.expired));
+            return step;
+        }
+        self.choose(rules, stream, inputs, dry_run, &mut step);
+        step
+    }
+
+    fn choose(
+        &self,
+        rules: &[Rc<Rule>],
+        stream: &mut Stream,
+        inputs: &Inputs<'_>,
+        dry_run: bool,
+        step: &mut Step,
+    ) {
+        let unsigned = std::cell::Cell::new(false);
+        let trusts = || match &self.signature {
+            Some(signature) if Signature::is_asked(inputs.request) => {
+                let holds = signature.holds(inputs.request, (inputs.now)());
+                unsigned.set(!holds);
+                holds
+            }
+            _ => true,
+        };
+        let key = || match self.seeded.then(|| inputs.request.get("x-request-id")).flatten() {
+            Some(id) => Cow::Borrowed(id),
+            None => Cow::Owned((inputs.random)().to_le_bytes().to_vec()),
+        };
+        for rule in rules {
+            match rule.take(inputs, &key, &trusts) {
+                Ok(drawn) => {
+                    stream.begin(
+                        rule,
+                        drawn,
+                        dry_run,
+                        &|| (inputs.enter)(self.max_active),
+                        &self.texts.overflow,
+                        step,
+                    );
+                    break;
+                }
+                Err(Passed::On) => {}
+                Err(Passed::Failed) => step.counts.add(Count::StateFailed),
+                Err(Passed::Stopped) => {
+                    step.counts.add(Count::Stopped);
+                    step.why = Some(Why::passes(&rule.label, &self.texts.stopped));
+                    break;
+                }
+            }
+        }
+        if unsigned.get() {
+            step.counts.add(Count::SignatureInvalid);
+            step.why = Some(Why::passes(&self.texts.all, &self.texts.unsigned));
+        }
+    }
+}
+
+fn compile(path: &str, faults: &[Fault], seed: Option<&str>, problems: &mut Problems) -> Vec<Rc<Rule>> {
+    faults
+        .iter()
+        .enumerate()
+        .filter_map(|(index, fault)| {
+            Rule::compile(&format!("{path}faults[{index}]"), fault, seed, problems).map(Rc::new)
+        })
+        .collect()
+}
+
+/// Names are keys of shared state, so no two faults may have one.
+fn unique_names(config: &Config, problems: &mut Problems) {
+    let own = config.faults.iter().enumerate().map(|(index, fault)| (format!("faults[{index}]"), fault));
+    let named = config.policies.iter().enumerate().flat_map(|(index, policy)| {
+        let path = move |fault| format!("policies[{index}].faults[{fault}]");
+        policy.faults.iter().enumerate().map(move |(at, fault)| (path(at), fault))
+    });
+    let mut seen: Vec<&str> = Vec::new();
+    for (path, fault) in own.chain(named) {
+        let Some(name) = fault.name.as_deref() else {
+            continue;
+        };
+        if let Err(reason) = names::plain("a fault", name, 64) {
+            problems.add(format!("{path}.name"), reason);
+        } else if seen.contains(&name) {
+            problems.add(format!("{path}.name"), format!("`{name}` is there already; expected another name"));
+        }
+        seen.push(name);
+    }
+}

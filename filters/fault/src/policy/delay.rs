@@ -1,0 +1,254 @@
+//! Delays: how long a draw makes a stream wait. Whole milliseconds, as no timer of Envoy's is finer.
+
+use std::time::Duration;
+
+use weir_sdk::{ConfigDuration, Draw, Problems};
+
+use super::dice::{Share, unit};
+use super::numbers::{exp, ln, normal_quantile};
+use crate::config::{self, DelaySpec};
+
+/// No delay is longer, whatever is configured or asked for.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(3600);
+
+/// The 99th percentile of the normal distribution.
+const Z99: f64 = 2.326_347_874_040_841;
+
+/// A compiled [`config::Delay`].
+#[derive(Clone, Debug)]
+pub(crate) struct Delay {
+    time: Time,
+    pub(crate) share: Share,
+    max: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Time {
+    Fixed(Duration),
+    /// In seconds, as all numbers here.
+    Jitter {
+        middle: f64,
+        half: f64,
+    },
+    Uniform {
+        min: f64,
+        width: f64,
+    },
+    Normal {
+        mean: f64,
+        deviation: f64,
+    },
+    Lognormal {
+        /// Of the logarithm.
+        mean: f64,
+        deviation: f64,
+    },
+    Exponential {
+        mean: f64,
+    },
+    Pareto {
+        min: f64,
+        shape: f64,
+    },
+    /// Probability and value; both never fall. The first is (0, 0) or (0, p0).
+    Percentiles(Vec<(f64, f64)>),
+    /// What the caller says.
+    Header,
+}
+
+impl Delay {
+    /// Checks and compiles the delay at `path`. On the response no caller can say anything.
+    pub(crate) fn compile(
+        path: &str,
+        delay: &config::Delay,
+        on_response: bool,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let spec = match delay {
+            config::Delay::Fixed(time) => &DelaySpec { fixed_delay: Some(*time), ..DelaySpec::default() },
+            config::Delay::Spec(spec) => spec,
+        };
+        let before = problems.len();
+        let max = spec.max_delay.map_or(MAX_DELAY, |max| max.0);
+        if max.is_zero() || max > MAX_DELAY {
+            problems.add(format!("{path}.max_delay"), "expected more than 0 and at most `1h`");
+        }
+        if spec.jitter.is_some() && spec.fixed_delay.is_none() {
+            problems.add(format!("{path}.jitter"), "is for `fixed_delay` only");
+        }
+        if spec.header_delay.is_some() && on_response {
+            problems.add(format!("{path}.header_delay"), "is for requests; here expected a time");
+        }
+        let fixed_path = match delay {
+            config::Delay::Fixed(_) => path.to_owned(),
+            config::Delay::Spec(_) => format!("{path}.fixed_delay"),
+        };
+        let mut times = Vec::new();
+        if let Some(time) = spec.fixed_delay {
+            times.push(fixed(&fixed_path, time, spec.jitter, problems));
+        }
+        if let Some(uniform) = &spec.uniform {
+            let (min, max) = (seconds(uniform.min), seconds(uniform.max));
+            if max < min {
+                problems.add(format!("{path}.uniform.max"), "is less than `min`");
+            }
+            times.push(Time::Uniform { min, width: max - min });
+        }
+        if let Some(normal) = &spec.normal {
+            times.push(Time::Normal { mean: seconds(normal.mean), deviation: seconds(normal.std_dev) });
+        }
+        if let Some(lognormal) = &spec.lognormal {
+            let (median, p99) = (seconds(lognormal.median), seconds(lognormal.p99));
+            positive(&format!("{path}.lognormal.median"), lognormal.median, problems);
+            if p99 < median {
+                problems.add(format!("{path}.lognormal.p99"), "is less than `median`");
+            } else if median > 0.0 {
+                let mean = ln(median);
+                times.push(Time::Lognormal { mean, deviation: (ln(p99) - mean) / Z99 });
+            }
+        }
+        if let Some(exponential) = &spec.exponential {
+            positive(&format!("{path}.exponential.mean"), exponential.mean, problems);
+            times.push(Time::Exponential { mean: seconds(exponential.mean) });
+        }
+        if let Some(pareto) = &spec.pareto {
+            positive(&format!("{path}.pareto.min"), pareto.min, problems);
+            if !(0.1..=100.0).contains(&pareto.shape) {
+                problems.add(format!("{path}.pareto.shape"), "expected a number from 0.1 to 100");
+            }
+            times.push(Time::Pareto { min: seconds(pareto.min), shape: pareto.shape });
+        }
+        if let Some(percentiles) = &spec.percentiles {
+            times.push(points(&format!("{path}.percentiles"), percentiles.iter(), problems));
+        }
+        if spec.header_delay.is_some() {
+            times.push(Time::Header);
+        }
+        if times.len() != 1 && problems.len() == before {
+            problems.add(
+                path,
+                "expected exactly one of `fixed_delay`, `uniform`, `normal`, `lognormal`, `exponential`, `pareto`, `percentiles` and `header_delay`",
+            );
+        }
+        (problems.len() == before).then_some(())?;
+        Some(Self { time: times.pop()?, share: Share(spec.percentage.map(|share| share.0)), max })
+    }
+
+    /// Whether callers say how long.
+    pub(crate) fn is_by_header(&self) -> bool {
+        matches!(self.time, Time::Header)
+    }
+
+    /// How long to wait; `None` for not at all. `asked` is what the caller says, in ms.
+    pub(crate) fn time(&self, draw: impl FnOnce() -> Draw, asked: Option<u64>) -> Option<Duration> {
+        let time = match &self.time {
+            Time::Fixed(time) => *time,
+            Time::Header => Duration::from_millis(asked?),
+            drawn => self.clamped(drawn.sample(unit(draw()))),
+        };
+        let time = whole_ms(time.min(self.max));
+        (!time.is_zero()).then_some(time)
+    }
+
+    fn clamped(&self, seconds: f64) -> Duration {
+        // Anything that is no duration is too long or too short for one.
+        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(self.max).min(self.max)
+    }
+}
+
+impl Time {
+    /// Seconds at a probability within (0, 1).
+    fn sample(&self, p: f64) -> f64 {
+        match self {
+            Self::Fixed(time) => time.as_secs_f64(),
+            Self::Jitter { middle, half } => middle + half * (2.0 * p - 1.0),
+            Self::Uniform { min, width } => min + width * p,
+            Self::Normal { mean, deviation } => mean + deviation * normal_quantile(p),
+            Self::Lognormal { mean, deviation } => exp(mean + deviation * normal_quantile(p)),
+            Self::Exponential { mean } => -mean * ln(1.0 - p),
+            Self::Pareto { min, shape } => min * exp(-ln(1.0 - p) / shape),
+            Self::Percentiles(points) => interpolated(points, p),
+            Self::Header => 0.0,
+        }
+    }
+}
+
+fn interpolated(points: &[(f64, f64)], p: f64) -> f64 {
+    for pair in points.windows(2) {
+        if let [(p0, t0), (p1, t1)] = pair
+            && p <= *p1
+        {
+            let width = p1 - p0;
+            return if width > 0.0 { t0 + (t1 - t0) * (p - p0) / width } else { *t1 };
+        }
+    }
+    points.last().map_or(0.0, |(_, time)| *time)
+}
+
+fn fixed(path: &str, time: ConfigDuration, jitter: Option<ConfigDuration>, problems: &mut Problems) -> Time {
+    if time.0.is_zero() || time.0 > MAX_DELAY {
+        problems.add(path, "expected more than 0 and at most `1h`");
+    }
+    match jitter {
+        Some(jitter) if !jitter.0.is_zero() => Time::Jitter { middle: seconds(time), half: seconds(jitter) },
+        _ => Time::Fixed(time.0),
+    }
+}
+
+fn points<'a>(
+    path: &str,
+    written: impl Iterator<Item = (&'a String, &'a ConfigDuration)>,
+    problems: &mut Problems,
+) -> Time {
+    let mut points = Vec::new();
+    for (name, time) in written {
+        let percent = name
+            .strip_prefix('p')
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+            .and_then(|number| number.parse::<f64>().ok());
+        match percent {
+            Some(percent) if (0.0..=100.0).contains(&percent) => {
+                points.push((percent / 100.0, seconds(*time)));
+            }
+            _ => problems.add(
+                format!("{path}.{name}"),
+                "expected `p` and a number from 0 to 100, such as `p50` or `p99.9`",
+            ),
+        }
+    }
+    points.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    if points.is_empty() {
+        problems.add(path, "expected at least one, such as `{p50: 20ms, p99: 900ms}`");
+    }
+    for pair in points.windows(2) {
+        if let [(p0, t0), (p1, t1)] = pair {
+            if p0 == p1 {
+                problems.add(path, "has one percentile twice");
+            } else if t1 < t0 {
+                problems.add(path, "expected times that never fall from a percentile to a higher one");
+            }
+        }
+    }
+    if points.first().is_none_or(|(p, _)| *p > 0.0) {
+        points.insert(0, (0.0, 0.0));
+    }
+    Time::Percentiles(points)
+}
+
+fn positive(path: &str, time: ConfigDuration, problems: &mut Problems) {
+    if time.0.is_zero() {
+        problems.add(path, "expected more than 0");
+    }
+}
+
+fn seconds(time: ConfigDuration) -> f64 {
+    time.0.as_secs_f64()
+}
+
+/// Rounded up.
+fn whole_ms(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

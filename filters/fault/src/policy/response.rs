@@ -1,0 +1,140 @@
+//! What happens to a response.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_sdk::matcher::HeaderMatcher;
+use weir_sdk::{Headers, Problems};
+
+use super::body::Damage;
+use super::delay::Delay;
+use super::dice::{Purpose, Salts, Share};
+use super::end::{End, Ending};
+use crate::config::{self, CorruptSpec, StatusMatch};
+
+/// A compiled [`config::ResponseFault`].
+#[derive(Clone, Debug)]
+pub(crate) struct ResponseFault {
+    statuses: Vec<StatusMatch>,
+    headers: Vec<HeaderMatcher>,
+    delay: Option<Delay>,
+    ending: Option<Ending>,
+    damage: Option<(Damage, Share, Rc<str>)>,
+}
+
+/// What has been drawn for a response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Drawn {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) end: Option<(End, Rc<str>)>,
+    pub(crate) damage: Option<(Damage, Rc<str>)>,
+}
+
+impl ResponseFault {
+    /// Checks and compiles what stands at `path`.
+    pub(crate) fn compile(
+        path: &str,
+        config: &config::ResponseFault,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = problems.len();
+        let config::ResponseFault { matches, delay, abort, reset, black_hole, truncate, corrupt } = config;
+        let mut headers = Vec::new();
+        for (index, header) in matches.headers.iter().enumerate() {
+            let path = format!("{path}.match.headers[{index}]");
+            headers.extend(problems.take(&path, HeaderMatcher::try_from(header)));
+        }
+        let delay =
+            delay.as_ref().and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, true, problems));
+        let ending =
+            Ending::compile(path, abort.as_ref(), reset.as_ref(), black_hole.as_ref(), true, problems);
+        let ends =
+            [abort.is_some(), reset.is_some(), black_hole.is_some(), truncate.is_some(), corrupt.is_some()];
+        if ends.iter().filter(|there| **there).count() > 1 {
+            problems.add(
+                path,
+                "expected at most one of `abort`, `reset`, `black_hole`, `truncate` and `corrupt`",
+            );
+        }
+        let mut damage = None;
+        if let Some(truncate) = truncate {
+            let reset = if truncate.reset { " and reset" } else { "" };
+            let text = format!("cut after {} bytes{reset}", truncate.after_bytes);
+            let cut = Damage::Truncate { after: truncate.after_bytes, reset: truncate.reset };
+            damage = Some((cut, Share(truncate.percentage.map(|share| share.0)), text.into()));
+        }
+        if let Some(corrupt) = corrupt {
+            let (how, text) = compile_corrupt(&format!("{path}.corrupt.with"), &corrupt.with, problems);
+            damage = Some((how, Share(corrupt.percentage.map(|share| share.0)), text.into()));
+        }
+        if delay.is_none() && ending.is_none() && damage.is_none() && problems.len() == before {
+            problems.add(
+                path,
+                "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `truncate` and `corrupt`",
+            );
+        }
+        let statuses = matches.status.clone();
+        (problems.len() == before).then_some(Self { statuses, headers, delay, ending, damage })
+    }
+
+    /// Whether the response is one of these.
+    pub(crate) fn is_match(&self, response: &dyn Headers) -> bool {
+        let meant =
+            |status: u16| self.statuses.iter().any(|meant| (meant.first..=meant.last).contains(&status));
+        (self.statuses.is_empty() || status(response).is_some_and(meant))
+            && self.headers.iter().all(|header| header.is_match(response))
+    }
+
+    /// Throws the dice. A body is there unless the headers were the end.
+    pub(crate) fn draw(&self, salts: &Salts, key: &[u8], has_body: bool) -> Drawn {
+        let draw = |purpose| move || salts.draw(key, purpose);
+        let delay = self.delay.as_ref().filter(|delay| delay.share.includes(draw(Purpose::ResponseDelay)));
+        let ending = self.ending.as_ref().filter(|ending| ending.share.includes(draw(Purpose::ResponseEnd)));
+        let damage = self
+            .damage
+            .as_ref()
+            .filter(|(_, share, _)| has_body && share.includes(draw(Purpose::ResponseEnd)));
+        Drawn {
+            delay: delay.and_then(|delay| delay.time(draw(Purpose::ResponseDelayTime), None)),
+            end: ending.and_then(Ending::certain),
+            damage: damage.map(|(damage, _, text)| (damage.clone(), Rc::clone(text))),
+        }
+    }
+}
+
+/// `:status`.
+pub(crate) fn status(response: &dyn Headers) -> Option<u16> {
+    std::str::from_utf8(response.get(":status")?).ok()?.parse().ok()
+}
+
+fn compile_corrupt(path: &str, with: &CorruptSpec, problems: &mut Problems) -> (Damage, String) {
+    match with {
+        CorruptSpec::FlipBytes(flip) => {
+            if flip.every == 0 {
+                problems.add(format!("{path}.flip_bytes.every"), "expected at least 1");
+            }
+            (Damage::Flip { every: u64::from(flip.every) }, format!("flip a byte of {}", flip.every))
+        }
+        CorruptSpec::JsonField(field) => {
+            if field.path.is_empty() {
+                problems
+                    .add(format!("{path}.json_field.path"), "expected at least one name, such as `[rating]`");
+            }
+            let damage = Damage::Json {
+                path: field.path.clone(),
+                value: field.value.to_string().into_bytes(),
+                max: usize::try_from(field.max_body_bytes).unwrap_or(usize::MAX),
+            };
+            (damage, format!("replace `{}`", field.path.join(".")))
+        }
+        CorruptSpec::InvalidUtf8(place) => {
+            (Damage::Utf8 { at: place.at_byte }, format!("break UTF-8 at byte {}", place.at_byte))
+        }
+        CorruptSpec::ContentLength(length) => {
+            if length.add == 0 {
+                problems.add(format!("{path}.content_length.add"), "expected any number but 0");
+            }
+            (Damage::Length { add: length.add }, format!("content-length {:+}", length.add))
+        }
+    }
+}

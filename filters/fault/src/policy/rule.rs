@@ -1,0 +1,331 @@
+//! One fault: whom it takes, and what has been drawn for them.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use weir_sdk::{Draw, FractionalPercent, Key, Problems, RequestMatcher, RequestView};
+
+use super::delay::Delay;
+use super::dice::{Purpose, Salts, Share};
+use super::end::{End, Ending};
+use super::response::ResponseFault;
+use super::schedule::{Level, Schedule};
+use super::{Inputs, callers, gate};
+use crate::config;
+
+/// A compiled [`config::Fault`].
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    matcher: RequestMatcher,
+    upstream_cluster: Option<String>,
+    downstream_nodes: Vec<String>,
+    schedule: Option<Schedule>,
+    selection: Selection,
+    sticky: Option<Vec<Key>>,
+    pub(crate) salts: Salts,
+    limit: Option<Limit>,
+    delay: Option<Delay>,
+    ending: Option<Ending>,
+    pub(crate) response: Option<ResponseFault>,
+    /// How it is called in explanations.
+    pub(crate) label: Rc<str>,
+    /// The key of its shared state.
+    pub(crate) state_key: String,
+}
+
+#[derive(Clone, Debug)]
+enum Selection {
+    Share(Option<FractionalPercent>),
+    Exactly { faults: u32, of: u32 },
+    First { requests: u32, by: Vec<Key>, forget_after: Duration, max_keys: u32 },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    /// None: the caller says.
+    kbps: Option<u64>,
+    share: Share,
+}
+
+/// Why a fault did not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// It is not for it, or the selection passed it over.
+    On,
+    /// The faults are stopped.
+    Stopped,
+    /// The shared state could not be changed.
+    Failed,
+}
+
+/// What has been drawn for a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Drawn {
+    pub(crate) limit: Option<u64>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) end: Option<(End, Rc<str>)>,
+    /// The point that took it, where one was drawn.
+    pub(crate) draw: Option<Draw>,
+    /// What its dice are thrown by.
+    pub(crate) key: Vec<u8>,
+}
+
+impl Rule {
+    /// Checks and compiles the fault at `path`.
+    pub(crate) fn compile(
+        path: &str,
+        fault: &config::Fault,
+        seed: Option<&str>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = problems.len();
+        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&fault.matches));
+        let schedule = fault
+            .schedule
+            .as_ref()
+            .and_then(|schedule| Schedule::compile(&format!("{path}.schedule"), schedule, problems));
+        let selection = selection(path, fault, problems);
+        let sticky =
+            fault.sticky.as_ref().map(|sticky| keys(&format!("{path}.sticky.by"), &sticky.by, problems));
+        if sticky.as_ref().is_some_and(Vec::is_empty) && problems.len() == before {
+            problems
+                .add(format!("{path}.sticky.by"), "expected at least one key, such as `{header: end-user}`");
+        }
+        let limit = fault.response_rate_limit.as_ref().map(|limit| {
+            let path = format!("{path}.response_rate_limit");
+            if limit.fixed_limit.is_some() == limit.header_limit.is_some() {
+                problems.add(path.as_str(), "expected exactly one of `fixed_limit` and `header_limit`");
+            }
+            if limit.fixed_limit.is_some_and(|limit| limit.limit_kbps == 0) {
+                problems.add(format!("{path}.fixed_limit.limit_kbps"), "expected at least 1");
+            }
+            let share = Share(limit.percentage.map(|percentage| percentage.0));
+            Limit { kbps: limit.fixed_limit.map(|limit| limit.limit_kbps), share }
+        });
+        let delay = fault
+            .delay
+            .as_ref()
+            .and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, false, problems));
+        let (abort, reset, hole) = (fault.abort.as_ref(), fault.reset.as_ref(), fault.black_hole.as_ref());
+        let ends = [abort.is_some(), reset.is_some(), hole.is_some()];
+        if ends.iter().filter(|there| **there).count() > 1 {
+            problems.add(path, "expected at most one of `abort`, `reset` and `black_hole`");
+        }
+        let ending = Ending::compile(path, abort, reset, hole, false, problems);
+        let response = fault
+            .response
+            .as_ref()
+            .and_then(|response| ResponseFault::compile(&format!("{path}.response"), response, problems));
+        let nothing = limit.is_none() && delay.is_none() && ending.is_none() && response.is_none();
+        if nothing && problems.len() == before {
+            problems.add(
+                path,
+                "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `response_rate_limit` and `response`",
+            );
+        }
+        let name = fault.name.as_deref();
+        let salt =
+            fault.sticky.as_ref().and_then(|sticky| sticky.salt.as_deref()).or(name).unwrap_or_default();
+        let salt = match seed {
+            // A key that a client has draws the same in every run.
+            Some(seed) if sticky.is_none() => [seed, "/", name.unwrap_or(path)].concat(),
+            _ => salt.to_owned(),
+        };
+        (problems.len() == before).then_some(())?;
+        Some(Self {
+            matcher: matcher?,
+            upstream_cluster: fault.upstream_cluster.clone(),
+            downstream_nodes: fault.downstream_nodes.clone(),
+            schedule,
+            selection,
+            sticky,
+            salts: Salts::new(&salt),
+            limit,
+            delay,
+            ending,
+            response,
+            label: name.map_or_else(|| path.to_owned(), |name| format!("fault `{name}`")).into(),
+            state_key: name.unwrap_or(path).to_owned(),
+        })
+    }
+
+    /// Whether a rate limit is handed to Envoy's own filter.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Whether callers have a say.
+    pub(crate) fn asks_callers(&self) -> bool {
+        self.limit.is_some_and(|limit| limit.kbps.is_none())
+            || self.delay.as_ref().is_some_and(Delay::is_by_header)
+            || self.ending.as_ref().is_some_and(Ending::is_by_header)
+    }
+
+    /// Takes the request or not. `trusts` tells whether the caller's headers count.
+    /// What its dice are thrown by is `key`, where the fault is not sticky.
+    pub(crate) fn take<'a>(
+        &self,
+        inputs: &'a Inputs<'_>,
+        key: &dyn Fn() -> Cow<'a, [u8]>,
+        trusts: &dyn Fn() -> bool,
+    ) -> Result<Drawn, Passed> {
+        let request = inputs.request;
+        if !self.is_match(request) {
+            return Err(Passed::On);
+        }
+        let level = match &self.schedule {
+            Some(schedule) => schedule.level((inputs.now)()).ok_or(Passed::On)?,
+            None => Level::Full,
+        };
+        if (inputs.stopped)() {
+            return Err(Passed::Stopped);
+        }
+        let key = match &self.sticky {
+            Some(by) => first_key(by, request).ok_or(Passed::On)?,
+            None => key(),
+        };
+        let mut drawn = None;
+        let mut draw = || {
+            let draw = self.salts.draw(&key, Purpose::Pick);
+            drawn = Some(draw);
+            draw
+        };
+        let takes = match &self.selection {
+            Selection::Share(share) => level.includes(*share, draw),
+            counted => level.includes(None, &mut draw) && self.counts(counted, inputs)?,
+        };
+        if !takes {
+            return Err(Passed::On);
+        }
+        Ok(self.draw(request, drawn, key.into_owned(), trusts))
+    }
+
+    fn is_match(&self, request: &dyn RequestView) -> bool {
+        let node = || request.get("x-envoy-downstream-service-node");
+        let cluster = || request.attribute(&["xds", "cluster_name"]);
+        self.matcher.is_match(request)
+            && (self.downstream_nodes.is_empty()
+                || node().is_some_and(|node| self.downstream_nodes.iter().any(|one| one.as_bytes() == node)))
+            && self.upstream_cluster.as_ref().is_none_or(|name| cluster().as_deref() == Some(name.as_bytes()))
+    }
+
+    fn counts(&self, selection: &Selection, inputs: &Inputs<'_>) -> Result<bool, Passed> {
+        let stepped = match selection {
+            Selection::Share(_) => Some(true),
+            Selection::Exactly { faults, of } => {
+                (inputs.step)(&self.state_key, 0, &mut |state| gate::exactly(state, *faults, *of))
+            }
+            Selection::First { requests, by, forget_after, max_keys } => {
+                let key = if by.is_empty() {
+                    Cow::Borrowed(&b""[..])
+                } else {
+                    first_key(by, inputs.request).ok_or(Passed::On)?
+                };
+                let key = hash(&key);
+                let now_ms = since_1970_ms((inputs.now)());
+                (inputs.step)(&self.state_key, gate::slot(key, *max_keys), &mut |state| {
+                    gate::first(state, key, *requests, now_ms, *forget_after)
+                })
+            }
+        };
+        stepped.ok_or(Passed::Failed)
+    }
+
+    fn draw(
+        &self,
+        request: &dyn RequestView,
+        picked: Option<Draw>,
+        key: Vec<u8>,
+        trusts: &dyn Fn() -> bool,
+    ) -> Drawn {
+        let trusted = self.asks_callers() && trusts();
+        let asked = |name| if trusted { callers::numerator(request, name) } else { None };
+        let draw = |purpose| {
+            let key = &key;
+            move || self.salts.draw(key, purpose)
+        };
+        let limit = self.limit.and_then(|limit| match limit.kbps {
+            Some(kbps) => limit.share.includes(draw(Purpose::Limit)).then_some(kbps),
+            None if !trusted => None,
+            None => {
+                let share = limit.share.lowered(asked(callers::THROUGHPUT_PERCENTAGE));
+                callers::throughput(request).filter(|_| share.includes(draw(Purpose::Limit)))
+            }
+        });
+        let delay = self.delay.as_ref().and_then(|delay| {
+            let (share, ms) = if delay.is_by_header() {
+                let ms = if trusted { callers::delay_ms(request) } else { None };
+                (delay.share.lowered(asked(callers::DELAY_PERCENTAGE)), ms)
+            } else {
+                (delay.share, None)
+            };
+            share.includes(draw(Purpose::Delay)).then(|| delay.time(draw(Purpose::DelayTime), ms))?
+        });
+        let end = self.ending.as_ref().and_then(|ending| {
+            if !ending.is_by_header() {
+                return ending.share.includes(draw(Purpose::End)).then(|| ending.certain())?;
+            }
+            let share = ending.share.lowered(asked(callers::ABORT_PERCENTAGE));
+            (trusted && share.includes(draw(Purpose::End))).then(|| ending.end(request))?
+        });
+        Drawn { limit, delay, end, draw: picked, key }
+    }
+}
+
+fn selection(path: &str, fault: &config::Fault, problems: &mut Problems) -> Selection {
+    let ways = [fault.percentage.is_some(), fault.exactly.is_some(), fault.first.is_some()];
+    if ways.iter().filter(|there| **there).count() > 1 {
+        problems.add(path, "expected at most one of `percentage`, `exactly` and `first`");
+    }
+    if let Some(config::Exactly { faults, of }) = fault.exactly {
+        if of == 0 {
+            problems.add(format!("{path}.exactly.of"), "expected at least 1");
+        } else if faults > of {
+            problems.add(format!("{path}.exactly.faults"), "is more than `of`");
+        }
+        return Selection::Exactly { faults, of };
+    }
+    if let Some(first) = &fault.first {
+        let path = format!("{path}.first");
+        if first.requests == 0 {
+            problems.add(format!("{path}.requests"), "expected at least 1");
+        }
+        if first.forget_after.0.is_zero() {
+            problems.add(format!("{path}.forget_after"), "expected more than 0");
+        }
+        if !(8..=1_048_576).contains(&first.max_keys) {
+            problems.add(format!("{path}.max_keys"), "expected 8 to 1048576");
+        }
+        return Selection::First {
+            requests: first.requests,
+            by: keys(&format!("{path}.by"), &first.by, problems),
+            forget_after: first.forget_after.0,
+            max_keys: first.max_keys,
+        };
+    }
+    Selection::Share(fault.percentage.map(|percentage| percentage.0))
+}
+
+fn keys(path: &str, sources: &[weir_sdk::KeySource], problems: &mut Problems) -> Vec<Key> {
+    sources
+        .iter()
+        .enumerate()
+        .filter_map(|(index, source)| Key::compile(&format!("{path}[{index}]"), source, problems))
+        .collect()
+}
+
+/// The first of the keys that the request has.
+fn first_key<'a>(by: &[Key], request: &'a dyn RequestView) -> Option<Cow<'a, [u8]>> {
+    by.iter().find_map(|key| key.of(request))
+}
+
+/// A number for a key.
+fn hash(key: &[u8]) -> u64 {
+    Draw::sticky(key, weir_sdk::Salt::new("weir.fault/first")).position(u64::MAX)
+}
+
+fn since_1970_ms(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,336 @@
+//! One stream on its way through a fault: what it waits for, and what comes then.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_sdk::digest::hex;
+use weir_sdk::{Decision, Flow, Headers, Mutation, Salt};
+
+use super::body::{Damaging, Length, Outcome, Part};
+use super::end::{End, gateway_timeout};
+use super::rule::{Drawn, Rule};
+use super::{Count, Counts, Step, Why, callers, response};
+use crate::config::Then;
+
+/// What a stream remembers; nothing where no fault took it.
+#[derive(Clone, Debug, Default)]
+pub struct Stream(Option<Box<Active>>);
+
+#[derive(Clone, Debug)]
+struct Active {
+    rule: Rc<Rule>,
+    key: Vec<u8>,
+    stage: Stage,
+    /// What comes when the wait is over.
+    end: Option<(End, Rc<str>)>,
+    damaging: Option<Damaging>,
+    damage: Count,
+    dry_run: bool,
+    /// It is counted among the active faults.
+    entered: bool,
+}
+
+/// The way to the upstream, or back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The request has gone on.
+    Passed,
+    Delayed(Way),
+    Held(Way, Then),
+    /// The response has gone on.
+    Answered,
+    /// This filter has answered it, or reset it.
+    Over,
+}
+
+impl Stream {
+    /// A fault takes the stream.
+    pub(crate) fn begin(
+        &mut self,
+        rule: &Rc<Rule>,
+        drawn: Drawn,
+        dry_run: bool,
+        enter: &dyn Fn() -> bool,
+        overflow: &Rc<str>,
+        step: &mut Step,
+    ) {
+        let Drawn { limit, delay, end, draw, key } = drawn;
+        let happens = limit.is_some() || delay.is_some() || end.is_some();
+        if !dry_run && happens && !enter() {
+            step.counts.add(Count::Overflow);
+            step.why = Some(Why::passes(&rule.label, overflow));
+            return;
+        }
+        let status = end.as_ref().and_then(|(end, _)| match end {
+            End::Abort(reply) => Some(reply.grpc_status.map_or(reply.status, u16::from)),
+            End::Reset | End::BlackHole(..) => None,
+        });
+        let text = end.as_ref().map(|(_, text)| Rc::clone(text));
+        // What callers ask for is not in the text.
+        let status = status.filter(|_| text.as_deref().is_some_and(|text| text.ends_with("asks")));
+        step.why = Some(Why {
+            what: Rc::clone(&rule.label),
+            limit,
+            delay,
+            end: text,
+            draw,
+            status,
+            ..Why::default()
+        });
+        let mut active = Active {
+            rule: Rc::clone(rule),
+            key,
+            stage: Stage::Passed,
+            end,
+            damaging: None,
+            damage: Count::Corruption,
+            dry_run,
+            entered: happens && !dry_run,
+        };
+        if let Some(kbps) = limit {
+            step.counts.add(Count::Limit);
+            if !dry_run {
+                let value = kbps.to_string().into();
+                step.decision.mutations.push(Mutation::Set(callers::THROUGHPUT.into(), value));
+            }
+        }
+        if dry_run {
+            active.foresee(delay, Way::There, &mut step.counts);
+        } else {
+            step.decision.flow = active.go(delay, Way::There, &mut step.counts);
+        }
+        if active.entered || active.rule.response.is_some() {
+            self.0 = Some(Box::new(active));
+        }
+    }
+
+    /// A wait is over.
+    pub fn on_timer(&mut self) -> Step {
+        let Some(active) = &mut self.0 else {
+            return Step::default();
+        };
+        let mut step = Step { counts: Counts::new(active.dry_run), ..Step::default() };
+        step.decision.flow = match active.stage {
+            Stage::Delayed(way) => active.go(None, way, &mut step.counts),
+            Stage::Held(way, Then::Continue) => {
+                active.stage = past(way);
+                Flow::Continue
+            }
+            Stage::Held(_, Then::Reset) => active.over(Flow::Reset),
+            Stage::Held(_, Then::GatewayTimeout) => active.over(Flow::Reply(gateway_timeout())),
+            Stage::Passed | Stage::Answered | Stage::Over => Flow::Continue,
+        };
+        step
+    }
+
+    /// Whether a response that comes now is the service's own, and not one that this filter made or brought about.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.0.as_ref().is_none_or(|active| active.stage == Stage::Passed)
+    }
+
+    /// The response's headers are here. `enter` is asked where the stream is not counted among the active faults yet.
+    pub fn on_response(
+        &mut self,
+        headers: &dyn Headers,
+        end_of_stream: bool,
+        enter: &dyn Fn() -> bool,
+    ) -> Step {
+        let Some(active) = &mut self.0 else {
+            return Step::default();
+        };
+        let mut step = Step { counts: Counts::new(active.dry_run), ..Step::default() };
+        if active.stage != Stage::Passed {
+            // Ours, or Envoy's own for a request that is still held: nothing more is to happen.
+            active.stage = Stage::Over;
+            return step;
+        }
+        active.stage = Stage::Answered;
+        let rule = Rc::clone(&active.rule);
+        let Some(fault) = rule.response.as_ref().filter(|fault| fault.is_match(headers)) else {
+            return step;
+        };
+        // After 101 the bytes are another protocol's.
+        let has_body = !end_of_stream && response::status(headers) != Some(101);
+        let drawn = fault.draw(&rule.salts, &active.key, has_body);
+        let length =
+            headers.get("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        let salt = Salt::new(&hex(&active.key));
+        let damaging = drawn
+            .damage
+            .and_then(|(damage, text)| Some((Damaging::begin(&damage, length, salt)?, damage, text)));
+        if drawn.delay.is_none() && drawn.end.is_none() && damaging.is_none() {
+            return step;
+        }
+        if !active.dry_run && !active.entered {
+            if !enter() {
+                step.counts.add(Count::Overflow);
+                return step;
+            }
+            active.entered = true;
+        }
+        let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| text));
+        let mut why = Why { delay: drawn.delay, end: text.cloned(), ..Why::of(&rule.label) };
+        why.what = [&rule.label, ", response"].concat().into();
+        step.why = Some(why);
+        active.end = drawn.end;
+        if let Some(((damaging, length), damage, _)) = damaging {
+            active.damage = if damage.is_truncation() { Count::Truncation } else { Count::Corruption };
+            if active.dry_run {
+                step.counts.add(active.damage);
+            } else {
+                active.damaging = Some(damaging);
+                let name = "content-length";
+                step.decision.mutations.extend(match length {
+                    Length::Keep => None,
+                    Length::Set(length) => Some(Mutation::Set(name.into(), length.to_string().into())),
+                    Length::Remove => Some(Mutation::Remove(name.into())),
+                });
+            }
+        }
+        if active.dry_run {
+            active.foresee(drawn.delay, Way::Back, &mut step.counts);
+        } else {
+            step.decision.flow = active.go(drawn.delay, Way::Back, &mut step.counts);
+        }
+        step
+    }
+
+    /// Whether bodies of this stream are to be looked at.
+    #[must_use]
+    pub fn is_damaging(&self) -> bool {
+        self.0.as_ref().is_some_and(|active| active.damaging.is_some())
+    }
+
+    /// A part of the response's body is here: what becomes of it, and what is to be counted.
+    pub fn on_response_body(
+        &mut self,
+        size: usize,
+        end_of_stream: bool,
+        bytes: impl FnOnce() -> Vec<u8>,
+    ) -> (Part, Counts) {
+        let Some((damaging, damage, dry_run)) = self
+            .0
+            .as_mut()
+            .and_then(|active| Some((active.damaging.as_mut()?, active.damage, active.dry_run)))
+        else {
+            return (Part::Pass, Counts::default());
+        };
+        let mut counts = Counts::new(dry_run);
+        let (part, outcome) = damaging.part(size, end_of_stream, bytes);
+        match outcome {
+            Outcome::Unknown => {}
+            Outcome::Damaged => counts.add(damage),
+            Outcome::Spared => counts.add(Count::CorruptionSpared),
+        }
+        if part == Part::Reset
+            && let Some(active) = &mut self.0
+        {
+            active.damaging = None;
+            active.stage = Stage::Over;
+        }
+        (part, counts)
+    }
+
+    /// The response's trailers are here.
+    pub fn on_response_trailers(&mut self) -> Decision {
+        let resets =
+            self.0.as_ref().and_then(|active| active.damaging.as_ref()).is_some_and(Damaging::trailers);
+        let flow = if resets { Flow::Reset } else { Flow::Continue };
+        Decision { flow, ..Decision::next() }
+    }
+
+    /// The stream is over: whether it was counted among the active faults.
+    pub fn end(&mut self) -> bool {
+        self.0.take().is_some_and(|active| active.entered)
+    }
+}
+
+impl Active {
+    /// Waits first, or goes to the end.
+    fn go(&mut self, delay: Option<Duration>, way: Way, counts: &mut Counts) -> Flow {
+        if let Some(delay) = delay {
+            counts.add(delayed(way));
+            self.stage = Stage::Delayed(way);
+            return Flow::Wait(delay);
+        }
+        match self.end.take() {
+            None => {
+                self.stage = past(way);
+                Flow::Continue
+            }
+            Some((End::Abort(reply), _)) => {
+                counts.add(aborted(way));
+                self.over(Flow::Reply(reply))
+            }
+            Some((End::Reset, _)) => {
+                counts.add(reset(way));
+                self.over(Flow::Reset)
+            }
+            Some((End::BlackHole(time, then), _)) => {
+                counts.add(held(way));
+                self.stage = Stage::Held(way, then);
+                Flow::Wait(time)
+            }
+        }
+    }
+
+    /// Counts what would happen.
+    fn foresee(&mut self, delay: Option<Duration>, way: Way, counts: &mut Counts) {
+        if delay.is_some() {
+            counts.add(delayed(way));
+        }
+        match self.end.take() {
+            None => {}
+            Some((End::Abort(_), _)) => counts.add(aborted(way)),
+            Some((End::Reset, _)) => counts.add(reset(way)),
+            Some((End::BlackHole(..), _)) => counts.add(held(way)),
+        }
+    }
+
+    fn over(&mut self, flow: Flow) -> Flow {
+        self.stage = Stage::Over;
+        flow
+    }
+}
+
+fn past(way: Way) -> Stage {
+    match way {
+        Way::There => Stage::Passed,
+        Way::Back => Stage::Answered,
+    }
+}
+
+fn delayed(way: Way) -> Count {
+    match way {
+        Way::There => Count::Delay,
+        Way::Back => Count::ResponseDelay,
+    }
+}
+
+fn aborted(way: Way) -> Count {
+    match way {
+        Way::There => Count::Abort,
+        Way::Back => Count::ResponseAbort,
+    }
+}
+
+fn reset(way: Way) -> Count {
+    match way {
+        Way::There => Count::Reset,
+        Way::Back => Count::ResponseReset,
+    }
+}
+
+fn held(way: Way) -> Count {
+    match way {
+        Way::There => Count::BlackHole,
+        Way::Back => Count::ResponseBlackHole,
+    }
+}

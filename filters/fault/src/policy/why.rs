@@ -1,0 +1,68 @@
+//! Explanations: what `weir replay` prints. Put into words only when somebody reads them.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_sdk::Draw;
+
+/// Why a stream got what it got.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Why {
+    /// What decided, such as ``fault `slow` ``.
+    pub(crate) what: Rc<str>,
+    /// Why nothing happens.
+    pub(crate) passes: Option<Rc<str>>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) delay: Option<Duration>,
+    /// What comes after the delay, such as `abort 503`.
+    pub(crate) end: Option<Rc<str>>,
+    /// The point that took the request.
+    pub(crate) draw: Option<Draw>,
+    /// The status or delay that the caller asked for is not in the texts made at configure.
+    pub(crate) status: Option<u16>,
+}
+
+impl Why {
+    pub(crate) fn of(what: &Rc<str>) -> Self {
+        Self { what: Rc::clone(what), ..Self::default() }
+    }
+
+    /// Nothing happens, because of this.
+    pub(crate) fn passes(what: &Rc<str>, why: &Rc<str>) -> Self {
+        Self { passes: Some(Rc::clone(why)), ..Self::of(what) }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(why) = &self.passes {
+            f.write_str(": ")?;
+            return f.write_str(why);
+        }
+        let mut separator = " → ";
+        if let Some(limit) = self.limit {
+            write!(f, "{separator}{limit} KiB/s")?;
+            separator = ", ";
+        }
+        if let Some(delay) = self.delay {
+            write!(f, "{separator}delay {delay:?}")?;
+            separator = ", then ";
+        }
+        if let Some(end) = &self.end {
+            write!(f, "{separator}{end}")?;
+            separator = "";
+            if let Some(status) = self.status {
+                write!(f, ": {status}")?;
+            }
+        }
+        if separator == " → " {
+            f.write_str(" → nothing")?;
+        }
+        match self.draw.map(Draw::ppm) {
+            Some(ppm) => write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000),
+            None => Ok(()),
+        }
+    }
+}
