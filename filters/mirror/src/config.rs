@@ -7,7 +7,7 @@ use weir_sdk::Percentage;
 mod compare;
 mod redact;
 
-pub use compare::Compare;
+pub use compare::{Compare, CompareBody, CompareStatus, Noise, RecordValues};
 pub use redact::{
     Action, Find, Place, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactPattern,
     RedactSegment, UnreadableBody,
