@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Failure, Totals, check, check_total};
-pub use load::{CaseError, Loaded, Step};
+pub use load::{CaseError, Loaded};
 pub use run::{CaseFailure, CaseReport, RunError, run};
 
 use crate::scenario::{BytesText, Scenario, text};
@@ -47,14 +47,9 @@ pub struct CaseExchange {
     /// How many times in a row the exchange happens. Default 1. The expectation holds for each.
     #[serde(default = "once")]
     pub repeat: u32,
-    /// Time that passes before it on the virtual clock, such as `10s`; not waited for in a real Envoy (such a case is harness-only). It begins
-    /// so long after the one before it began, and when all before it are over.
+    /// Time that passes before it on the virtual clock, such as `10s`; not waited for in a real Envoy (such a case is harness-only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// It begins so long after the one before it began, such as `50ms`, whether that one is over or not; `repeat` spaces repetitions so. The
-    /// first: after the start. Default: when all before it are over. Not beside `after`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<String>,
     /// What must come of it.
     #[serde(default)]
     pub expect: Expectation,
@@ -81,9 +76,6 @@ pub struct CaseRequest {
     /// The body. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BytesText>,
-    /// So long after the beginning the client leaves, such as `100ms`, whatever has come of the exchange. Default: it stays.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abort_after: Option<String>,
     /// The client's address; in a real Envoy it goes ahead as a PROXY protocol line. Default `127.0.0.1:40000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<String>,
@@ -109,7 +101,7 @@ pub struct CaseResponse {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// How it ends: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled`, `aborted`.
+    /// How it ends: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
     /// The cluster that is chosen.
@@ -213,12 +205,33 @@ pub struct TotalExpectation {
     /// Exchanges by cluster: the share of all in percent, between `min` and `max`.
     #[serde(default)]
     pub cluster_share: BTreeMap<String, Share>,
+    /// Calls that filters made, whenever they did: of each kind that is described here there were so many.
+    #[serde(default)]
+    pub callouts: Vec<CalloutExpectation>,
     /// Some log line of the whole run, also of the configuration, matches each of these.
     #[serde(default)]
     pub log: Vec<StringMatcher>,
     /// The configuration is refused; a log line matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<StringMatcher>,
+}
+
+/// Calls that filters made.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalloutExpectation {
+    /// The cluster that was called. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// What it received.
+    #[serde(default)]
+    pub request: MessageExpectation,
+    /// Trailers that it received with exactly this value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub has_trailer: BTreeMap<String, String>,
+    /// How many calls are so, neither more nor fewer. Default 1.
+    #[serde(default = "one")]
+    pub count: u64,
 }
 
 /// A share in percent.
@@ -244,6 +257,10 @@ pub struct EnvoyNote {
     /// Outcomes are random: only the expectations are checked in Envoy, not that each exchange equals the harness's.
     #[serde(default)]
     pub random: bool,
+}
+
+fn one() -> u64 {
+    1
 }
 
 fn once() -> u32 {

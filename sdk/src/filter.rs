@@ -111,6 +111,12 @@ pub trait HttpFilter: Sized + 'static {
     /// An answer to a callout of the plugin itself ([`PluginHost::callout`] has told its id), or to one whose stream is gone.
     fn on_plugin_callout_reply(&self, _host: &PluginHost, _id: CalloutId, _reply: CalloutReply) {}
 
+    /// How many bytes of an answer's body are read; the rest stays where it is. Asked before the answer is handed out. Default: all of them,
+    /// however many the called cluster sends.
+    fn callout_body_limit(&self, _id: CalloutId) -> usize {
+        usize::MAX
+    }
+
     /// A plugin timer ([`PluginHost::wake_after`]) is due.
     fn on_plugin_timer(&self, _host: &PluginHost) {}
 

@@ -123,7 +123,7 @@ impl HeaderMap {
     }
 
     /// All lines in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.entries.iter().map(|(key, value)| {
             (
                 self.arena.get(key.clone()).unwrap_or_default(),

@@ -1,23 +1,58 @@
 //! Which requests are copied, to where, and what the copies look like. Pure: the request and the dice are arguments.
 
-use std::rc::Rc;
+use std::ops::Range;
 
-use weir_sdk::{Bytes, Callout, ConfigError, Draw, FractionalPercent, Problems, RequestView};
+use weir_sdk::{ConfigError, PerRoute, Problems, RequestView, names};
 
-use crate::config::Config;
+use crate::config::{self, Config};
+use back_off::Part;
+use plan::{Entry, Plan, Verdict};
+use target::Target;
+use why::Why;
 
 pub mod answer;
+pub mod back_off;
+pub mod bucket;
 pub mod compare;
 pub mod copy;
+pub mod hop;
 mod json;
 mod json_path;
 mod number;
+pub mod plan;
 pub mod redact;
+pub mod rewrite;
+pub mod sample;
+pub mod snapshot;
+pub mod target;
+pub mod why;
+
+#[cfg(test)]
+mod tests;
+
+/// What a plan may ask for: only when it needs it.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The request.
+    pub request: &'a dyn RequestView,
+    /// 64 random bits.
+    pub random: &'a dyn Fn() -> u64,
+    /// The part of its share that the target of this number gets now.
+    pub part: &'a dyn Fn(usize) -> Part,
+}
 
 /// A compiled [`Config`].
 #[derive(Clone, Debug)]
 pub struct Policy {
-    targets: Vec<(Rc<str>, FractionalPercent)>,
+    /// The targets of the configuration, then those of its policies.
+    targets: Vec<Target>,
+    default: Range<usize>,
+    policies: Vec<(String, Range<usize>)>,
+    per_route: Option<PerRoute>,
+    /// Bytes that a worker holds at most.
+    pub max_held_bytes: usize,
+    dry_run: bool,
+    stat_prefix: String,
 }
 
 impl TryFrom<Config> for Policy {
@@ -25,34 +60,109 @@ impl TryFrom<Config> for Policy {
 
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
-        if config.targets.is_empty() {
+        let mut targets = Vec::new();
+        let default = compile("targets", &config.targets, &mut targets, &mut problems);
+        let mut policies: Vec<(String, Range<usize>)> = Vec::new();
+        for (index, named) in config.policies.iter().enumerate() {
+            if policies.iter().any(|(name, _)| *name == named.name) {
+                let reason = format!("`{}` is there already; expected another name", named.name);
+                problems.add(format!("policies[{index}].name"), reason);
+            }
+            let path = format!("policies[{index}].targets");
+            policies.push((named.name.clone(), compile(&path, &named.targets, &mut targets, &mut problems)));
+        }
+        if config.targets.is_empty() && config.policies.is_empty() {
             problems
                 .add("targets", "expected at least one target such as `{cluster: shadow, percentage: 10}`");
         }
+        if !config.policies.is_empty() && config.per_route.is_none() {
+            problems.add("per_route", "is missing: without it no route can choose one of `policies`");
+        }
+        if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
+            problems.add("stat_prefix", reason);
+        }
+        if !(1..=1 << 30).contains(&config.max_held_bytes) {
+            let reason = format!("expected 1 to 1073741824, found {}", config.max_held_bytes);
+            problems.add("max_held_bytes", reason);
+        }
+        let per_route = config
+            .per_route
+            .as_ref()
+            .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.mirror", &mut problems));
         problems.finish()?;
-        let targets =
-            config.targets.iter().map(|target| (target.cluster.as_str().into(), target.percentage.0));
-        Ok(Self { targets: targets.collect() })
+        Ok(Self {
+            targets,
+            default,
+            policies,
+            per_route,
+            max_held_bytes: usize::try_from(config.max_held_bytes).unwrap_or(usize::MAX),
+            dry_run: config.dry_run,
+            stat_prefix: config.stat_prefix,
+        })
     }
 }
 
+/// Compiles the list at `path` behind those that are there, and returns its place.
+fn compile(
+    path: &str,
+    written: &[config::Target],
+    targets: &mut Vec<Target>,
+    problems: &mut Problems,
+) -> Range<usize> {
+    let start = targets.len();
+    for (index, target) in written.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Some(target) = Target::compile(&path, target, problems) else {
+            continue;
+        };
+        if targets.iter().any(|other| other.name == target.name) {
+            let reason = format!("`{}` is there already; expected a `name` of its own", target.name);
+            problems.add(format!("{path}.name"), reason);
+        }
+        targets.push(target);
+    }
+    start..targets.len()
+}
+
 impl Policy {
-    /// The copies of a request without a body.
-    pub fn copies(&self, request: &dyn RequestView, random: u64) -> Vec<Callout> {
-        let draw = Draw::from_random(random);
-        let wanted = self.targets.iter().filter(|(_, share)| share.includes(draw));
-        wanted
-            .map(|(cluster, _)| Callout {
-                cluster: cluster.clone(),
-                headers: request
-                    .map()
-                    .iter()
-                    .map(|(name, value)| (String::from_utf8_lossy(name).into(), Bytes::from(value)))
-                    .collect(),
-                body: Bytes::from(""),
-                trailers: Vec::new(),
-                timeout: std::time::Duration::from_secs(5),
-            })
-            .collect()
+    /// All targets; their places are their numbers.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// First part of the names of the metrics of a dry run or not.
+    #[must_use]
+    pub fn prefix(&self, dry_run: bool) -> String {
+        let dry = if dry_run { ".dry_run" } else { "" };
+        format!("{}{dry}", self.stat_prefix)
+    }
+
+    /// Whether this may be a dry run, or anything else.
+    #[must_use]
+    pub fn may_be(&self, dry_run: bool) -> bool {
+        self.dry_run == dry_run || self.per_route.is_some()
+    }
+
+    /// What is to be copied of a request, and to where.
+    pub fn plan(&self, inputs: &Inputs<'_>) -> Plan {
+        let route =
+            self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
+        let named = route.policy.as_deref();
+        let said = named.is_some();
+        let named = named.and_then(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
+        let route_invalid = said && named.is_none();
+        let range = named.map_or(&self.default, |(_, range)| range);
+        let entries = self.targets.iter().enumerate().skip(range.start).take(range.len());
+        let entries = entries.map(|(index, target)| {
+            let (draw, wanted) = match route.disabled {
+                true => (None, Err(Why::Disabled)),
+                false => target.consider(inputs, (inputs.part)(index)),
+            };
+            let verdict = wanted.map_or_else(Verdict::Skipped, Verdict::Wanted);
+            Entry { target: index, name: target.name.clone(), draw, verdict, detail: None }
+        });
+        let entries = entries.collect();
+        Plan { entries, dry_run: route.dry_run.unwrap_or(self.dry_run), route_invalid }
     }
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use regex::bytes::Regex;
 
-use super::{Expectation, HeaderExpectation, MessageExpectation, StringMatcher, TotalExpectation};
+use super::{
+    CalloutExpectation, Expectation, HeaderExpectation, MessageExpectation, StringMatcher, TotalExpectation,
+};
 use crate::exchange::Message;
 use crate::headers::Headers;
 use crate::outcome::{End, LogLine, Outcome};
@@ -40,6 +42,8 @@ pub struct Totals {
     pub clusters: BTreeMap<String, u64>,
     /// Values of counters and gauges.
     pub metrics: BTreeMap<String, u64>,
+    /// Calls that filters made: the cluster and what it received.
+    pub calls: Vec<(String, Message)>,
     /// Every log line, also of the start.
     pub log: Vec<LogLine>,
     /// Whether a plugin refused its configuration.
@@ -53,6 +57,8 @@ impl Totals {
         if let Some(cluster) = &outcome.cluster {
             *self.clusters.entry(cluster.clone()).or_default() += 1;
         }
+        let calls = outcome.callouts.iter().map(|call| (call.cluster.clone(), call.request.clone()));
+        self.calls.extend(calls);
         self.log.extend_from_slice(&outcome.log);
     }
 }
@@ -107,6 +113,14 @@ pub fn check_total(expect: &TotalExpectation, totals: &Totals, base: &Path) -> V
                 format!("{} % to {} %", share.min, share.max),
                 format!("{percent:.2} % ({count} of {})", totals.exchanges),
             );
+        }
+    }
+    for (index, callout) in expect.callouts.iter().enumerate() {
+        let reasons: Vec<_> = totals.calls.iter().map(|call| check.call(callout, call)).collect();
+        let count = reasons.iter().filter(|reason| reason.is_empty()).count();
+        if count as u64 != callout.count {
+            let found = format!("{count} of {}{}", totals.calls.len(), reasons.concat());
+            check.fail(format!("callouts[{index}]"), format!("{} such", callout.count), found);
         }
     }
     check.log("log", &expect.log, &totals.log);
@@ -186,6 +200,21 @@ impl Check<'_> {
         let names: Vec<_> =
             headers.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
         format!("no such header (there are {})", names.join(", "))
+    }
+
+    /// Why a call is not as it is described; empty when it is.
+    fn call(&self, expect: &CalloutExpectation, (cluster, request): &(String, Message)) -> String {
+        let mut check = Check { base: self.base, failures: Vec::new() };
+        check.text("cluster", expect.cluster.as_deref(), Some(cluster));
+        check.message("request", &expect.request, Some(request));
+        for (name, value) in &expect.has_trailer {
+            let got = joined(&request.trailers, name);
+            if got.as_deref() != Some(value.as_bytes()) {
+                let got = got.map_or_else(|| check.absent(&request.trailers), |got| show(&got));
+                check.fail(format!("has_trailer.{name}"), show(value.as_bytes()), got);
+            }
+        }
+        check.failures.iter().map(|failure| format!("\n- `{cluster}`: {failure}")).collect()
     }
 
     fn header(&mut self, field: &str, expect: &HeaderExpectation, headers: &Headers) {

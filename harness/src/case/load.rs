@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use super::{Case, CaseExchange, Expectation, StringMatcher};
+use super::{Case, CaseExchange, Expectation, MessageExpectation, StringMatcher};
 use crate::clock::DEFAULT_START_NS;
-use crate::driver::Begin;
 use crate::exchange::{Downstream, Exchange, Message};
 use crate::headers::Headers;
 use crate::outcome::End;
@@ -33,17 +32,6 @@ pub struct Loaded {
     pub file: PathBuf,
 }
 
-/// One exchange of a case.
-#[derive(Clone, Debug)]
-pub struct Step<'a> {
-    /// The exchange.
-    pub exchange: Exchange,
-    /// When it begins: [`Begin::Next`], or [`Begin::After`] where the case lets it overlap with those before.
-    pub begin: Begin,
-    /// What must come of it.
-    pub expect: &'a Expectation,
-}
-
 /// A case that cannot be used: the same ways as a scenario.
 pub type CaseError = ScenarioError;
 
@@ -61,28 +49,23 @@ impl Case {
         Ok(Loaded { case, base, file })
     }
 
-    /// The exchanges that are written out, in order, repetitions one by one, each with when it begins and what must come of it.
+    /// The exchanges that are written out, in order, repetitions one by one, each with what must come of it.
     ///
     /// The first begins at the scenario's start; an exchange with `after` that much later than the one before it, any other at the same
-    /// moment, but none of them before all before it are over; one with `start` that much later than the one before it began. A request with a
-    /// body and every response that may have one carry `content-length`, as HTTP/1.1 peers send it.
+    /// moment. A request with a body and every response that may have one carry `content-length`, as HTTP/1.1 peers send it.
     #[must_use]
-    pub fn exchanges(&self) -> Vec<Step<'_>> {
+    pub fn exchanges(&self) -> Vec<(Exchange, &Expectation)> {
         let mut now = self.scenario.start_ns().unwrap_or(DEFAULT_START_NS);
         let mut exchanges = Vec::new();
         for (index, exchange) in self.exchanges.iter().enumerate() {
-            let duration = |text: &Option<String>| text.as_deref().and_then(time::parse_duration);
-            let start = duration(&exchange.start);
-            let after = start.or(duration(&exchange.after)).unwrap_or_default();
-            let begin = start.map_or(Begin::Next, Begin::After);
+            let after = exchange.after.as_deref().and_then(time::parse_duration).unwrap_or_default();
             for repetition in 0..exchange.repeat {
                 now = now.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
                 let origin = match exchange.repeat {
                     1 => format!("exchanges[{index}]"),
                     _ => format!("exchanges[{index}] repetition {}", repetition + 1),
                 };
-                let made = exchange.exchange(origin, now);
-                exchanges.push(Step { exchange: made, begin, expect: &exchange.expect });
+                exchanges.push((exchange.exchange(origin, now), &exchange.expect));
             }
         }
         exchanges
@@ -104,6 +87,9 @@ impl Case {
         }
         validate_matchers("expect.log", &self.expect.log, base)?;
         validate_matchers("expect.refused", self.expect.refused.as_slice(), base)?;
+        for (index, callout) in self.expect.callouts.iter().enumerate() {
+            validate_message(&format!("expect.callouts[{index}].request"), &callout.request, base)?;
+        }
         for (cluster, share) in &self.expect.cluster_share {
             if !(0.0..=100.0).contains(&share.min) || !(share.min..=100.0).contains(&share.max) {
                 let reason =
@@ -123,20 +109,20 @@ impl CaseExchange {
         headers.push(":path", request.path.as_deref().unwrap_or("/"));
         headers.push(":authority", request.authority.as_deref().unwrap_or("example.com"));
         headers.push(":scheme", "http");
-        let sent = message(headers, &request.headers, request.body.as_ref(), request.body.is_some());
+        let request = message(headers, &request.headers, request.body.as_ref(), request.body.is_some());
         let status = self.response.status.unwrap_or(200);
         let mut headers = Headers::new();
         headers.push(":status", status.to_string());
         let has_length = status >= 200 && status != 204 && status != 304;
         let response = message(headers, &self.response.headers, self.response.body.as_ref(), has_length);
-        let address = request.source_address.as_deref().and_then(source_address).unwrap_or(DEFAULT_SOURCE);
+        let address =
+            self.request.source_address.as_deref().and_then(source_address).unwrap_or(DEFAULT_SOURCE);
         Exchange {
             origin,
             start_ns: Some(start_ns),
             duration: None,
-            abort_after: request.abort_after.as_deref().and_then(time::parse_duration),
             downstream: Downstream { address: Some(address), ..Downstream::default() },
-            request: sent,
+            request,
             response: Some(response),
             upstream_cluster: None,
         }
@@ -146,21 +132,13 @@ impl CaseExchange {
         if self.repeat == 0 {
             return Err(("repeat".to_owned(), "expected at least 1".to_owned()));
         }
-        let times = [
-            ("after", &self.after),
-            ("start", &self.start),
-            ("request.abort_after", &self.request.abort_after),
-        ];
-        for (field, text) in times {
-            if let Some(text) = text
-                && time::parse_duration(text).is_none()
-            {
-                let reason = format!("expected a time such as `250ms` or `10s`, found `{text}`");
-                return Err((field.to_owned(), reason));
-            }
-        }
-        if self.after.is_some() && self.start.is_some() {
-            return Err(("start".to_owned(), "stands beside `after`; give one of the two".to_owned()));
+        if let Some(after) = &self.after
+            && time::parse_duration(after).is_none()
+        {
+            return Err((
+                "after".to_owned(),
+                format!("expected a time such as `250ms` or `10s`, found `{after}`"),
+            ));
         }
         if let Some(address) = &self.request.source_address
             && source_address(address).is_none()
@@ -200,11 +178,7 @@ impl Expectation {
             }
         }
         for (side, message) in [("request", &self.request), ("response", &self.response)] {
-            validate_matchers(&format!("{side}.body"), &message.body, base)?;
-            for (index, header) in message.headers.iter().enumerate() {
-                let field = format!("{side}.headers[{index}]");
-                validate_one_of(&field, header.exact.as_ref(), header.regex.as_ref(), None)?;
-            }
+            validate_message(side, message, base)?;
         }
         if self.request.status.is_some() {
             return Err((
@@ -214,6 +188,15 @@ impl Expectation {
         }
         validate_matchers("log", &self.log, base)
     }
+}
+
+fn validate_message(field: &str, message: &MessageExpectation, base: &Path) -> Result<(), (String, String)> {
+    validate_matchers(&format!("{field}.body"), &message.body, base)?;
+    for (index, header) in message.headers.iter().enumerate() {
+        let field = format!("{field}.headers[{index}]");
+        validate_one_of(&field, header.exact.as_ref(), header.regex.as_ref(), None)?;
+    }
+    Ok(())
 }
 
 fn validate_matchers(field: &str, matchers: &[StringMatcher], base: &Path) -> Result<(), (String, String)> {

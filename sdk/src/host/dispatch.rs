@@ -174,7 +174,8 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             return;
         };
         let before = self.enter(root);
-        let mut reply = Some(read_reply(headers, body_size).unwrap_or_else(|error| {
+        let limit = plugin.filter().callout_body_limit(CalloutId(token));
+        let mut reply = Some(read_reply(headers, body_size, limit).unwrap_or_else(|error| {
             log::error!("{}: answer of a callout: {error}", plugin.host.name());
             CalloutReply::default()
         }));
@@ -445,16 +446,15 @@ fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
 }
 
 /// The answer to a callout, while the host holds it. No headers: it broke behind them (`CALL-07`).
-fn read_reply(headers: u32, body_size: u32) -> Result<CalloutReply, HostError> {
+fn read_reply(headers: u32, body_size: u32, limit: usize) -> Result<CalloutReply, HostError> {
     if headers == 0 {
         return Ok(CalloutReply::default());
     }
     let headers = read_map(MapType::CalloutHeaders)?;
     let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-    let body = match body_size {
+    let body = match usize::try_from(body_size).unwrap_or(usize::MAX).min(limit) {
         0 => Vec::new(),
-        size => abi::buffer(BufferType::CalloutBody, 0, usize::try_from(size).unwrap_or(usize::MAX))?
-            .unwrap_or_default(),
+        size => abi::buffer(BufferType::CalloutBody, 0, size)?.unwrap_or_default(),
     };
     Ok(CalloutReply { status, headers, body })
 }

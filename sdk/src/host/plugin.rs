@@ -9,7 +9,7 @@ use super::ids::IdMap;
 use super::timers::{self, Sleeper, TimerKey, Timers};
 use super::wire::{self, BufferType, Side};
 use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
-use crate::{Attributes, Callout, CalloutId};
+use crate::{Attributes, Callout, CalloutId, HeaderMap};
 
 /// What all plugins of a VM share.
 #[derive(Default)]
@@ -184,6 +184,35 @@ impl PluginHost {
         self.call(callout, None).map(CalloutId)
     }
 
+    /// As [`PluginHost::callout`], of parts that are only borrowed: for what a filter passes on as it is.
+    ///
+    /// # Errors
+    /// As for [`PluginHost::callout`].
+    pub fn callout_of(
+        &self,
+        cluster: &[u8],
+        headers: &HeaderMap,
+        body: &[u8],
+        trailers: &HeaderMap,
+        timeout: Duration,
+    ) -> Result<CalloutId, HostError> {
+        let headers = wire::pairs("proxy_http_call", headers.iter())?;
+        // No trailers are no bytes: an empty list would be four.
+        let trailers = match trailers.is_empty() {
+            true => Vec::new(),
+            false => wire::pairs("proxy_http_call", trailers.iter())?,
+        };
+        self.send(cluster, &headers, body, &trailers, timeout, None).map(CalloutId)
+    }
+
+    /// The time on a clock that nobody sets, from a beginning that means nothing: for distances. All workers have the same one.
+    ///
+    /// # Errors
+    /// The host does not tell.
+    pub fn uptime(&self) -> Result<Duration, HostError> {
+        clock_ns().map(Duration::from_nanos)
+    }
+
     pub(crate) fn root(&self) -> u32 {
         self.0.root
     }
@@ -198,16 +227,30 @@ impl PluginHost {
             true => Vec::new(),
             false => wire::pairs("proxy_http_call", trailers)?,
         };
-        // Rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
-        let timeout = callout.timeout.as_nanos().div_ceil(1_000_000);
-        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).min(i32::MAX as u32);
-        let token = abi::http_call(
+        self.send(
             callout.cluster.as_bytes(),
             &headers,
             callout.body.as_slice(),
             &trailers,
-            timeout,
-        )?;
+            callout.timeout,
+            stream,
+        )
+    }
+
+    /// Makes a call whose headers and trailers are written already.
+    fn send(
+        &self,
+        cluster: &[u8],
+        headers: &[u8],
+        body: &[u8],
+        trailers: &[u8],
+        timeout: Duration,
+        stream: Option<(u32, Side)>,
+    ) -> Result<u32, HostError> {
+        // Rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
+        let timeout = timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).min(i32::MAX as u32);
+        let token = abi::http_call(cluster, headers, body, trailers, timeout)?;
         if self.0.callbacks.has(Callbacks::ON_CALLOUT_REPLY | Callbacks::ON_PLUGIN_CALLOUT_REPLY) {
             self.0.vm.calls.borrow_mut().insert(token, Caller { root: self.0.root, stream });
         }

@@ -54,6 +54,9 @@ pub(crate) struct Config {
     pub(crate) name: String,
 }
 
+/// Bytes of an answer that the filter reads.
+pub(crate) const BODY_LIMIT: usize = 1000;
+
 /// The filter.
 pub(crate) struct Scripted(Config);
 
@@ -115,6 +118,10 @@ impl HttpFilter for Scripted {
 
     fn on_plugin_timer(&self, host: &PluginHost) {
         let _ = play(Called::PluginTimer(host));
+    }
+
+    fn callout_body_limit(&self, _id: CalloutId) -> usize {
+        BODY_LIMIT
     }
 
     fn failure_policy(&self) -> FailurePolicy {

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::scripted::BODY_LIMIT;
 use super::scripted::{Called, Scripted, script};
 use super::{Host, Outcome, Plugin};
-use crate::{Callout, CalloutReply, Decision, Flow, Headers, HostError, LocalReply, Mutation, Status};
+use crate::{
+    Callout, CalloutReply, Decision, Flow, HeaderMap, Headers, HostError, LocalReply, Mutation, Status,
+};
 
 const GET: [(&str, &str); 4] =
     [(":authority", "a"), (":path", "/p?q"), (":method", "GET"), (":scheme", "http")];
@@ -176,6 +179,42 @@ fn an_answer_that_comes_after_its_stream_goes_to_the_plugin() {
     stream.end();
     host.answer(CalloutReply { status: Some(200), ..Default::default() });
     assert_eq!(*late.borrow(), [Some(200)]);
+}
+
+#[test]
+fn a_borrowed_callout_is_as_any_other() {
+    let (host, plugin) = start(|called| {
+        if let Called::Request(request) = called {
+            let (headers, trailers) = (request.map(), HeaderMap::from_iter([("x-end", b"\xff")]));
+            let timeout = request.plugin().uptime()?.min(Duration::from_secs(7)) + Duration::from_nanos(1);
+            request.plugin().callout_of(b"shadow", headers, b"body", &trailers, timeout)?;
+        }
+        Ok(Decision::next())
+    });
+    plugin.stream().request(&GET);
+    let calls = host.callouts();
+    assert_eq!((&*calls[0].cluster, calls[0].body.as_slice()), ("shadow", &b"body"[..]));
+    assert_eq!((calls[0].headers.len(), &*calls[0].trailers[0].0), (GET.len(), "x-end"));
+    assert_eq!(calls[0].trailers[0].1.as_slice(), b"\xff");
+    // Rounded up: 0 would be no timeout at all.
+    assert!(!calls[0].timeout.is_zero());
+}
+
+#[test]
+fn no_more_of_an_answer_is_read_than_the_filter_wants() {
+    let read = Rc::new(RefCell::new(Vec::new()));
+    let heard = Rc::clone(&read);
+    let (mut host, plugin) = start(move |called| {
+        match called {
+            Called::Request(request) => request.plugin().callout(&callout()).map(|_| ())?,
+            Called::PluginReply(_, answer) => heard.borrow_mut().push(answer.body),
+            _ => {}
+        }
+        Ok(Decision::next())
+    });
+    plugin.stream().request(&GET);
+    host.answer(CalloutReply { status: Some(200), body: vec![7; BODY_LIMIT + 1], ..Default::default() });
+    assert_eq!(*read.borrow(), [vec![7; BODY_LIMIT]]);
 }
 
 #[test]

@@ -81,3 +81,24 @@ fn totals() {
         ["`metric.a`: expected 2, got 3", "`cluster_share.v3`: expected 1 % to 2 %, got 0.00 % (0 of 2)"]
     );
 }
+
+#[test]
+fn callouts_are_counted() {
+    let request = outcome().upstream_request.unwrap();
+    let mut copy = Message { trailers: [("x-sum", "7")].into_iter().collect(), ..request.clone() };
+    copy.body = b"copy".to_vec();
+    let calls = vec![("shadow".to_owned(), request), ("shadow".to_owned(), copy)];
+    let totals = Totals { calls, ..Totals::default() };
+    for (expect, want) in [
+        ("{cluster: shadow, count: 2}", true),
+        ("{cluster: shadow}", false),
+        ("{cluster: other, count: 0}", true),
+        ("{request: {body: [{exact: copy}]}}", true),
+        ("{request: {has_header: {x-a: '1,2'}}, count: 2}", true),
+        ("{has_trailer: {x-sum: '7'}}", true),
+        ("{has_trailer: {x-sum: '8'}}", false),
+    ] {
+        let expect: TotalExpectation = yaml::parse(&format!("{{callouts: [{expect}]}}")).unwrap();
+        assert_eq!(check_total(&expect, &totals, Path::new(".")).is_empty(), want, "{expect:?}");
+    }
+}

@@ -3,16 +3,22 @@
 use serde_json::Value;
 
 use super::{Found, Missing, number, optional, text};
-use crate::host::{Host, Info, value};
+use crate::host::clusters::State;
+use crate::host::{Host, value};
 
 /// What a listener that receives requests says of itself: `TrafficDirection.INBOUND`.
 const INBOUND: u64 = 1;
 
-pub(super) fn attribute(host: &Host, info: &Info, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+pub(super) fn attribute(host: &Host, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+    let info = &host.stream.info;
     let (first, path) = rest.split_first().ok_or(Missing::NotSerializable)?;
     let route = info.route.as_ref();
     match *first {
-        b"cluster_name" => optional(info.cluster.as_deref().map(str::as_bytes), out),
+        // A cluster that does not exist has no name.
+        b"cluster_name" => {
+            let exists = |name: &&str| !matches!(host.clusters.state(name), State::Unknown);
+            optional(info.cluster.as_deref().filter(exists).map(str::as_bytes), out)
+        }
         b"cluster_metadata" => {
             let cluster = info.cluster.as_deref().ok_or(Missing::NotFound)?;
             metadata(host.clusters.metadata(cluster), path, out)

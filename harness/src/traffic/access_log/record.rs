@@ -259,7 +259,6 @@ impl Record {
                 trailers: Headers::new(),
             },
             response,
-            abort_after: None,
             upstream_cluster: self.cluster,
         })
     }

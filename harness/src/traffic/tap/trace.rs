@@ -122,7 +122,6 @@ impl Parts {
             },
             request,
             response,
-            abort_after: None,
             upstream_cluster: None,
         })
     }

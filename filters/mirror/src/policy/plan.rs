@@ -1,0 +1,106 @@
+//! What is planned for one request: a verdict for each target, for counting and for people.
+
+use std::fmt;
+use std::rc::Rc;
+
+use weir_sdk::Draw;
+
+use crate::policy::target::Wanted;
+use crate::policy::why::Why;
+
+/// What becomes of a request at a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A copy is to be sent when the request is complete.
+    Wanted(Wanted),
+    /// A copy was sent.
+    Sent,
+    /// There is none.
+    Skipped(Why),
+}
+
+/// One target's part of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The target's place in the policy.
+    pub target: usize,
+    /// Its name.
+    pub name: Rc<str>,
+    /// What was drawn, where anything was.
+    pub draw: Option<Draw>,
+    /// What becomes of the request.
+    pub verdict: Verdict,
+    /// More of the reason, where there is more.
+    pub detail: Option<&'static str>,
+}
+
+/// What is planned for one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// One for each target that was asked, in their order.
+    pub entries: Vec<Entry>,
+    /// Everything happens but that copies are sent.
+    pub dry_run: bool,
+    /// The route named a policy that is not there.
+    pub route_invalid: bool,
+}
+
+impl Plan {
+    /// Whether any copy is to be sent yet.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.verdict, Verdict::Wanted(_)))
+    }
+
+    /// Bytes of the body that are to be kept: the most that any copy may have.
+    #[must_use]
+    pub fn body_limit(&self) -> usize {
+        let limits = self.entries.iter().map(|entry| match &entry.verdict {
+            Verdict::Wanted(wanted) => wanted.body_limit,
+            _ => 0,
+        });
+        limits.max().unwrap_or(0)
+    }
+
+    /// Copies that a body of this length forbids are skipped.
+    pub fn grow(&mut self, length: u64) {
+        self.skip_if(Why::Body, |wanted| wanted.refuses(length));
+    }
+
+    /// All copies that are to be sent are skipped.
+    pub fn give_up(&mut self, why: Why) {
+        self.skip_if(why, |_| true);
+    }
+
+    fn skip_if(&mut self, why: Why, is_over: impl Fn(&Wanted) -> bool) {
+        for entry in &mut self.entries {
+            if matches!(&entry.verdict, Verdict::Wanted(wanted) if is_over(wanted)) {
+                entry.verdict = Verdict::Skipped(why);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.entries.is_empty() {
+            return f.write_str("no target");
+        }
+        for (index, Entry { name, draw, verdict, detail, .. }) in self.entries.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "; " };
+            match verdict {
+                Verdict::Wanted(_) => write!(f, "{comma}{name}: wanted")?,
+                Verdict::Sent if self.dry_run => write!(f, "{comma}{name}: would be copied")?,
+                Verdict::Sent => write!(f, "{comma}{name}: copied")?,
+                Verdict::Skipped(why) => write!(f, "{comma}{name}: not copied, {}", why.text())?,
+            }
+            if let Some(detail) = detail {
+                write!(f, ": {detail}")?;
+            }
+            if let Some(ppm) = draw.map(Draw::ppm) {
+                write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! One target: whether it gets a copy of a request, and what the copy looks like.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_sdk::{Draw, FractionalPercent, Problems, RequestMatcher, RequestView, names};
+
+use crate::config::{self, OverLimit};
+use crate::policy::Inputs;
+use crate::policy::back_off::{BackOff, Part};
+use crate::policy::bucket::TokenBucket;
+use crate::policy::copy::Copy;
+use crate::policy::hop;
+use crate::policy::redact::Redactor;
+use crate::policy::rewrite::Rewrite;
+use crate::policy::sample::Sample;
+use crate::policy::snapshot::Snapshot;
+use crate::policy::why::Why;
+
+/// A compiled [`config::Target`].
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name in metrics and explanations.
+    pub name: Rc<str>,
+    /// How long a copy may be without an answer.
+    pub timeout: Duration,
+    /// Copies without an answer at any time.
+    pub max_in_flight: u32,
+    /// Copies in a time.
+    pub rate: Option<TokenBucket>,
+    /// What a suffering target gets.
+    pub back_off: Option<BackOff>,
+    cluster: Cluster,
+    matcher: RequestMatcher,
+    methods: Option<Vec<String>>,
+    unrouted: bool,
+    sample: Sample,
+    max_bytes: usize,
+    over_limit: OverLimit,
+    bodies: FractionalPercent,
+    trailers: bool,
+    redactor: Option<Redactor>,
+    rewrite: Rewrite,
+}
+
+#[derive(Clone, Debug)]
+enum Cluster {
+    Named(Rc<[u8]>),
+    Header(Rc<str>),
+}
+
+/// A copy that is to be sent when the request is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The cluster.
+    pub cluster: Rc<[u8]>,
+    /// Bytes of the body that the copy may have.
+    pub body_limit: usize,
+    /// Whether a longer body is cut, or the reason for no copy.
+    pub cuts: bool,
+}
+
+/// Why there is no copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The reason that is counted.
+    pub why: Why,
+    /// More of it, for people.
+    pub detail: Option<&'static str>,
+}
+
+impl From<Why> for Refused {
+    fn from(why: Why) -> Self {
+        Self { why, detail: None }
+    }
+}
+
+impl Target {
+    /// Checks and compiles the target at `path`.
+    pub fn compile(path: &str, target: &config::Target, problems: &mut Problems) -> Option<Self> {
+        let before = problems.len();
+        let cluster = cluster(path, target, problems);
+        let name = name(path, target, problems);
+        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&target.matches));
+        let any = target.methods.iter().any(|method| method == "*");
+        if target.methods.is_empty() {
+            problems
+                .add(format!("{path}.methods"), "expected at least one method such as `GET`, or `*` for all");
+        }
+        for (index, method) in target.methods.iter().enumerate() {
+            let known = method == "*" || method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+            if !known || method.is_empty() || method == "CONNECT" {
+                let reason =
+                    format!("`{method}` is never copied; expected a method in upper case such as `GET`");
+                problems.add(format!("{path}.methods[{index}]"), reason);
+            }
+        }
+        let timeout = target.timeout.0;
+        // Envoy's ABI has milliseconds in 32 bits with a sign.
+        if timeout < Duration::from_millis(1) || timeout > Duration::from_secs(24 * 86_400) {
+            problems.add(format!("{path}.timeout"), "expected 1ms to 24 days");
+        }
+        if !(1..=1_000_000).contains(&target.max_in_flight) {
+            let reason = format!("expected 1 to 1000000, found {}", target.max_in_flight);
+            problems.add(format!("{path}.max_in_flight"), reason);
+        }
+        if target.body.max_bytes > 64 << 20 {
+            let reason = format!("expected at most 67108864 (64 MiB), found {}", target.body.max_bytes);
+            problems.add(format!("{path}.body.max_bytes"), reason);
+        }
+        let rate =
+            target.rate.as_ref().map(|rate| TokenBucket::compile(&format!("{path}.rate"), rate, problems));
+        let back_off = target
+            .back_off
+            .as_ref()
+            .map(|back_off| BackOff::compile(&format!("{path}.back_off"), back_off, problems));
+        let sample = Sample::compile(path, &name, target, problems);
+        let redactor = target
+            .redact
+            .as_ref()
+            .map(|redact| Redactor::compile(&format!("{path}.redact"), redact, problems));
+        let rewrite = Rewrite::compile(path, target, problems);
+        (problems.len() == before).then_some(())?;
+        Some(Self {
+            name: name.into(),
+            timeout,
+            max_in_flight: target.max_in_flight,
+            rate,
+            back_off,
+            cluster: cluster?,
+            matcher: matcher?,
+            methods: (!any).then(|| target.methods.clone()),
+            unrouted: target.unrouted,
+            sample,
+            max_bytes: usize::try_from(target.body.max_bytes).unwrap_or(usize::MAX),
+            over_limit: target.body.over_limit,
+            bodies: target.body.percentage.0,
+            trailers: target.trailers,
+            redactor,
+            rewrite,
+        })
+    }
+
+    /// Whether the target gets a copy once the request is complete; and the draw, where one was needed.
+    pub fn consider(&self, inputs: &Inputs<'_>, part: Part) -> (Option<Draw>, Result<Wanted, Why>) {
+        let cluster = match self.is_meant(inputs.request) {
+            Ok(cluster) => cluster,
+            Err(why) => return (None, Err(why)),
+        };
+        let (draw, verdict) = self.sample.draw(inputs.request, inputs.random, part);
+        let wanted = verdict.and_then(|()| {
+            // Asked last: an attribute costs more than everything before.
+            if !self.unrouted && inputs.request.attribute(&["xds", "cluster_name"]).is_none() {
+                return Err(Why::Unrouted);
+            }
+            let has_body =
+                self.bodies.ppm() == 1_000_000 || self.bodies.includes(Draw::from_random((inputs.random)()));
+            Ok(Wanted {
+                cluster,
+                body_limit: if has_body { self.max_bytes } else { 0 },
+                cuts: !has_body || self.over_limit == OverLimit::Truncate,
+            })
+        });
+        (draw, wanted)
+    }
+
+    /// Everything about a request but the share: the cluster that its copy goes to.
+    fn is_meant(&self, request: &dyn RequestView) -> Result<Rc<[u8]>, Why> {
+        let method = request.method().unwrap_or_default();
+        if method == b"CONNECT" || request.get("upgrade").is_some() || request.get(":protocol").is_some() {
+            return Err(Why::Upgrade);
+        }
+        if let Some(methods) = &self.methods
+            && !methods.iter().any(|other| other.as_bytes() == method)
+        {
+            return Err(Why::Method);
+        }
+        if request.get(self.rewrite.mark()).is_some() {
+            return Err(Why::Marked);
+        }
+        if !self.matcher.is_match(request) {
+            return Err(Why::Match);
+        }
+        match &self.cluster {
+            Cluster::Named(name) => Ok(Rc::clone(name)),
+            Cluster::Header(header) => match request.get(header) {
+                Some(name) if !name.is_empty() => Ok(name.into()),
+                _ => Err(Why::NoCluster),
+            },
+        }
+    }
+
+    /// The copy of a complete request.
+    ///
+    /// # Errors
+    /// [`Why::Body`], [`Why::Redaction`], [`Why::Path`].
+    pub fn copy(&self, wanted: &Wanted, request: &Snapshot) -> Result<Copy, Refused> {
+        let kept = request.body.get(..wanted.body_limit).unwrap_or(&request.body);
+        let body_truncated = u64::try_from(kept.len()).unwrap_or(u64::MAX) < request.length;
+        if body_truncated && !wanted.cuts {
+            return Err(Why::Body.into());
+        }
+        let mut copy = Copy {
+            headers: hop::forwardable(&request.headers),
+            body: kept.to_vec(),
+            trailers: if self.trailers { request.trailers.clone() } else { Default::default() },
+            body_truncated,
+        };
+        // First: what is rewritten then is what may be seen, and what is added is the configuration's.
+        if let Some(redactor) = &self.redactor {
+            let redacted = redactor
+                .apply(&mut copy)
+                .map_err(|refusal| Refused { why: Why::Redaction, detail: Some(refusal.name()) })?;
+            copy.body_truncated |= redacted.dropped_body.is_some();
+        }
+        self.rewrite.apply(&mut copy, request.length)?;
+        Ok(copy)
+    }
+}
+
+impl Wanted {
+    /// Whether a body of this length keeps the request from being copied.
+    #[must_use]
+    pub fn refuses(&self, length: u64) -> bool {
+        !self.cuts && length > u64::try_from(self.body_limit).unwrap_or(u64::MAX)
+    }
+}
+
+fn cluster(path: &str, target: &config::Target, problems: &mut Problems) -> Option<Cluster> {
+    match (&target.cluster, &target.cluster_header) {
+        (Some(name), None) if !name.is_empty() => Some(Cluster::Named(name.as_bytes().into())),
+        (None, Some(header)) => match names::readable_header(header, "x-shadow-cluster") {
+            Ok(header) => Some(Cluster::Header(header)),
+            Err(reason) => {
+                problems.add(format!("{path}.cluster_header"), reason);
+                None
+            }
+        },
+        (Some(_), None) => {
+            problems.add(format!("{path}.cluster"), "expected the name of a cluster, found nothing");
+            None
+        }
+        _ => {
+            problems.add(path, "expected exactly one of `cluster` and `cluster_header`");
+            None
+        }
+    }
+}
+
+/// The name that is written, or the cluster's with what a metric's name may have.
+fn name(path: &str, target: &config::Target, problems: &mut Problems) -> String {
+    if let Some(name) = &target.name {
+        if let Err(reason) = names::plain("a target", name, 128) {
+            problems.add(format!("{path}.name"), reason);
+        }
+        return name.clone();
+    }
+    let from = target.cluster.as_ref().or(target.cluster_header.as_ref()).map_or("", String::as_str);
+    let plain = |character: char| match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' | '.' => character,
+        _ => '_',
+    };
+    from.chars().map(plain).take(128).collect()
+}

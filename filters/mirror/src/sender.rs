@@ -1,0 +1,167 @@
+//! Sends copies to one target and hears of their ends: limits, back-off and metrics around the host's callout.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use weir_sdk::{CalloutId, CalloutReply, ConfigError, Gauge, HostError, PluginHost, Shared};
+
+use crate::metrics::{End, Metrics};
+use crate::policy::Policy;
+use crate::policy::back_off::{Part, State};
+use crate::policy::bucket::Level;
+use crate::policy::copy::Copy;
+use crate::policy::target::{Target, Wanted};
+use crate::policy::why::Why;
+
+/// One target of the plugin on this worker.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    metrics: Option<Metrics>,
+    dry: Option<Metrics>,
+    bucket: Option<Shared<Level>>,
+    state: Cell<State>,
+    /// A refusal has been logged; every further one is only counted.
+    warned: Cell<bool>,
+}
+
+/// One of the copies in flight, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InFlight(Gauge);
+
+impl InFlight {
+    /// One more; nothing where there are as many as may be.
+    fn take(gauge: Gauge, most: u32) -> Option<Self> {
+        gauge.add(1);
+        let this = Self(gauge);
+        // Counted before it is looked at: two workers at once may both be refused, but never both let through.
+        gauge.value().is_ok_and(|now| now <= u64::from(most)).then_some(this)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
+}
+
+/// A copy that has left.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    since: Duration,
+    _in_flight: InFlight,
+}
+
+impl Sender {
+    /// Defines what a target needs of the host.
+    ///
+    /// # Errors
+    /// The host refuses a metric.
+    pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, ConfigError> {
+        let define = |dry_run: bool| -> Result<Option<Metrics>, HostError> {
+            let may_be = policy.may_be(dry_run);
+            may_be.then(|| Metrics::define(host, &policy.prefix(dry_run), &target.name)).transpose()
+        };
+        let key =
+            ["weir.mirror.rate.1.", host.name(), ".", &policy.prefix(false), ".", &target.name].concat();
+        Ok(Self {
+            metrics: define(false)?,
+            dry: define(true)?,
+            bucket: target.rate.map(|_| host.shared(&key)),
+            state: Cell::default(),
+            warned: Cell::new(false),
+        })
+    }
+
+    fn metrics(&self, dry_run: bool) -> Option<&Metrics> {
+        if dry_run { self.dry.as_ref() } else { self.metrics.as_ref() }
+    }
+
+    /// The part of its share that the target gets now.
+    pub(crate) fn part(&self, target: &Target, now: impl FnOnce() -> Duration) -> Part {
+        match &target.back_off {
+            Some(back_off) => back_off.part(&self.state.get(), now()),
+            None => Part::Halved(0),
+        }
+    }
+
+    /// There is no copy.
+    pub(crate) fn skip(&self, why: Why, dry_run: bool) {
+        if let Some(metrics) = self.metrics(dry_run) {
+            metrics.skipped(why);
+        }
+    }
+
+    /// Sends a copy.
+    ///
+    /// # Errors
+    /// [`Why::InFlight`], [`Why::Rate`], [`Why::Refused`]; nothing was sent.
+    pub(crate) fn send(
+        &self,
+        target: &Target,
+        wanted: &Wanted,
+        copy: &Copy,
+        host: &PluginHost,
+    ) -> Result<(CalloutId, Flight), Why> {
+        let metrics = self.metrics(false).ok_or(Why::Refused)?;
+        let now = host.uptime().unwrap_or_default();
+        let in_flight = InFlight::take(metrics.in_flight, target.max_in_flight).ok_or(Why::InFlight)?;
+        if let (Some(rate), Some(bucket)) = (&target.rate, &self.bucket) {
+            // A bucket that cannot be read lets nothing through: a limit that fails open is none.
+            let taken = bucket.update(|level| rate.take(level, now));
+            taken.unwrap_or(false).then_some(()).ok_or(Why::Rate)?;
+        }
+        let call =
+            host.callout_of(&wanted.cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
+        match call {
+            Ok(id) => {
+                metrics.sent(copy.body.len(), copy.body_truncated);
+                Ok((id, Flight { since: now, _in_flight: in_flight }))
+            }
+            Err(error) => {
+                if !self.warned.replace(true) {
+                    let cluster = String::from_utf8_lossy(&wanted.cluster);
+                    weir_sdk::log::warn!(
+                        "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
+                        target.name
+                    );
+                }
+                self.judge(target, now, true, Duration::ZERO);
+                Err(Why::Refused)
+            }
+        }
+    }
+
+    /// A copy would have been sent.
+    pub(crate) fn would_send(&self, copy: &Copy) {
+        if let Some(metrics) = self.metrics(true) {
+            metrics.sent(copy.body.len(), copy.body_truncated);
+        }
+    }
+
+    /// An answer has come, of the target's or of Envoy's for it.
+    pub(crate) fn ended(&self, target: &Target, flight: &Flight, reply: &CalloutReply, host: &PluginHost) {
+        let now = host.uptime().unwrap_or(flight.since);
+        let latency = now.saturating_sub(flight.since);
+        let end = match reply.status {
+            Some(status) if reply.is_from_upstream() && status < 500 => End::Answered,
+            Some(_) if reply.is_from_upstream() => End::AnsweredBadly,
+            Some(504) => End::TimedOut,
+            _ => End::Failed,
+        };
+        if let Some(metrics) = self.metrics(false) {
+            metrics.ended(end, latency);
+        }
+        self.judge(target, now, end != End::Answered, latency);
+    }
+
+    fn judge(&self, target: &Target, now: Duration, failed: bool, latency: Duration) {
+        if let Some(back_off) = &target.back_off {
+            let before = self.state.get();
+            self.state.set(back_off.step(before, now, back_off.is_bad(failed, latency)));
+            let (was, is) = (back_off.part(&before, now), back_off.part(&self.state.get(), now));
+            if was != is {
+                weir_sdk::log::info!("target `{}`: {is}", target.name);
+            }
+        }
+    }
+}
