@@ -24,6 +24,8 @@ mod response;
 mod rule;
 mod schedule;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod why;
 
 pub use blast_radius::{BlastRadius, Totals, Watch};
