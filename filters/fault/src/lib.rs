@@ -16,6 +16,7 @@ pub mod config;
 mod policy;
 
 pub use config::Config;
+use policy::WRITTEN;
 pub use policy::{
     BlastRadius, Count, Counts, Inputs, Next, Part, Policy, Setup, Step, Stream, Totals, Watch, Why,
 };
@@ -117,7 +118,7 @@ impl HttpFilter for Fault {
                 Flow::Continue
             }
             Part::Hold => Flow::Buffer,
-            Part::Reset => Flow::Reset,
+            Part::Reset => return Ok(Decision::wait(WRITTEN)),
         };
         Ok(Decision { flow, ..Decision::next() })
     }

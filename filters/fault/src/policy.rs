@@ -32,6 +32,7 @@ pub use blast_radius::{BlastRadius, Totals, Watch};
 pub use body::Part;
 pub use count::{Count, Counts};
 pub use stream::Stream;
+pub(crate) use stream::WRITTEN;
 pub use why::Why;
 
 /// One step of a state that all workers share: the new state, and whether the request is taken.

@@ -133,3 +133,19 @@ fn bandwidth_is_asked_of_envoy_and_by_nobody_else() {
     assert_eq!(seen.header(name), Some("64"));
     assert_eq!(host.metric("fault.response_rl_injected"), 1);
 }
+
+#[test]
+fn only_requests_of_these_nodes_for_this_cluster() {
+    let mut host = Host::new();
+    let config =
+        json!({"faults": [{"abort": 501, "upstream_cluster": "reviews", "downstream_nodes": ["a", "b"]}]});
+    let plugin = plugin(&mut host, config);
+    let aborted = |cluster: &str, node: &str| {
+        let mut stream = plugin.stream();
+        stream.set_attribute(&["xds", "cluster_name"], cluster);
+        let node = ("x-envoy-downstream-service-node", node);
+        stream.request(&[REQUEST[0], REQUEST[1], REQUEST[2], node]).reply().is_some()
+    };
+    assert!(aborted("reviews", "a") && aborted("reviews", "b"));
+    assert!(!aborted("reviews", "c") && !aborted("ratings", "a"));
+}

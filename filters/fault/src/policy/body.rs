@@ -56,7 +56,7 @@ pub enum Part {
     Become(Vec<u8>),
     /// It is held until there is more.
     Hold,
-    /// The stream is reset.
+    /// It goes no further: the stream is reset, once what went before has been written.
     Reset,
 }
 

@@ -12,6 +12,10 @@ use super::rule::{Drawn, Rule};
 use super::{Count, Counts, Step, Why, callers, response};
 use crate::config::Then;
 
+/// How long a reset waits behind bytes that are to arrive: HTTP/2 drops what it has not written when a stream is reset. Envoy writes at the end
+/// of the event that brought the bytes.
+pub(crate) const WRITTEN: Duration = Duration::from_millis(10);
+
 /// What a stream remembers; nothing where no fault took it.
 #[derive(Clone, Debug, Default)]
 pub struct Stream(Option<Box<Active>>);
@@ -45,6 +49,8 @@ enum Stage {
     Held(Way, Then),
     /// The response has gone on.
     Answered,
+    /// The body has been cut; the reset comes when what went before has been written.
+    Cut,
     /// This filter has answered it, or reset it.
     Over,
 }
@@ -124,6 +130,7 @@ impl Stream {
             }
             Stage::Held(_, Then::Reset) => active.over(Flow::Reset),
             Stage::Held(_, Then::GatewayTimeout) => active.over(Flow::Reply(gateway_timeout())),
+            Stage::Cut => active.over(Flow::Reset),
             Stage::Passed | Stage::Answered | Stage::Over => Flow::Continue,
         };
         step
@@ -233,17 +240,21 @@ impl Stream {
             && let Some(active) = &mut self.0
         {
             active.damaging = None;
-            active.stage = Stage::Over;
+            active.stage = Stage::Cut;
         }
         (part, counts)
     }
 
     /// The response's trailers are here.
     pub fn on_response_trailers(&mut self) -> Decision {
-        let resets =
-            self.0.as_ref().and_then(|active| active.damaging.as_ref()).is_some_and(Damaging::trailers);
-        let flow = if resets { Flow::Reset } else { Flow::Continue };
-        Decision { flow, ..Decision::next() }
+        match &mut self.0 {
+            Some(active) if active.damaging.as_ref().is_some_and(Damaging::trailers) => {
+                active.damaging = None;
+                active.stage = Stage::Cut;
+                Decision::wait(WRITTEN)
+            }
+            _ => Decision::next(),
+        }
     }
 
     /// The stream is over: whether it was counted among the active faults.
