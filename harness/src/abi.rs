@@ -4,7 +4,7 @@
 use wasmtime::{Caller, Engine, Linker};
 
 use crate::host::guest::Allowed;
-use crate::host::{Abi, Guest, Host, Owner};
+use crate::host::{Abi, Guest, Host, Owner, Slot};
 use crate::vm::{Restricted, State};
 
 mod buffers;
@@ -166,10 +166,10 @@ impl Call<'_, '_> {
         self.caller.data().guest.owner()
     }
 
-    /// The filter whose stream context the call acts on.
-    pub(crate) fn filter(&self) -> Option<usize> {
+    /// The stream, and the filter in its chain, whose context the call acts on.
+    pub(crate) fn stream(&self) -> Option<(Slot, usize)> {
         match self.owner() {
-            Some(Owner::Stream(filter)) => Some(filter),
+            Some(Owner::Stream { at, filter }) => Some((at, filter)),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Failure, Totals, check, check_total};
-pub use load::{CaseError, Loaded};
+pub use load::{CaseError, Loaded, Step};
 pub use run::{CaseFailure, CaseReport, RunError, run};
 
 use crate::scenario::{BytesText, Scenario, text};
@@ -47,9 +47,14 @@ pub struct CaseExchange {
     /// How many times in a row the exchange happens. Default 1. The expectation holds for each.
     #[serde(default = "once")]
     pub repeat: u32,
-    /// Time that passes before it on the virtual clock, such as `10s`; not waited for in a real Envoy (such a case is harness-only).
+    /// Time that passes before it on the virtual clock, such as `10s`; not waited for in a real Envoy (such a case is harness-only). It begins
+    /// so long after the one before it began, and when all before it are over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// It begins so long after the one before it began, such as `50ms`, whether that one is over or not; `repeat` spaces repetitions so. The
+    /// first: after the start. Default: when all before it are over. Not beside `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
     /// What must come of it.
     #[serde(default)]
     pub expect: Expectation,
@@ -76,6 +81,9 @@ pub struct CaseRequest {
     /// The body. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BytesText>,
+    /// So long after the beginning the client leaves, such as `100ms`, whatever has come of the exchange. Default: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_after: Option<String>,
     /// The client's address; in a real Envoy it goes ahead as a PROXY protocol line. Default `127.0.0.1:40000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<String>,
@@ -101,7 +109,7 @@ pub struct CaseResponse {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// How it ends: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled`.
+    /// How it ends: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled`, `aborted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
     /// The cluster that is chosen.

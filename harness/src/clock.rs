@@ -31,6 +31,12 @@ impl Clock {
         self.now_ns - self.start_ns
     }
 
+    /// The time from the beginning of the replay to `time_ns`; 0 before it.
+    #[must_use]
+    pub fn since_start_ns(&self, time_ns: u64) -> u64 {
+        time_ns.saturating_sub(self.start_ns)
+    }
+
     /// Moves on to `to_ns`; a time that is over changes nothing.
     pub fn reach(&mut self, to_ns: u64) {
         self.now_ns = self.now_ns.max(to_ns);

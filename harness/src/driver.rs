@@ -1,31 +1,40 @@
-//! The only loop: exchange → callbacks in Envoy's order → [`Outcome`]. Knows no recording format and no report.
+//! The only loop: exchanges → callbacks in Envoy's order → [`Outcome`](crate::outcome::Outcome)s. Knows no recording format and no report.
 //!
-//! Time is virtual. Ticks run as it passes: between exchanges at most [`MAX_TICKS_PER_GAP`] of each timer (the last ones before the next
-//! exchange; the others are left out, so that a timer of a millisecond does not make a day's recording endless), and while a stream waits.
+//! Time is virtual, and streams overlap as they would in a proxy: each begins when it was recorded, whatever others wait for. What is due next
+//! happens next: answers of callouts, what happens to streams (the upstream's answer, timeouts, the client leaves), ticks, new streams; at one
+//! moment in this order. Ticks run as time passes: while no stream is in flight and no callout under way at most [`MAX_TICKS_PER_GAP`] of each
+//! timer (the last ones before the next exchange; the others are left out, so that a timer of a millisecond does not make a day's recording
+//! endless), else all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::clock::{self, nanoseconds};
-use crate::exchange::Exchange;
-use crate::host::{Clusters, Host, MetricType, PluginInfo};
-use crate::outcome::{LogLine, Outcome};
+use crate::clock;
+use crate::host::{Clusters, Host, MetricType, Notes, PluginInfo, Slot, Slots};
+use crate::outcome::{Apart, LogLine};
 use crate::routes::RouteTable;
 use crate::scenario::{Cluster, FailurePolicy};
 use crate::vm::{LoadError, Module, Vm};
 
 mod actions;
 mod calls;
+mod events;
 mod flow;
+mod line;
 mod prepare;
 mod response;
 mod router;
+mod run;
 mod start;
 mod stream;
 mod ticks;
+mod upstream;
 
-use flow::Flows;
-use stream::Run;
+use events::Events;
+pub use line::Begin;
+use line::Line;
+pub use run::{LOOK_AHEAD, Outcomes};
+use stream::Live;
 pub use ticks::MAX_TICKS_PER_GAP;
 
 /// What to replay with.
@@ -41,6 +50,23 @@ pub struct Setup {
     pub seed: u64,
     /// The time of the first exchange; absent: the recording's own, else [`clock::DEFAULT_START_NS`].
     pub start_ns: Option<u64>,
+    /// The connection manager's timeouts.
+    pub timeouts: Timeouts,
+}
+
+/// Timeouts of the HTTP connection manager; zero is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `stream_idle_timeout`: Envoy's default of five minutes.
+    pub stream_idle: Duration,
+    /// `request_timeout`; Envoy's default is none.
+    pub request: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { stream_idle: Duration::from_secs(300), request: Duration::ZERO }
+    }
 }
 
 /// A configured instance of a module.
@@ -115,13 +141,36 @@ pub struct Replay {
     /// Two for each VM key: the main thread's and the worker's (`LOAD-31`).
     vms: Vec<Vm>,
     routes: Option<RouteTable>,
-    flows: Vec<Flows>,
-    run: Run,
+    timeouts: Timeouts,
+    /// What goes on in the streams, by slot.
+    lives: Slots<Live>,
+    free: Vec<Slot>,
+    /// The streams in flight, in no order.
+    in_flight: Vec<Slot>,
+    /// Streams that are over and still to be closed.
+    ended: VecDeque<Slot>,
+    /// Streams whose request has just gone upstream.
+    asked: VecDeque<Slot>,
+    events: Events,
+    line: Line,
+    /// What belongs to no exchange.
+    apart: Notes,
     start_log: Vec<LogLine>,
     start_ns: Option<u64>,
     /// What to add to recorded times.
     offset_ns: Option<i128>,
+    /// The latest time that an exchange was to begin at.
+    latest_ns: u64,
+    /// The next exchange is the first of a recording.
+    new_recording: bool,
+    /// How many exchanges there were.
     exchanges: u64,
+    /// Whether the first has begun.
+    begun: bool,
+    /// Ticks without anything else between them.
+    ticks_in_row: u64,
+    /// How many more answers of calls may follow each other at this moment.
+    calls_left: u64,
 }
 
 impl std::fmt::Debug for Replay {
@@ -146,29 +195,30 @@ impl Replay {
         let host = Host::new(infos.collect(), Clusters::new(setup.clusters), setup.seed, start_ns);
         let mut replay = Self {
             host: Box::new(host),
-            flows: vec![Flows::default(); setup.plugins.len()],
             plugins: setup.plugins,
             vms: Vec::new(),
             routes: setup.routes,
-            run: Run::default(),
+            timeouts: setup.timeouts,
+            lives: Slots::default(),
+            free: Vec::new(),
+            in_flight: Vec::new(),
+            ended: VecDeque::new(),
+            asked: VecDeque::new(),
+            events: Events::default(),
+            line: Line::default(),
+            apart: Notes::default(),
             start_log: Vec::new(),
             start_ns: setup.start_ns,
             offset_ns: None,
+            latest_ns: 0,
+            new_recording: false,
             exchanges: 0,
+            begun: setup.start_ns.is_some(),
+            ticks_in_row: 0,
+            calls_left: 0,
         };
         replay.load()?;
         Ok(replay)
-    }
-
-    /// Replays one exchange.
-    pub fn exchange(&mut self, exchange: &Exchange) -> Outcome {
-        self.reach_start(exchange.start_ns);
-        self.reload_failed();
-        self.open(exchange);
-        self.run_stream(exchange);
-        self.close();
-        self.exchanges += 1;
-        self.outcome()
     }
 
     /// What the plugins logged while they started, on the worker.
@@ -191,28 +241,17 @@ impl Replay {
         named.collect()
     }
 
-    /// Lets time pass; ticks run.
-    pub fn advance(&mut self, duration: Duration) {
-        let until = self.host.clock.now_ns().saturating_add(nanoseconds(duration));
-        self.pass_time(until);
-        // What is recorded afterwards counts from here.
-        if let Some(offset) = &mut self.offset_ns {
-            *offset += i128::from(nanoseconds(duration));
+    /// What belongs to no exchange: what filters logged, called and counted in ticks and in answers of callouts that came when their exchange
+    /// was over. Complete after [`Replay::finish`].
+    #[must_use]
+    pub fn apart(&self) -> Apart {
+        let notes = &self.apart;
+        Apart {
+            callouts: notes.callouts.clone(),
+            log: notes.log.clone(),
+            metric_deltas: self.host.metrics.named(&notes.changes),
+            faults: notes.faults.clone(),
         }
-    }
-
-    /// Shuts the proxy down: root contexts are done and deleted (`LOAD-44`).
-    pub fn finish(&mut self) {
-        for root in 0..self.host.roots.len() {
-            let (vm, id) = (self.host.roots[root].vm, self.host.roots[root].id);
-            self.host.roots[root].tick = None;
-            let done = self.vms[vm].call(&mut self.host, id, |all| &all.done, id);
-            if done != Ok(Some(0)) && !self.vms[vm].failed {
-                let _ = self.vms[vm].call(&mut self.host, id, |all| &all.delete, id);
-            }
-        }
-        self.host.roots.clear();
-        self.host.calls.clear();
     }
 }
 

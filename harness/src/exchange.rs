@@ -20,6 +20,8 @@ pub struct Exchange {
     pub start_ns: Option<u64>,
     /// How long the exchange took, where the recording says.
     pub duration: Option<Duration>,
+    /// So long after its beginning the client left, whatever had come of the exchange; absent where it stayed to the end.
+    pub abort_after: Option<Duration>,
     /// Who called, where the recording says.
     pub downstream: Downstream,
     /// The request: pseudo headers (`:method`, `:path`, `:authority`, `:scheme`) first.

@@ -1,7 +1,6 @@
 //! What a proxy knows, as plain data: time, plugins, the stream, shared data, metrics. Hostcalls read and write it, the driver moves it
 //! on; it knows neither Wasm nor the order of callbacks.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,9 @@ pub(crate) mod calls;
 pub(crate) mod clusters;
 pub(crate) mod guest;
 mod metrics;
+mod notes;
 mod shared;
+mod slots;
 mod stream;
 pub(crate) mod value;
 
@@ -23,15 +24,16 @@ pub(crate) use calls::{Call, Calls, Ending, Event};
 pub(crate) use clusters::{Clusters, State as ClusterState};
 pub(crate) use guest::{Abi, Guest, Owner};
 pub(crate) use metrics::{Metrics, Type as MetricType};
+pub(crate) use notes::Notes;
 pub(crate) use shared::{CasMismatch, SharedData};
-pub(crate) use stream::{Access, Info, Phase, Reply, Stream, View};
+pub(crate) use slots::{Slot, Slots, StreamId};
+pub(crate) use stream::{Access, Filter, Info, Phase, Reply, Stream, View};
 
 /// The proxy, as its filters can see and change it.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub clock: Clock,
     pub random: Random,
-    pub log: Vec<LogLine>,
     pub plugins: Vec<PluginInfo>,
     pub roots: Vec<Root>,
     pub clusters: Clusters,
@@ -39,13 +41,16 @@ pub(crate) struct Host {
     pub upstreams: Upstreams,
     pub shared: SharedData,
     pub metrics: Metrics,
-    pub stream: Stream,
-    /// What hostcalls asked for and the driver does when the guest callback has returned (`FLOW-10`).
-    pub actions: VecDeque<Action>,
+    /// The filters of a new stream, in order.
+    pub chain: Vec<Filter>,
+    /// The streams in flight, by slot.
+    pub streams: Slots<Stream>,
+    /// The stream that a callback is told of where its effective context is a root: see [`Host::notes`].
+    pub noting: Option<StreamId>,
+    /// What belongs to no stream.
+    pub apart: Notes,
     /// Calls that wait for their answer.
     pub calls: Calls,
-    /// Calls made since the driver last took them.
-    pub callouts: Vec<CalloutOutcome>,
     next_callout: u64,
     /// What would kill the process (`DIE-*`), as the driver will report it.
     pub fatal: Option<String>,
@@ -84,11 +89,11 @@ pub(crate) struct Tick {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// Let the stream go on at the filter.
-    Continue { filter: usize, response: bool },
+    Continue { at: Slot, filter: usize, response: bool },
     /// Reset the stream.
-    Close,
+    Close(Slot),
     /// Answer in place of the upstream.
-    Reply(Reply),
+    Reply(Slot, Reply),
 }
 
 impl Host {
@@ -96,17 +101,17 @@ impl Host {
         Self {
             clock: Clock::new(start_ns),
             random: Random::new(seed),
-            log: Vec::new(),
             plugins,
             roots: Vec::new(),
             upstreams: clusters.upstreams(seed),
             clusters,
             shared: SharedData::default(),
             metrics: Metrics::default(),
-            stream: Stream::default(),
-            actions: VecDeque::new(),
+            chain: Vec::new(),
+            streams: Slots::default(),
+            noting: None,
+            apart: Notes::default(),
             calls: Calls::default(),
-            callouts: Vec::new(),
             next_callout: 0,
             fatal: None,
         }
@@ -121,7 +126,7 @@ impl Host {
     pub(crate) fn plugin_of(&self, owner: Owner) -> Option<usize> {
         match owner {
             Owner::Root(root) => self.roots.get(root).map(|root| root.plugin),
-            Owner::Stream(filter) => self.stream.filters.get(filter).map(|filter| filter.plugin),
+            Owner::Stream { at, filter } => self.streams[at].filters.get(filter).map(|filter| filter.plugin),
         }
     }
 
@@ -129,36 +134,46 @@ impl Host {
     pub(crate) fn root_of(&self, owner: Owner) -> Option<usize> {
         match owner {
             Owner::Root(root) => Some(root),
-            Owner::Stream(filter) => self.stream.filters.get(filter).map(|filter| filter.root),
+            Owner::Stream { at, filter } => self.streams[at].filters.get(filter).map(|filter| filter.root),
         }
     }
 
-    /// Notes a call that is being made, with what it sends; gives the id of its outcome.
+    /// The stream that `owner` acts on: its own, or the one that its callback is told of.
+    pub(crate) fn told_of(&self, owner: Option<Owner>) -> Option<StreamId> {
+        match owner {
+            Some(Owner::Stream { at, .. }) => Some(StreamId { slot: at, number: self.streams[at].number }),
+            _ => self.noting,
+        }
+    }
+
+    /// Where what `owner` does is noted: with the stream of its effective context, else with the one that the callback is told of, else
+    /// apart.
+    pub(crate) fn notes(&mut self, owner: Option<Owner>) -> &mut Notes {
+        match (owner, self.noting) {
+            (Some(Owner::Stream { at, .. }), _) => &mut self.streams[at].notes,
+            (_, Some(id)) => &mut self.streams[id.slot].notes,
+            _ => &mut self.apart,
+        }
+    }
+
+    /// Notes a call that `owner` is making, with what it sends; gives the id of its outcome, and the stream that it belongs to.
     pub(crate) fn note_callout(
         &mut self,
+        owner: Option<Owner>,
         kind: CalloutKind,
         cluster: &str,
         request: Message,
         end: CalloutEnd,
-    ) -> u64 {
+    ) -> (u64, Option<StreamId>) {
         let id = self.next_callout;
         self.next_callout += 1;
-        let at = match self.stream.phase {
-            Phase::None => 0,
-            _ => self.clock.now_ns().saturating_sub(self.stream.info.start_ns),
-        };
-        let at = Duration::from_nanos(at);
+        let by = self.told_of(owner);
+        let start = by.map(|by| self.streams[by.slot].info.start_ns);
+        let at = Duration::from_nanos(start.map_or(0, |start| self.clock.now_ns().saturating_sub(start)));
         let cluster = cluster.to_owned();
-        self.callouts.push(CalloutOutcome {
-            id,
-            kind,
-            cluster,
-            request,
-            at,
-            end,
-            ..CalloutOutcome::default()
-        });
-        id
+        let callout = CalloutOutcome { id, kind, cluster, request, at, end, ..CalloutOutcome::default() };
+        self.notes(owner).callouts.push(callout);
+        (id, by)
     }
 
     /// Notes what a filter did that would end the process (section 13); the driver reports it.
@@ -167,11 +182,17 @@ impl Host {
     }
 
     /// Writes a line to the log in the name of `plugin`.
-    pub(crate) fn log(&mut self, plugin: Option<usize>, level: &'static str, message: String) {
+    pub(crate) fn log(
+        &mut self,
+        owner: Option<Owner>,
+        plugin: Option<usize>,
+        level: &'static str,
+        message: String,
+    ) {
         let plugin = plugin
             .and_then(|plugin| self.plugins.get(plugin))
             .map_or_else(String::new, |plugin| plugin.name.to_string());
-        self.log.push(LogLine { plugin, level, message });
+        self.notes(owner).log.push(LogLine { plugin, level, message });
     }
 }
 

@@ -22,7 +22,11 @@ pub struct Outcome {
     pub details: String,
     /// Envoy's response flags, such as `NR` or `UH`; empty when there are none.
     pub flags: String,
-    /// How long filters held the request and the response, on the virtual clock.
+    /// When it began: the time since the replay's first exchange began, on the virtual clock.
+    pub start: Duration,
+    /// How long it took on the virtual clock, from the first byte of the request to the end of the response.
+    pub duration: Duration,
+    /// How long filters held the request and the response: the duration without the time that the upstream took.
     pub delay: Duration,
     /// Calls that filters made during the exchange.
     pub callouts: Vec<CalloutOutcome>,
@@ -31,6 +35,19 @@ pub struct Outcome {
     /// How metrics changed during the exchange: by name, in order of first change.
     pub metric_deltas: Vec<(String, MetricDelta)>,
     /// What went wrong inside a filter: a trap, a hang. Empty when nothing did.
+    pub faults: Vec<String>,
+}
+
+/// What belongs to no exchange of a replay.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Apart {
+    /// Calls that filters made.
+    pub callouts: Vec<CalloutOutcome>,
+    /// Log lines of filters: the first ten thousand.
+    pub log: Vec<LogLine>,
+    /// How metrics changed: by name, in order of first change.
+    pub metric_deltas: Vec<(String, MetricDelta)>,
+    /// What went wrong inside a filter.
     pub faults: Vec<String>,
 }
 
@@ -46,17 +63,19 @@ pub enum End {
     Direct,
     /// Envoy answered because it could not forward: no route, no such cluster, no healthy host.
     Refused,
-    /// A filter reset the stream.
+    /// The stream was reset: by a filter, or because the upstream broke off in the middle of its response.
     Reset,
     /// A filter trapped and the stream was ended for it.
     Trapped,
     /// A filter held the stream and nothing would have woken it: Envoy's own timers end it (`FLOW-30`).
     Stalled,
+    /// The client left (`LIFE-12`).
+    Aborted,
 }
 
 impl End {
     /// Every end, in the order of reports.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Forwarded,
         Self::LocalReply,
         Self::Direct,
@@ -64,6 +83,7 @@ impl End {
         Self::Reset,
         Self::Trapped,
         Self::Stalled,
+        Self::Aborted,
     ];
 
     /// The name in reports and cases: snake case.
@@ -77,6 +97,7 @@ impl End {
             Self::Reset => "reset",
             Self::Trapped => "trapped",
             Self::Stalled => "stalled",
+            Self::Aborted => "aborted",
         }
     }
 }

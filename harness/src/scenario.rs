@@ -44,6 +44,12 @@ pub struct Scenario {
     /// How recordings that carry no marker are to be read, such as an access log's format string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log_format: Option<String>,
+    /// HCM's `stream_idle_timeout`, such as `10s`: a stream in which nothing happens for so long is ended with 504. `0s`: never. Default `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle_timeout: Option<String>,
+    /// HCM's `request_timeout`, such as `30s`: a request that has not passed all filters by then is answered 504. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_timeout: Option<String>,
     /// Seed of everything random that filters ask the host for. Default 0.
     #[serde(default)]
     pub seed: u64,
@@ -169,6 +175,16 @@ impl Scenario {
         {
             let reason = format!("expected a time such as `2026-05-04T09:00:00Z`, found `{start}`");
             return Err((format!("{prefix}start"), reason));
+        }
+        for (name, text) in
+            [("stream_idle_timeout", &self.stream_idle_timeout), ("request_timeout", &self.request_timeout)]
+        {
+            if let Some(text) = text
+                && time::parse_duration(text).is_none()
+            {
+                let reason = format!("expected a time such as `250ms` or `10s`, found `{text}`");
+                return Err((format!("{prefix}{name}"), reason));
+            }
         }
         if let Some(route_config) = &self.route_config
             && !route_config.is_object()

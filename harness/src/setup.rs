@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::build::{self, BuildError};
-use crate::driver::{Plugin, Setup};
+use crate::driver::{Plugin, Setup, Timeouts};
 use crate::routes::{RouteError, RouteTable};
 use crate::scenario::{Filter, Scenario};
+use crate::time;
 use crate::vm::{LoadError, Module};
 use crate::yaml::FileError;
 
@@ -110,7 +112,16 @@ pub fn setup(scenario: &Scenario, base: &Path, modules: &mut Modules) -> Result<
         clusters: scenario.clusters.clone(),
         seed: scenario.seed,
         start_ns: scenario.start_ns(),
+        timeouts: Timeouts {
+            stream_idle: duration(&scenario.stream_idle_timeout).unwrap_or(Timeouts::default().stream_idle),
+            request: duration(&scenario.request_timeout).unwrap_or_default(),
+        },
     })
+}
+
+/// A time that is known to be one.
+fn duration(text: &Option<String>) -> Option<Duration> {
+    text.as_deref().and_then(time::parse_duration)
 }
 
 /// Clusters that routes name and that do not exist, where the scenario says which exist: requests to them are answered 503.

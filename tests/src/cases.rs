@@ -56,7 +56,7 @@ impl Ready {
         let loaded = Case::load(folder)?;
         let scenario = &loaded.case.scenario;
         let mut exchanges: Vec<Exchange> =
-            loaded.case.exchanges().into_iter().map(|(exchange, _)| exchange).collect();
+            loaded.case.exchanges().into_iter().map(|step| step.exchange).collect();
         for path in &scenario.recordings {
             let options = traffic::Options {
                 access_log_format: scenario.access_log_format.clone(),
@@ -158,7 +158,7 @@ impl Ready {
         for (index, outcome) in run.outcomes.iter().enumerate() {
             totals.add(outcome);
             let (exchange, expect): (_, Option<&Expectation>) =
-                (self.exchanges.get(index), expectations.get(index).map(|(_, expect)| *expect));
+                (self.exchanges.get(index), expectations.get(index).map(|step| step.expect));
             let found = expect.map(|expect| case::check(expect, outcome, base)).unwrap_or_default();
             if !found.is_empty() {
                 let lines: Vec<String> = found.iter().map(ToString::to_string).collect();

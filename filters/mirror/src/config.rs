@@ -9,7 +9,7 @@ mod limits;
 mod redact;
 mod rewrite;
 
-pub use compare::Compare;
+pub use compare::{Compare, CompareBody, CompareStatus, Noise, RecordValues};
 pub use limits::{BackOff, Body, OverLimit, TokenBucket};
 pub use redact::{
     Action, Find, Place, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactPattern,

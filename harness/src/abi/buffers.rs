@@ -29,7 +29,7 @@ fn readable<'a>(host: &'a Host, guest: &'a Guest, buffer: u32) -> Result<&'a [u8
         0 | 1 => {
             let response = buffer == 1;
             let body = match guest.owner() {
-                Some(Owner::Stream(filter)) => host.stream.body(filter, response),
+                Some(Owner::Stream { at, filter }) => host.streams[at].body(filter, response),
                 _ => None,
             };
             Ok(body.map_or(&[], Vec::as_slice))
@@ -78,11 +78,11 @@ fn set_bytes(
     let (memory, host, guest) = call.parts();
     let data = memory::slice(memory, data, data_size)?;
     super::keep(guest, data.len())?;
-    let Some(Owner::Stream(filter)) = guest.owner() else { return Err(Status::BadArgument.into()) };
+    let Some(Owner::Stream { at, filter }) = guest.owner() else { return Err(Status::BadArgument.into()) };
     if buffer > 1 {
         return Err(Status::BadArgument.into());
     }
-    let body = host.stream.body_mut(filter, buffer == 1).ok_or(Status::BadArgument)?;
+    let body = host.streams[at].body_mut(filter, buffer == 1).ok_or(Status::BadArgument)?;
     let (start, length) = (start as usize, length as usize);
     if start == 0 {
         body.splice(..length.min(body.len()), data.iter().copied());

@@ -3,7 +3,7 @@
 use wasmtime::Linker;
 
 use super::{Answer, Call, Failure, Status, absent, hostcalls, memory, not_there_yet};
-use crate::host::Abi;
+use crate::host::{Abi, Stream};
 use crate::vm::State;
 
 /// Foreign functions that Envoy has and the harness does not.
@@ -72,17 +72,17 @@ fn call_foreign_function(
     pointer: u32,
     size: u32,
 ) -> Answer {
-    let (memory, host, guest) = call.parts();
+    let stream = call.stream();
+    let (memory, host, _) = call.parts();
     let arguments = memory::slice(memory, arguments, arguments_size)?;
     let answer = match memory::slice(memory, name, name_size)? {
         b"clear_route_cache" => {
-            host.stream.route_stale = true;
+            if let Some((at, _)) = stream {
+                host.streams[at].route_stale = true;
+            }
             Ok(())
         }
-        b"set_envoy_filter_state" => {
-            let stream = matches!(guest.owner(), Some(crate::host::Owner::Stream(_)));
-            set_filter_state(host, stream, arguments)
-        }
+        b"set_envoy_filter_state" => set_filter_state(stream.map(|(at, _)| &mut host.streams[at]), arguments),
         other => {
             let Some(name) = MISSING.iter().find(|name| name.as_bytes() == other) else {
                 return Err(Status::NotFound.into());
@@ -95,12 +95,14 @@ fn call_foreign_function(
 }
 
 fn clear_route_cache(call: &mut Call<'_, '_>) -> Answer {
-    call.host().stream.route_stale = true;
+    if let Some((at, _)) = call.stream() {
+        call.host().streams[at].route_stale = true;
+    }
     Ok(())
 }
 
 /// `{1: path, 2: value, 3: span}` (`FF-03`).
-fn set_filter_state(host: &mut crate::host::Host, stream: bool, arguments: &[u8]) -> Result<(), Status> {
+fn set_filter_state(stream: Option<&mut Stream>, arguments: &[u8]) -> Result<(), Status> {
     let (path, value) = parse(arguments).ok_or(Status::BadArgument)?;
     let found = FILTER_STATE.binary_search_by_key(&path, |(name, _)| name).map_err(|_| Status::NotFound)?;
     let number;
@@ -116,8 +118,8 @@ fn set_filter_state(host: &mut crate::host::Host, stream: bool, arguments: &[u8]
         Make::Flag => b"false",
         Make::Hidden => return Ok(()),
     };
-    if stream {
-        host.stream.set_filter_state(path, value);
+    if let Some(stream) = stream {
+        stream.set_filter_state(path, value);
     }
     Ok(())
 }
@@ -167,12 +169,12 @@ mod tests {
     /// What is there after setting, as seen in a real Envoy 1.40.
     #[track_caller]
     fn check(path: &str, value: &str, want: Result<Option<&str>, Status>) {
-        let mut host = crate::host::Host::idle();
+        let mut stream = Stream::default();
         let length = |text: &str| u8::try_from(text.len()).unwrap();
         let message =
             [&[10, length(path)], path.as_bytes(), &[18, length(value)], value.as_bytes(), &[24, 1]];
-        let set = set_filter_state(&mut host, true, &message.concat());
-        let got = set.map(|()| host.stream.filter_state(path.as_bytes()).map(String::from_utf8_lossy));
+        let set = set_filter_state(Some(&mut stream), &message.concat());
+        let got = set.map(|()| stream.filter_state(path.as_bytes()).map(String::from_utf8_lossy));
         assert_eq!(got.as_ref().map(Option::as_deref), want.as_ref().copied(), "{path}={value}");
     }
 

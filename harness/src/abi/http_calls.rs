@@ -56,16 +56,17 @@ fn http_call(
     // A call that is refused from here on takes a token, which the guest never gets.
     let id = guest.call_token();
     if !valid || matches!(state, ClusterState::Unhealthy) {
-        host.note_callout(CalloutKind::Http, &cluster, request, CalloutEnd::Refused);
+        host.note_callout(Some(owner), CalloutKind::Http, &cluster, request, CalloutEnd::Refused);
         return Err(Status::InternalFailure.into());
     }
     let turn = host.upstreams.turn(&cluster, &request, None);
     let timeout = u64::try_from(timeout_ms).ok().filter(|timeout| *timeout > 0).map(Duration::from_millis);
     let head = request.headers.get(b":method") == Some(b"HEAD");
-    let callout = host.note_callout(CalloutKind::Http, &cluster, request, CalloutEnd::Pending);
+    let (callout, by) =
+        host.note_callout(Some(owner), CalloutKind::Http, &cluster, request, CalloutEnd::Pending);
     if let Some((event, ending)) = outcome(turn, timeout, head) {
         let due = host.clock.now_ns().saturating_add(nanoseconds(ending.latency));
-        host.calls.push(due, host::Call { root, token: id, callout, event, ending: Some(ending) });
+        host.calls.push(due, host::Call { root, token: id, callout, by, event, ending: Some(ending) });
     }
     Ok(memory::write_word(memory, token, id)?)
 }

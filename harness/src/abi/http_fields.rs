@@ -27,7 +27,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 fn readable<'a>(host: &'a Host, guest: &'a Guest, map: u32) -> Option<&'a Headers> {
     match (map, guest.owner()) {
         (6 | 7, _) => guest.call_headers(map == 7),
-        (_, Some(Owner::Stream(filter))) => host.stream.map(filter, map),
+        (_, Some(Owner::Stream { at, filter })) => host.streams[at].map(filter, map),
         _ => None,
     }
 }
@@ -35,7 +35,9 @@ fn readable<'a>(host: &'a Host, guest: &'a Guest, map: u32) -> Option<&'a Header
 /// A map to change, where that is allowed now.
 fn writable<'a>(host: &'a mut Host, guest: &Guest, map: u32) -> Result<(&'a mut Headers, Kind), Status> {
     match guest.owner() {
-        Some(Owner::Stream(filter)) => host.stream.map_mut(filter, map).ok_or(Status::BadArgument),
+        Some(Owner::Stream { at, filter }) => {
+            host.streams[at].map_mut(filter, map).ok_or(Status::BadArgument)
+        }
         _ => Err(Status::BadArgument),
     }
 }
@@ -128,7 +130,7 @@ fn set_pairs(call: &mut Call<'_, '_>, map: u32, pairs: u32, pairs_size: u32) -> 
 fn get_size(call: &mut Call<'_, '_>, map: u32, size: u32) -> Answer {
     let (memory, host, guest) = call.parts();
     let headers = match guest.owner() {
-        Some(Owner::Stream(filter)) if host.stream.is_open() => host.stream.map(filter, map),
+        Some(Owner::Stream { at, filter }) if host.streams[at].is_open() => host.streams[at].map(filter, map),
         _ => None,
     };
     let bytes = headers.ok_or(Status::BadArgument)?.byte_size();

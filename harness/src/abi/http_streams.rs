@@ -44,22 +44,22 @@ fn continue_stream(call: &mut Call<'_, '_>, stream: u32) -> Answer {
         _ => return Err(Status::BadArgument.into()),
     }
     // Without a stream, and when it is over, nothing happens (FLOW-16, section 13).
-    let Some(filter) = call.filter() else { return Ok(()) };
-    let host = call.host();
-    if host.stream.phase != Phase::Open {
+    let Some((at, filter)) = call.stream() else { return Ok(()) };
+    let (_, host, guest) = call.parts();
+    if host.streams[at].phase != Phase::Open {
         return Ok(());
     }
-    if stream == 1 && !host.stream.response.present {
+    if stream == 1 && !host.streams[at].response.present {
         host.kills_envoy(
             "`proxy_continue_stream` for the response before there are response headers (DIE-01)",
         );
         return Ok(());
     }
-    if let Some(filter) = host.stream.filters.get_mut(filter) {
+    if let Some(filter) = host.streams[at].filters.get_mut(filter) {
         // The request's maps and body go out of reach at once (FLOW-13).
         filter.request = Access::default();
     }
-    host.actions.push_back(Action::Continue { filter, response: stream == 1 });
+    guest.actions.push_back(Action::Continue { at, filter, response: stream == 1 });
     Ok(())
 }
 
@@ -69,12 +69,10 @@ fn close_stream(call: &mut Call<'_, '_>, stream: u32) -> Answer {
         2 | 3 => return Ok(()),
         _ => return Err(Status::BadArgument.into()),
     }
-    if call.filter().is_none() {
-        return Ok(());
-    }
-    let host = call.host();
-    match host.stream.phase {
-        Phase::Open => host.actions.push_back(Action::Close),
+    let Some((at, _)) = call.stream() else { return Ok(()) };
+    let (_, host, guest) = call.parts();
+    match host.streams[at].phase {
+        Phase::Open => guest.actions.push_back(Action::Close(at)),
         Phase::Log | Phase::Done => host.kills_envoy("`proxy_close_stream` when the stream is over (DIE-04)"),
         Phase::None => {}
     }
@@ -93,7 +91,7 @@ fn send_local_response(
     headers_size: u32,
     grpc_status: i32,
 ) -> Answer {
-    let filter = call.filter();
+    let stream = call.stream();
     let (memory, host, guest) = call.parts();
     let details = String::from_utf8_lossy(memory::slice(memory, details, details_size)?);
     let details = details.replace(|letter: char| letter.is_ascii_whitespace(), "_");
@@ -103,14 +101,12 @@ fn send_local_response(
     for (name, value) in value::read_pairs(memory::slice(memory, headers, headers_size)?) {
         lines.add(name, value, Kind::Response);
     }
-    if filter.is_none() {
-        return Ok(());
-    }
-    match host.stream.phase {
+    let Some((at, _)) = stream else { return Ok(()) };
+    match host.streams[at].phase {
         Phase::Open => {
             guest.stop = true;
             let reply = Reply { status, headers: lines, body, grpc_status, details };
-            host.actions.push_back(Action::Reply(reply));
+            guest.actions.push_back(Action::Reply(at, reply));
         }
         Phase::Log | Phase::Done => {
             host.kills_envoy("`proxy_send_local_response` when the stream is over (DIE-02, DIE-03)");

@@ -35,8 +35,8 @@ fn log(call: &mut Call<'_, '_>, level: u32, text: u32, size: u32) -> Answer {
     let text = memory::slice(memory, text, size)?;
     super::keep(guest, text.len().max(1024))?;
     let text = String::from_utf8_lossy(text).into_owned();
-    let plugin = guest.speaker(host);
-    host.log(plugin, level, text);
+    let (owner, plugin) = (guest.owner(), guest.speaker(host));
+    host.log(owner, plugin, level, text);
     Ok(())
 }
 

@@ -40,7 +40,10 @@ fn increment(call: &mut Call<'_, '_>, id: u32, offset: i64) -> Answer {
         (MetricType::Counter, _) if offset <= 0 => Err(Status::BadArgument.into()),
         (MetricType::Histogram, _) => Err(Status::BadArgument.into()),
         (_, metric) => {
-            call.host().metrics.add(metric, offset);
+            let owner = call.owner();
+            let host = call.host();
+            let by = host.metrics.add(metric, offset);
+            host.notes(owner).change(metric, by);
             Ok(())
         }
     }
@@ -48,7 +51,10 @@ fn increment(call: &mut Call<'_, '_>, id: u32, offset: i64) -> Answer {
 
 fn record(call: &mut Call<'_, '_>, id: u32, value: u64) -> Answer {
     let (_, metric) = find(call, id)?;
-    call.host().metrics.record(metric, value);
+    let owner = call.owner();
+    let host = call.host();
+    let by = host.metrics.record(metric, value);
+    host.notes(owner).change(metric, by);
     Ok(())
 }
 

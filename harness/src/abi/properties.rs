@@ -25,12 +25,12 @@ fn get_property(call: &mut Call<'_, '_>, path: u32, path_size: u32, pointer: u32
 }
 
 fn set_property(call: &mut Call<'_, '_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Answer {
-    let filter = call.filter();
+    let stream = call.stream();
     let (memory, host, guest) = call.parts();
     let path = memory::slice(memory, path, path_size)?;
     let value = memory::slice(memory, value, value_size)?;
-    filter.ok_or(Status::NotFound)?;
+    let (at, _) = stream.ok_or(Status::NotFound)?;
     super::keep(guest, path.len() + value.len())?;
-    host.stream.set_filter_state(&[b"wasm.", path].concat(), value);
+    host.streams[at].set_filter_state(&[b"wasm.", path].concat(), value);
     Ok(())
 }

@@ -206,9 +206,9 @@ fn fd_write(caller: &mut Caller<'_, State>, fd: u32, vectors: u32, count: u32, w
         text.pop();
     }
     if !text.is_empty() {
-        let plugin = state.guest.speaker(&state.host);
+        let (owner, plugin) = (state.guest.owner(), state.guest.speaker(&state.host));
         let text = String::from_utf8_lossy(&text).into_owned();
-        state.host.log(plugin, level, text);
+        state.host.log(owner, plugin, level, text);
     }
     errno::SUCCESS
 }

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::{Case, CaseExchange, Expectation, MessageExpectation, StringMatcher};
 use crate::clock::DEFAULT_START_NS;
+use crate::driver::Begin;
 use crate::exchange::{Downstream, Exchange, Message};
 use crate::headers::Headers;
 use crate::outcome::End;
@@ -32,6 +33,17 @@ pub struct Loaded {
     pub file: PathBuf,
 }
 
+/// One exchange of a case.
+#[derive(Clone, Debug)]
+pub struct Step<'a> {
+    /// The exchange.
+    pub exchange: Exchange,
+    /// When it begins: [`Begin::Next`], or [`Begin::After`] where the case lets it overlap with those before.
+    pub begin: Begin,
+    /// What must come of it.
+    pub expect: &'a Expectation,
+}
+
 /// A case that cannot be used: the same ways as a scenario.
 pub type CaseError = ScenarioError;
 
@@ -49,23 +61,28 @@ impl Case {
         Ok(Loaded { case, base, file })
     }
 
-    /// The exchanges that are written out, in order, repetitions one by one, each with what must come of it.
+    /// The exchanges that are written out, in order, repetitions one by one, each with when it begins and what must come of it.
     ///
     /// The first begins at the scenario's start; an exchange with `after` that much later than the one before it, any other at the same
-    /// moment. A request with a body and every response that may have one carry `content-length`, as HTTP/1.1 peers send it.
+    /// moment, but none of them before all before it are over; one with `start` that much later than the one before it began. A request with a
+    /// body and every response that may have one carry `content-length`, as HTTP/1.1 peers send it.
     #[must_use]
-    pub fn exchanges(&self) -> Vec<(Exchange, &Expectation)> {
+    pub fn exchanges(&self) -> Vec<Step<'_>> {
         let mut now = self.scenario.start_ns().unwrap_or(DEFAULT_START_NS);
         let mut exchanges = Vec::new();
         for (index, exchange) in self.exchanges.iter().enumerate() {
-            let after = exchange.after.as_deref().and_then(time::parse_duration).unwrap_or_default();
+            let duration = |text: &Option<String>| text.as_deref().and_then(time::parse_duration);
+            let start = duration(&exchange.start);
+            let after = start.or(duration(&exchange.after)).unwrap_or_default();
+            let begin = start.map_or(Begin::Next, Begin::After);
             for repetition in 0..exchange.repeat {
                 now = now.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
                 let origin = match exchange.repeat {
                     1 => format!("exchanges[{index}]"),
                     _ => format!("exchanges[{index}] repetition {}", repetition + 1),
                 };
-                exchanges.push((exchange.exchange(origin, now), &exchange.expect));
+                let made = exchange.exchange(origin, now);
+                exchanges.push(Step { exchange: made, begin, expect: &exchange.expect });
             }
         }
         exchanges
@@ -109,20 +126,20 @@ impl CaseExchange {
         headers.push(":path", request.path.as_deref().unwrap_or("/"));
         headers.push(":authority", request.authority.as_deref().unwrap_or("example.com"));
         headers.push(":scheme", "http");
-        let request = message(headers, &request.headers, request.body.as_ref(), request.body.is_some());
+        let sent = message(headers, &request.headers, request.body.as_ref(), request.body.is_some());
         let status = self.response.status.unwrap_or(200);
         let mut headers = Headers::new();
         headers.push(":status", status.to_string());
         let has_length = status >= 200 && status != 204 && status != 304;
         let response = message(headers, &self.response.headers, self.response.body.as_ref(), has_length);
-        let address =
-            self.request.source_address.as_deref().and_then(source_address).unwrap_or(DEFAULT_SOURCE);
+        let address = request.source_address.as_deref().and_then(source_address).unwrap_or(DEFAULT_SOURCE);
         Exchange {
             origin,
             start_ns: Some(start_ns),
             duration: None,
+            abort_after: request.abort_after.as_deref().and_then(time::parse_duration),
             downstream: Downstream { address: Some(address), ..Downstream::default() },
-            request,
+            request: sent,
             response: Some(response),
             upstream_cluster: None,
         }
@@ -132,13 +149,21 @@ impl CaseExchange {
         if self.repeat == 0 {
             return Err(("repeat".to_owned(), "expected at least 1".to_owned()));
         }
-        if let Some(after) = &self.after
-            && time::parse_duration(after).is_none()
-        {
-            return Err((
-                "after".to_owned(),
-                format!("expected a time such as `250ms` or `10s`, found `{after}`"),
-            ));
+        let times = [
+            ("after", &self.after),
+            ("start", &self.start),
+            ("request.abort_after", &self.request.abort_after),
+        ];
+        for (field, text) in times {
+            if let Some(text) = text
+                && time::parse_duration(text).is_none()
+            {
+                let reason = format!("expected a time such as `250ms` or `10s`, found `{text}`");
+                return Err((field.to_owned(), reason));
+            }
+        }
+        if self.after.is_some() && self.start.is_some() {
+            return Err(("start".to_owned(), "stands beside `after`; give one of the two".to_owned()));
         }
         if let Some(address) = &self.request.source_address
             && source_address(address).is_none()

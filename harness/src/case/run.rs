@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::{Failure, Loaded, Totals, check, check_total};
-use crate::driver::{Replay, StartError};
+use super::{Failure, Loaded, Step, Totals, check, check_total};
+use crate::driver::{Begin, Replay, StartError};
 use crate::exchange::Exchange;
 use crate::outcome::{LogLine, Outcome};
 use crate::setup::{self, Modules, SetupError};
@@ -57,6 +57,10 @@ pub fn run(loaded: &Loaded, modules: &mut Modules) -> Result<CaseReport, RunErro
             totals.log.extend_from_slice(replay.start_log());
             replay_all(loaded, &mut replay, &mut totals, &mut report)?;
             replay.finish();
+            let apart = replay.apart();
+            totals.log.extend(apart.log);
+            let failures = faults(&apart.faults).map(|failure| CaseFailure { exchange: None, failure });
+            report.failures.extend(failures);
             totals.metrics = replay.metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();
         }
         Err(StartError::Refused { log, .. }) => {
@@ -84,12 +88,17 @@ fn replay_all(
 ) -> Result<(), TrafficError> {
     let (case, base) = (&loaded.case, loaded.base.as_path());
     let keep_log = !case.expect.log.is_empty();
-    for (exchange, expect) in case.exchanges() {
-        let outcome = replay.exchange(&exchange);
+    let mut expectations = Vec::new();
+    for Step { exchange, begin, expect } in case.exchanges() {
+        replay.begin(exchange, begin);
+        expectations.push(expect);
+    }
+    for expect in expectations {
+        let Some((exchange, outcome)) = replay.next_outcome() else { break };
         add(totals, &outcome, keep_log);
         let mut failures = check(expect, &outcome, base);
         if expect.end.is_none() {
-            failures.extend(faults(&outcome));
+            failures.extend(faults(&outcome.faults));
         }
         let at = place(&exchange);
         report
@@ -99,16 +108,30 @@ fn replay_all(
     let options =
         Options { access_log_format: case.scenario.access_log_format.clone(), ..Options::default() };
     for recording in &case.scenario.recordings {
+        replay.begin_recording();
         for exchange in traffic::open(&base.join(Path::new(recording)), &options)? {
-            let exchange = exchange?;
-            let outcome = replay.exchange(&exchange);
-            add(totals, &outcome, keep_log);
-            report.failures.extend(
-                faults(&outcome).map(|failure| CaseFailure { exchange: Some(place(&exchange)), failure }),
-            );
+            replay.begin(exchange?, Begin::Recorded);
+            while let Some((exchange, outcome)) = replay.next_ready() {
+                add_recorded(totals, report, &exchange, &outcome, keep_log);
+            }
         }
     }
+    while let Some((exchange, outcome)) = replay.next_outcome() {
+        add_recorded(totals, report, &exchange, &outcome, keep_log);
+    }
     Ok(())
+}
+
+fn add_recorded(
+    totals: &mut Totals,
+    report: &mut CaseReport,
+    exchange: &Exchange,
+    outcome: &Outcome,
+    keep_log: bool,
+) {
+    add(totals, outcome, keep_log);
+    let failures = faults(&outcome.faults);
+    report.failures.extend(failures.map(|failure| CaseFailure { exchange: Some(place(exchange)), failure }));
 }
 
 fn add(totals: &mut Totals, outcome: &Outcome, keep_log: bool) {
@@ -118,8 +141,8 @@ fn add(totals: &mut Totals, outcome: &Outcome, keep_log: bool) {
     }
 }
 
-fn faults(outcome: &Outcome) -> impl Iterator<Item = Failure> {
-    outcome.faults.iter().map(|fault| Failure {
+fn faults(faults: &[String]) -> impl Iterator<Item = Failure> {
+    faults.iter().map(|fault| Failure {
         field: "end".to_owned(),
         expected: "no filter to fail".to_owned(),
         got: fault.clone(),

@@ -9,7 +9,9 @@ use clap::Args;
 use super::convert::TrafficArgs;
 use super::progress::Progress;
 use super::{Exit, Failure, Run, Terminal, check, output};
-use crate::driver::Replay;
+use crate::driver::{Begin, Replay};
+use crate::exchange::Exchange;
+use crate::outcome::Outcome;
 use crate::report::{self, Report, Summary};
 use crate::scenario::{Filter, Loaded, Scenario};
 use crate::traffic;
@@ -82,20 +84,30 @@ impl Run for ReplayArgs {
         let mut report = begin(output(self.output.as_deref())?, options);
         let read = self.read(scenario, &recordings, &mut replay, report.as_mut())?;
         replay.finish();
+        let apart = replay.apart();
         let mut metrics: Vec<_> =
             replay.metrics().into_iter().map(|metric| (metric.name, metric.kind, metric.value)).collect();
         metrics.sort();
         let start_log = replay.start_log().to_vec();
         report.finish(&Summary { metrics, start_log, broken: read.broken })?;
-        Ok(if read.trapped { Exit::Trapped } else { Exit::Done })
+        Ok(if read.trapped || !apart.faults.is_empty() { Exit::Trapped } else { Exit::Done })
     }
 }
 
 /// What came of reading and replaying.
 #[derive(Default)]
 struct Read {
+    exchanges: u64,
     broken: Vec<String>,
     trapped: bool,
+}
+
+impl Read {
+    fn tell(&mut self, report: &mut dyn Report, (exchange, outcome): &(Exchange, Outcome)) -> io::Result<()> {
+        self.exchanges += 1;
+        self.trapped |= !outcome.faults.is_empty();
+        report.exchange(self.exchanges, exchange, outcome)
+    }
 }
 
 impl ReplayArgs {
@@ -163,34 +175,41 @@ impl ReplayArgs {
     ) -> Result<Read, Failure> {
         let options = self.traffic.options(scenario.access_log_format.as_ref());
         let mut read = Read::default();
-        let mut number = 0_u64;
         for path in recordings {
             let mut recording = traffic::open(path, &options)?;
             // A bar would run into a report on the same terminal; a table is short and comes at the end.
             let quiet = self.output.is_none() && self.format != "table" && io::stdout().is_terminal();
             let mut progress = Progress::new(recording.size());
+            replay.begin_recording();
             while let Some(exchange) = recording.next() {
                 match exchange {
                     Ok(exchange) => {
-                        number += 1;
-                        let outcome = replay.exchange(&exchange);
-                        read.trapped |= !outcome.faults.is_empty();
-                        report.exchange(number, &exchange, &outcome)?;
+                        replay.begin(exchange, Begin::Recorded);
+                        while let Some(over) = replay.next_ready() {
+                            read.tell(report, &over)?;
+                        }
                     }
                     Err(error) if self.traffic.keep_going => read.broken.push(error.to_string()),
                     Err(error) => {
+                        // What was whole before it is told.
+                        while let Some(over) = replay.next_outcome() {
+                            read.tell(report, &over)?;
+                        }
                         progress.finish();
                         return Err(super::broken_recording(error));
                     }
                 }
-                if !quiet && number.is_multiple_of(256) {
-                    progress.at(recording.position(), number);
+                if !quiet && read.exchanges.is_multiple_of(256) {
+                    progress.at(recording.position(), read.exchanges);
                 }
             }
             progress.finish();
             for note in recording.take_notes() {
                 eprintln!("note: {note}");
             }
+        }
+        while let Some(over) = replay.next_outcome() {
+            read.tell(report, &over)?;
         }
         Ok(read)
     }

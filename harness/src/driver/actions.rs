@@ -4,7 +4,7 @@ use super::Replay;
 use super::stream::bare;
 use crate::exchange::Message;
 use crate::headers::Headers;
-use crate::host::{Action, Host, Phase, Reply, View, grpc_status};
+use crate::host::{Action, Host, Notes, Phase, Reply, Slot, StreamId, View, grpc_status};
 use crate::outcome::End;
 use crate::scenario::FailurePolicy;
 use crate::upstream::message::percent_encode;
@@ -15,28 +15,35 @@ const STOPPED: u32 = 4;
 
 impl Replay {
     /// Calls a filter's headers callback.
-    pub(super) fn call_headers(&mut self, filter: usize, response: bool, end: bool) -> u32 {
+    pub(super) fn call_headers(&mut self, at: Slot, filter: usize, response: bool, end: bool) -> u32 {
         if !response {
-            self.create(filter);
-            if self.stopped(response) {
+            self.create(at, filter);
+            if self.stopped(at, response) {
                 return STOPPED;
             }
-        } else if self.host.stream.filters[filter].id == 0 {
+        } else if self.host.streams[at].filters[filter].id == 0 {
             return 0;
         }
-        self.access(filter, response).headers = true;
-        let count = self.host.stream.side(response).headers.len();
+        self.access(at, filter, response).headers = true;
+        let count = self.host.streams[at].side(response).headers.len();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.call(filter, response, |vm, host, id| vm.call_headers(host, id, response, count, end))
+        self.call(at, filter, response, |vm, host, id| vm.call_headers(host, id, response, count, end))
     }
 
     /// Calls a filter's body callback.
-    pub(super) fn call_body(&mut self, filter: usize, response: bool, view: View, last: bool) -> u32 {
-        if self.host.stream.filters[filter].id == 0 {
+    pub(super) fn call_body(
+        &mut self,
+        at: Slot,
+        filter: usize,
+        response: bool,
+        view: View,
+        last: bool,
+    ) -> u32 {
+        if self.host.streams[at].filters[filter].id == 0 {
             return 0;
         }
-        let buffering = self.access(filter, response).buffering;
-        let side = self.host.stream.side_mut(response);
+        let buffering = self.access(at, filter, response).buffering;
+        let side = self.host.streams[at].side_mut(response);
         let mut shown = view;
         if buffering && view == View::Chunk {
             side.hold_chunk();
@@ -44,29 +51,29 @@ impl Replay {
         }
         let data = if shown == View::Buffered { side.buffered.as_ref() } else { Some(&side.chunk) };
         let size = u32::try_from(data.map_or(0, Vec::len)).unwrap_or(u32::MAX);
-        let access = self.access(filter, response);
+        let access = self.access(at, filter, response);
         (access.view, access.last) = (shown, last);
         let params = move |id| (id, size, u32::from(last));
-        let status = self.call(filter, response, |vm, host, id| {
+        let status = self.call(at, filter, response, |vm, host, id| {
             if response {
                 vm.call(host, id, |all| &all.response_body, params(id))
             } else {
                 vm.call(host, id, |all| &all.request_body, params(id))
             }
         });
-        let access = self.access(filter, response);
+        let access = self.access(at, filter, response);
         (access.view, access.last) = (View::None, false);
         status
     }
 
     /// Calls a filter's trailers callback.
-    pub(super) fn call_trailers(&mut self, filter: usize, response: bool) -> u32 {
-        if self.host.stream.filters[filter].id == 0 {
+    pub(super) fn call_trailers(&mut self, at: Slot, filter: usize, response: bool) -> u32 {
+        if self.host.streams[at].filters[filter].id == 0 {
             return 0;
         }
-        let count = self.host.stream.side(response).trailers.len();
+        let count = self.host.streams[at].side(response).trailers.len();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.call(filter, response, |vm, host, id| {
+        self.call(at, filter, response, |vm, host, id| {
             if response {
                 vm.call(host, id, |all| &all.response_trailers, (id, count))
             } else {
@@ -78,49 +85,55 @@ impl Replay {
     /// Calls a filter and does what it asked for; an absent callback goes on.
     fn call(
         &mut self,
+        at: Slot,
         filter: usize,
         response: bool,
         callback: impl FnOnce(&mut Vm, &mut Box<Host>, u32) -> Result<Option<u32>, String>,
     ) -> u32 {
-        let entry = self.host.stream.filters[filter];
+        let entry = self.host.streams[at].filters[filter];
         let vm = &mut self.vms[entry.vm];
         if vm.failed {
-            return self.call_failed(filter, response);
+            return self.call_failed(at, filter, response);
         }
+        self.host.noting = Some(StreamId { slot: at, number: self.host.streams[at].number });
         let result = callback(vm, &mut self.host, entry.id);
-        let stop = std::mem::take(&mut self.vms[entry.vm].guest().stop);
+        let guest = vm.guest();
+        let stop = std::mem::take(&mut guest.stop);
         match result {
             Ok(status) => {
-                self.run_actions();
+                self.run_actions(entry.vm);
                 if stop { STOPPED } else { status.unwrap_or(0) }
             }
             Err(fault) => {
-                self.fault(filter, fault);
-                self.host.actions.clear();
-                self.fail_stream();
+                guest.actions.clear();
+                self.fault(at, filter, fault);
+                self.fail_stream(at);
                 STOPPED
             }
         }
     }
 
     /// A filter whose VM failed before (`FAULT-04`, `FAULT-05`, `FAULT-08`).
-    fn call_failed(&mut self, filter: usize, response: bool) -> u32 {
-        let plugin = &self.plugins[self.host.stream.filters[filter].plugin];
+    fn call_failed(&mut self, at: Slot, filter: usize, response: bool) -> u32 {
+        let plugin = &self.plugins[self.host.streams[at].filters[filter].plugin];
         let bypassed =
-            plugin.failure_policy == FailurePolicy::FailOpen && self.host.stream.filters[filter].id == 0;
-        if bypassed || self.run.failed {
+            plugin.failure_policy == FailurePolicy::FailOpen && self.host.streams[at].filters[filter].id == 0;
+        if bypassed || self.lives[at].run.failed {
             return 0;
         }
         let fault = format!("`{}`: its VM failed earlier, so the stream gets 503", plugin.name);
-        self.run.faults.push(fault);
-        self.fail_stream();
-        if response || self.run.decode_aborted { STOPPED } else { 0 }
+        self.host.streams[at].notes.faults.push(fault);
+        self.fail_stream(at);
+        if response || self.lives[at].run.decode_aborted { STOPPED } else { 0 }
     }
 
-    /// Calls a root context; a trap there does nothing to the stream (`FAULT-06`, `FAULT-07`).
+    /// Calls a root context; a trap there does nothing to any stream (`FAULT-06`, `FAULT-07`). What it does to no stream is told of the
+    /// stream `told`; without one of the next stream if it is `kept`, else of none.
     pub(super) fn call_root<R>(
         &mut self,
         root: usize,
+        told: Option<StreamId>,
+        kept: bool,
         callback: impl FnOnce(&mut Vm, &mut Box<Host>, u32) -> Result<Option<R>, String>,
     ) {
         let Some((vm, id, plugin)) = self.host.roots.get(root).map(|root| (root.vm, root.id, root.plugin))
@@ -131,161 +144,184 @@ impl Replay {
         if machine.failed {
             return;
         }
+        let apart = told.is_none() && !kept;
+        let before = if apart { std::mem::take(&mut self.host.apart) } else { Notes::default() };
+        self.host.noting = told;
         let result = callback(machine, &mut self.host, id);
-        machine.guest().stop = false;
+        let guest = machine.guest();
+        guest.stop = false;
         if let Err(fault) = result {
+            guest.actions.clear();
             let name = &self.plugins[plugin].name;
-            self.run.faults.push(format!("`{name}`: {fault}"));
-            self.host.actions.clear();
+            self.host.notes(None).faults.push(format!("`{name}`: {fault}"));
         }
-        self.run_actions();
+        self.run_actions(vm);
+        if apart {
+            let after = std::mem::replace(&mut self.host.apart, before);
+            self.apart.append(after);
+        }
     }
 
     /// Calls a filter when its stream is over.
     pub(super) fn call_end(
         &mut self,
+        at: Slot,
         filter: usize,
         callback: impl FnOnce(&mut Vm, &mut Box<Host>, u32) -> Result<(), String>,
     ) {
-        let entry = self.host.stream.filters[filter];
+        let entry = self.host.streams[at].filters[filter];
         let vm = &mut self.vms[entry.vm];
         if vm.failed || entry.id == 0 {
             return;
         }
+        self.host.noting = Some(StreamId { slot: at, number: self.host.streams[at].number });
         let result = callback(vm, &mut self.host, entry.id);
-        vm.guest().stop = false;
-        self.host.actions.clear();
+        let guest = vm.guest();
+        guest.stop = false;
+        if self.host.fatal.is_some() {
+            vm.failed = true;
+        }
         if let Err(fault) = result {
-            self.fault(filter, fault);
+            vm.guest().actions.clear();
+            self.fault(at, filter, fault);
         }
-        if let Some(fatal) = self.host.fatal.take() {
-            self.run.faults.push(fatal);
-            self.vms[entry.vm].failed = true;
+        self.run_actions(entry.vm);
+    }
+
+    pub(super) fn fault(&mut self, at: Slot, filter: usize, fault: String) {
+        let name = &self.plugins[self.host.streams[at].filters[filter].plugin].name;
+        self.host.streams[at].notes.faults.push(format!("`{name}`: {fault}"));
+    }
+
+    /// What the callback that has just returned did would end the process: its stream is over.
+    fn die(&mut self, fatal: String) {
+        self.host.notes(None).faults.push(fatal);
+        if let Some(StreamId { slot: at, .. }) = self.host.noting
+            && self.host.streams[at].phase == Phase::Open
+        {
+            self.lives[at].run.end = Some(End::Trapped);
+            self.over(at);
         }
     }
 
-    pub(super) fn fault(&mut self, filter: usize, fault: String) {
-        let name = &self.plugins[self.host.stream.filters[filter].plugin].name;
-        self.run.faults.push(format!("`{name}`: {fault}"));
-    }
-
-    /// Does what guests asked for, in order (`FLOW-10`).
-    pub(super) fn run_actions(&mut self) {
+    /// Does what the guests of a VM asked for, in order (`FLOW-10`), whichever streams they asked it for (`FLOW-18`).
+    pub(super) fn run_actions(&mut self, vm: usize) {
         if let Some(fatal) = self.host.fatal.take() {
-            self.run.faults.push(fatal);
-            self.run.end = Some(End::Trapped);
-            self.run.over = true;
-            self.host.actions.clear();
+            self.vms[vm].guest().actions.clear();
+            self.die(fatal);
         }
-        while let Some(action) = self.host.actions.pop_front() {
-            if self.host.stream.phase != Phase::Open || self.run.over {
-                if let Action::Reply(reply) = action
-                    && self.run.replied
+        while let Some(action) = self.vms[vm].guest().actions.pop_front() {
+            let (Action::Continue { at, .. } | Action::Close(at) | Action::Reply(at, _)) = action;
+            if self.host.streams[at].phase != Phase::Open || self.lives[at].run.over {
+                if let Action::Reply(_, reply) = action
+                    && self.lives[at].run.replied
                 {
-                    self.host.stream.info.details = reply.details;
+                    self.host.streams[at].info.details = reply.details;
                 }
                 continue;
             }
             match action {
-                Action::Continue { filter, response } => self.release(filter, response),
-                Action::Close => self.reset("wasm_close_stream"),
-                Action::Reply(reply) => {
+                Action::Continue { filter, response, .. } => self.release(at, filter, response),
+                Action::Close(_) => self.reset(at, "wasm_close_stream"),
+                Action::Reply(_, reply) => {
+                    let run = &mut self.lives[at].run;
                     // In place of Envoy's own answer, whose headers have just come, a filter may still give another.
-                    if matches!(self.run.end, Some(End::Direct | End::Refused)) && !self.run.headers_sent {
-                        (self.run.end, self.run.replied) = (None, false);
+                    if matches!(run.end, Some(End::Direct | End::Refused)) && !run.headers_sent {
+                        (run.end, run.replied) = (None, false);
                     }
-                    self.run.end.get_or_insert(End::LocalReply);
-                    self.local_reply(reply);
+                    run.end.get_or_insert(End::LocalReply);
+                    self.local_reply(at, reply);
                 }
             }
         }
     }
 
     /// Resets the stream (`FLOW-20`).
-    pub(super) fn reset(&mut self, details: &str) {
-        if self.host.stream.info.details.is_empty() {
-            details.clone_into(&mut self.host.stream.info.details);
+    pub(super) fn reset(&mut self, at: Slot, details: &str) {
+        if self.host.streams[at].info.details.is_empty() {
+            details.clone_into(&mut self.host.streams[at].info.details);
         }
-        self.run.end = Some(End::Reset);
-        if let Some(response) = &mut self.run.response {
+        self.lives[at].run.end = Some(End::Reset);
+        if let Some(response) = &mut self.lives[at].run.response {
             response.body_truncated = true;
         }
-        self.run.over = true;
+        self.over(at);
     }
 
     /// A trap or a failed VM ends the stream (`FAULT-03`).
-    fn fail_stream(&mut self) {
-        self.run.end = Some(End::Trapped);
-        self.run.failed = true;
-        self.own_reply(503, b"", "wasm_fail_stream");
+    fn fail_stream(&mut self, at: Slot) {
+        self.lives[at].run.end = Some(End::Trapped);
+        self.lives[at].run.failed = true;
+        self.own_reply(at, 503, b"", "wasm_fail_stream");
     }
 
     /// Too much data is held back (`BODY-12`, `BODY-13`).
-    pub(super) fn overflow(&mut self, response: bool) {
-        self.run.end = Some(End::Refused);
+    pub(super) fn overflow(&mut self, at: Slot, response: bool) {
+        self.lives[at].run.end = Some(End::Refused);
         if response {
-            self.own_reply(500, b"Internal Server Error", "response_payload_too_large");
+            self.own_reply(at, 500, b"Internal Server Error", "response_payload_too_large");
         } else {
-            self.own_reply(413, b"Payload Too Large", "request_payload_too_large");
+            self.own_reply(at, 413, b"Payload Too Large", "request_payload_too_large");
         }
     }
 
     /// A reply of Envoy's own.
-    pub(super) fn own_reply(&mut self, status: u32, body: &[u8], details: &str) {
+    pub(super) fn own_reply(&mut self, at: Slot, status: u32, body: &[u8], details: &str) {
         let details = details.to_owned();
         let reply = Reply { status, headers: Headers::new(), body: body.to_vec(), grpc_status: -1, details };
-        self.local_reply(reply);
+        self.local_reply(at, reply);
     }
 
     /// Answers in place of the upstream: through the filters as long as there is no response, instead of it as long as its headers are
     /// held, by a reset afterwards (`FLOW-22`, `FLOW-25`, `FLOW-26`).
-    pub(super) fn local_reply(&mut self, reply: Reply) {
-        if self.run.over {
+    pub(super) fn local_reply(&mut self, at: Slot, reply: Reply) {
+        if self.lives[at].run.over {
             return;
         }
-        self.host.stream.info.details.clone_from(&reply.details);
-        self.run.decode_aborted = true;
-        self.run.waiting = false;
-        if self.run.headers_sent {
-            if let Some(response) = &mut self.run.response {
+        self.host.streams[at].info.details.clone_from(&reply.details);
+        self.stop_waiting(at);
+        let run = &mut self.lives[at].run;
+        run.decode_aborted = true;
+        if run.headers_sent {
+            if let Some(response) = &mut run.response {
                 response.body_truncated = true;
             }
-            self.run.over = true;
+            self.over(at);
             return;
         }
-        if self.run.replied && !self.run.failed && self.run.end != Some(End::Stalled) {
+        if run.replied && !run.failed && run.end != Some(End::Stalled) {
             return;
         }
-        self.run.replied = true;
-        let direct = self.host.stream.response.present;
-        let (headers, body) = self.render(reply);
-        self.host.stream.info.code = crate::host::status(&headers);
-        self.host.stream.response.headers = headers;
+        run.replied = true;
+        let direct = self.host.streams[at].response.present;
+        let (headers, body) = self.render(at, reply);
+        self.host.streams[at].info.code = crate::host::status(&headers);
+        self.host.streams[at].response.headers = headers;
         if direct {
-            self.run.encode_aborted = true;
-            self.host.stream.response.trailers.clear();
-            self.host.stream.response.has_trailers = false;
-            self.client_headers(body.is_empty());
+            self.lives[at].run.encode_aborted = true;
+            self.host.streams[at].response.trailers.clear();
+            self.host.streams[at].response.has_trailers = false;
+            self.client_headers(at, body.is_empty());
             if !body.is_empty() {
-                self.client_data(&body, true);
+                self.client_data(at, &body, true);
             }
             return;
         }
-        let side = &mut self.host.stream.response;
+        let side = &mut self.host.streams[at].response;
         (side.present, side.complete) = (true, body.is_empty());
-        self.pass_headers(true, 0, body.is_empty());
-        if !body.is_empty() && !self.stopped(true) {
-            self.chunk(true, &body, true);
+        self.pass_headers(at, true, 0, body.is_empty());
+        if !body.is_empty() && !self.stopped(at, true) {
+            self.chunk(at, true, &body, true);
         }
     }
 
     /// Headers and body of a local reply (`FLOW-23`, `FLOW-28`, `FLOW-29`). Header changes of a route that forwards come first, whoever
     /// replies.
-    fn render(&self, reply: Reply) -> (Headers, Vec<u8>) {
-        let grpc = self.run.grpc;
+    fn render(&self, at: Slot, reply: Reply) -> (Headers, Vec<u8>) {
+        let grpc = self.lives[at].run.grpc;
         let mut headers = bare(reply.status);
-        if self.forwards() {
-            self.finish_response(&mut headers);
+        if self.forwards(at) {
+            self.finish_response(at, &mut headers);
         }
         for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
             headers.append(name, value);
@@ -308,12 +344,12 @@ impl Replay {
                 headers.append(b"content-type", b"text/plain");
             }
         }
-        let silent = self.run.head || matches!(reply.status, 204 | 304);
+        let silent = self.lives[at].run.head || matches!(reply.status, 204 | 304);
         (headers, if silent { Vec::new() } else { reply.body })
     }
 
     /// What the client received, or a new message for it.
-    pub(super) fn received(&mut self) -> &mut Message {
-        self.run.response.get_or_insert_default()
+    pub(super) fn received(&mut self, at: Slot) -> &mut Message {
+        self.lives[at].run.response.get_or_insert_default()
     }
 }

@@ -2,19 +2,40 @@
 
 use super::Replay;
 use crate::headers::Headers;
-use crate::host::{Call, Ending, Event};
+use crate::host::{Call, Ending, Event, StreamId};
 
 /// The status code that stands for an answer that broke off (`CALL-07`).
 const BROKEN: u32 = 11;
 
 impl Replay {
+    /// Delivers the next answer that is due. A plugin that calls from every answer is cut off.
+    pub(super) fn answer_call(&mut self) {
+        let Some(call) = self.host.calls.pop_due(self.host.clock.now_ns()) else { return };
+        if self.calls_left > 0 {
+            self.calls_left -= 1;
+            return self.deliver(call);
+        }
+        let fault = "answers of callouts make more callouts while no time passes: the rest is dropped";
+        self.host.noting = call.by.filter(|id| self.is_live(*id));
+        self.host.notes(None).faults.push(fault.to_owned());
+        self.host.calls.clear();
+    }
+
+    /// Delivers the answers that are due, also of calls that come up meanwhile.
+    pub(super) fn answer_calls(&mut self) {
+        while self.host.calls.next_due().is_some_and(|due| due <= self.host.clock.now_ns()) {
+            self.answer_call();
+        }
+    }
+
     /// Tells a filter's root what came of a call, and the report how it ended.
     pub(super) fn deliver(&mut self, call: Call) {
-        let Call { root, token, callout, event, ending } = call;
+        let Call { root, token, callout, by, event, ending } = call;
+        let by = by.filter(|id| self.is_live(*id));
         if let Some(ending) = ending {
-            self.end_callout(callout, ending);
+            self.end_callout(by, callout, ending);
         }
-        self.call_root(root, |vm, host, id| {
+        self.call_root(root, by, false, |vm, host, id| {
             let count = |headers: &Headers| u32::try_from(headers.len()).unwrap_or(u32::MAX);
             let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             match event {
@@ -43,8 +64,13 @@ impl Replay {
     }
 
     /// Writes the end of a call into the outcome of the exchange that made it, if that is still going on.
-    fn end_callout(&mut self, id: u64, ending: Ending) {
-        if let Some(callout) = self.host.callouts.iter_mut().find(|callout| callout.id == id) {
+    fn end_callout(&mut self, by: Option<StreamId>, id: u64, ending: Ending) {
+        let callouts = match by {
+            Some(by) => &mut self.host.streams[by.slot].notes.callouts,
+            None => &mut self.apart.callouts,
+        };
+        // The latest are last.
+        if let Some(callout) = callouts.iter_mut().rev().find(|callout| callout.id == id) {
             ending.note(callout);
         }
     }

@@ -1,7 +1,8 @@
 //! Loading: which VMs there are, in what order things run, reloads (`LOAD-12`, `LOAD-30` to `LOAD-35`, `FAULT-09`).
 
+use super::ticks::calls_in_row;
 use super::{Plugin, Replay, StartError};
-use crate::host::{Owner, Root};
+use crate::host::{Filter, Owner, Root};
 use crate::scenario::FailurePolicy;
 use crate::vm::{LoadError, Vm};
 
@@ -33,21 +34,25 @@ impl Replay {
             };
             keys.push((main, worker));
             let root = match same {
-                Some(other) => self.host.stream.filters[other].root,
+                Some(other) => self.host.chain[other].root,
                 None => {
                     self.start_root(plugin, main).map_err(|failed| self.start_error(plugin, failed))?;
-                    self.host.log.clear();
+                    self.host.apart.log.clear();
                     let root = self.start_root(plugin, worker);
                     let root = root.map_err(|failed| self.start_error(plugin, failed))?;
-                    self.start_log.append(&mut self.host.log);
+                    self.start_log.append(&mut self.host.apart.log);
                     root
                 }
             };
-            self.host.stream.add_filter(plugin, root, worker);
+            self.host.chain.push(Filter { plugin, root, vm: worker, ..Filter::default() });
         }
-        self.deliver_calls();
-        self.start_log.append(&mut self.host.log);
-        self.host.callouts.clear();
+        self.calls_left = calls_in_row(self.host.calls.len());
+        self.answer_calls();
+        self.start_log.append(&mut self.host.apart.log);
+        self.start_log.append(&mut self.apart.log);
+        // What was counted then is in the metrics' values.
+        self.host.apart.clear();
+        self.apart.clear();
         Ok(())
     }
 
@@ -59,9 +64,8 @@ impl Replay {
         self.host.roots.retain(|root| root.vm != vm);
         let roots = self.host.roots.len();
         self.host.calls.retain(|call| call.root < roots);
-        self.host.callouts.clear();
         started?;
-        self.host.log.clear();
+        self.host.apart.log.clear();
         Ok(())
     }
 
@@ -91,6 +95,7 @@ impl Replay {
         let id = machine.guest().create(Owner::Root(root));
         self.host.roots[root].id = id;
         let host = &mut self.host;
+        host.noting = None;
         machine.call(host, id, |all| &all.context_create, (id, 0)).map_err(Failed::Trapped)?;
         let started = machine.call(host, id, |all| &all.vm_start, (id, 0)).map_err(Failed::Trapped)?;
         if started == Some(0) {
@@ -102,7 +107,7 @@ impl Replay {
         if configured.map_err(Failed::Trapped)? == Some(0) {
             return Err(Failed::Refused("Failed to configure base Wasm plugin"));
         }
-        self.host.actions.clear();
+        machine.guest().actions.clear();
         self.host.fatal = None;
         Ok(())
     }
@@ -110,7 +115,7 @@ impl Replay {
     fn start_error(&mut self, plugin: usize, failed: Failed) -> StartError {
         let label = self.plugins[plugin].module.label().to_owned();
         let plugin = self.plugins[plugin].name.clone();
-        let log = std::mem::take(&mut self.host.log);
+        let log = std::mem::take(&mut self.host.apart.log);
         match failed {
             Failed::Instance(reason) => StartError::Load { plugin, error: LoadError { label, reason } },
             Failed::Refused(reason) => StartError::Refused { plugin, reason, log },
@@ -118,10 +123,22 @@ impl Replay {
         }
     }
 
+    /// Shuts a root context down.
+    pub(super) fn finish_root(&mut self, root: usize) {
+        let (vm, id) = (self.host.roots[root].vm, self.host.roots[root].id);
+        self.host.roots[root].tick = None;
+        self.host.noting = None;
+        let done = self.vms[vm].call(&mut self.host, id, |all| &all.done, id);
+        if done != Ok(Some(0)) && !self.vms[vm].failed {
+            let _ = self.vms[vm].call(&mut self.host, id, |all| &all.delete, id);
+        }
+        self.vms[vm].guest().actions.clear();
+    }
+
     /// Makes fresh VMs for plugins that ask for it (`FAULT-09`). Only the plugin itself moves.
     pub(super) fn reload_failed(&mut self) {
-        for filter in 0..self.host.stream.filters.len() {
-            let (plugin, vm) = (self.host.stream.filters[filter].plugin, self.host.stream.filters[filter].vm);
+        for filter in 0..self.host.chain.len() {
+            let (plugin, vm) = (self.host.chain[filter].plugin, self.host.chain[filter].vm);
             let due = self.vms[vm].loaded_ns.saturating_add(RELOAD_NS);
             if !self.vms[vm].failed
                 || self.plugins[plugin].failure_policy != FailurePolicy::FailReload
@@ -133,7 +150,7 @@ impl Replay {
             if let Ok(fresh) = self.new_vm(plugin)
                 && let Ok(root) = self.start_root(plugin, fresh)
             {
-                let filter = &mut self.host.stream.filters[filter];
+                let filter = &mut self.host.chain[filter];
                 (filter.root, filter.vm) = (root, fresh);
             }
         }

@@ -1,15 +1,25 @@
 //! One stream from its first byte to `on_delete`, and the [`Outcome`] it leaves (`LIFE-*`).
 
+use std::time::Duration;
+
+use super::events::What;
 use super::{Replay, flow::Flows};
 use crate::clock::nanoseconds;
 use crate::exchange::{Exchange, Message, Protocol};
 use crate::headers::Headers;
-use crate::host::{Owner, Phase, View};
+use crate::host::{Host, Owner, Phase, Slot, Stream, StreamId, View};
 use crate::outcome::{End, Outcome};
-use std::time::Duration;
+use crate::upstream::Answer;
 
-/// HCM's `stream_idle_timeout`: Envoy's default (`FLOW-30`).
-const IDLE: Duration = Duration::from_secs(300);
+/// What goes on in the stream of a slot, beside what filters can see.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) run: Run,
+    /// By filter.
+    pub(super) flows: Vec<Flows>,
+    /// Its place among those in flight.
+    place: usize,
+}
 
 /// What happens in one exchange, beside what filters can see.
 #[derive(Debug, Default)]
@@ -26,6 +36,22 @@ pub(super) struct Run {
     pub(super) failed: bool,
     /// The router has the whole request and no answer yet.
     pub(super) waiting: bool,
+    /// It had the whole request.
+    pub(super) asked: bool,
+    /// When it got it.
+    pub(super) asked_ns: u64,
+    /// What the upstream will answer; absent: what was recorded.
+    pub(super) answer: Option<Box<Answer<'static>>>,
+    /// When it will.
+    pub(super) answer_ns: Option<u64>,
+    /// How long the upstream took.
+    pub(super) upstream_ns: u64,
+    /// The route's timeout; 0: none.
+    pub(super) timeout_ns: u64,
+    /// When something last happened (`FLOW-30`).
+    pub(super) active_ns: u64,
+    /// The idle timer runs.
+    pub(super) idle: bool,
     pub(super) headers_sent: bool,
     /// The request was `HEAD` when it came.
     pub(super) head: bool,
@@ -37,156 +63,205 @@ pub(super) struct Run {
     pub(super) upstream: Option<Message>,
     pub(super) response: Option<Message>,
     pub(super) flags: String,
-    pub(super) faults: Vec<String>,
 }
 
 impl Replay {
     /// Begins a stream: the request as filters will see it, and its route.
-    pub(super) fn open(&mut self, exchange: &Exchange) {
-        self.flows.fill(Flows::default());
-        let stream = &mut self.host.stream;
-        stream.reset();
+    pub(super) fn open(&mut self, number: u64, exchange: &Exchange) -> Slot {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.lives.add();
+            self.host.streams.add()
+        });
+        let now = self.host.clock.now_ns();
+        let Host { streams, chain, random, apart, .. } = &mut *self.host;
+        let stream = &mut streams[at];
+        stream.reset(chain);
+        // What ticks left behind while there was no stream.
+        if !apart.is_empty() {
+            stream.notes = std::mem::take(apart);
+        }
+        stream.number = number;
         stream.phase = Phase::Open;
-        stream.random = self.host.random.next_u64();
-        stream.info.start_ns = self.host.clock.now_ns();
+        stream.random = random.next_u64();
+        stream.info.start_ns = now;
         stream.info.protocol = exchange.downstream.protocol;
         stream.info.tls = exchange.downstream.tls;
-        stream.info.connection_id = exchange.downstream.connection_id.unwrap_or(self.exchanges);
+        stream.info.connection_id = exchange.downstream.connection_id.unwrap_or(number);
         if let Some(address) = exchange.downstream.address {
             stream.info.source = address;
         }
-        super::prepare::request(&exchange.request, stream, &mut self.host.random);
-        self.run.head = stream.request.headers.get(b":method") == Some(b"HEAD");
-        self.run.grpc = stream.request.headers.get(b"content-type").is_some_and(|kind| {
+        super::prepare::request(&exchange.request, stream, random);
+        let live = &mut self.lives[at];
+        live.flows.clear();
+        live.flows.resize_with(chain.len(), Flows::default);
+        live.place = self.in_flight.len();
+        live.run.active_ns = now;
+        live.run.head = stream.request.headers.get(b":method") == Some(b"HEAD");
+        live.run.grpc = stream.request.headers.get(b"content-type").is_some_and(|kind| {
             kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
         });
-        self.select_route();
+        self.in_flight.push(at);
+        self.select_route(at);
+        at
     }
 
-    /// Drives the stream until it ends.
-    pub(super) fn run_stream(&mut self, exchange: &Exchange) {
-        self.message(false, &exchange.request);
-        loop {
-            self.deliver_calls();
-            if self.run.over {
-                return;
-            }
-            if self.run.waiting {
-                self.run.waiting = false;
-                self.start_upstream_response(exchange.response.as_ref());
-                continue;
-            }
-            let until = self.host.clock.now_ns().saturating_add(nanoseconds(IDLE));
-            self.wait(until, |replay| replay.run.over || replay.run.waiting);
-            if !self.run.over && !self.run.waiting {
-                self.stall();
-            }
-        }
-    }
-
-    /// Gives the events of a message to the filters, as they come from the wire (`LIFE-10`, `LIFE-11`).
-    pub(super) fn message(&mut self, response: bool, message: &Message) {
-        let http1 = matches!(self.host.stream.info.protocol, Protocol::Http10 | Protocol::Http11);
-        let trailers = !message.trailers.is_empty();
-        let empty = message.body.is_empty();
-        let side = self.host.stream.side_mut(response);
+    /// Gives the events of a message to the filters, as they come from the wire (`LIFE-10`, `LIFE-11`): the headers are in the stream
+    /// already. Of a message that is not `whole` the end does not come.
+    pub(super) fn message(&mut self, at: Slot, response: bool, body: &[u8], trailers: &Headers, whole: bool) {
+        let http1 = matches!(self.host.streams[at].info.protocol, Protocol::Http10 | Protocol::Http11);
+        let has_trailers = whole && !trailers.is_empty();
+        let side = self.host.streams[at].side_mut(response);
         side.present = true;
-        side.complete = empty && !trailers;
+        side.complete = whole && body.is_empty() && !has_trailers;
         let end = side.complete;
-        self.pass_headers(response, 0, end);
-        if !empty && !self.stopped(response) {
-            let last = !http1 && !trailers;
-            self.chunk(response, &message.body, last);
-            if http1 && !trailers && !self.stopped(response) {
-                self.chunk(response, b"", true);
+        self.pass_headers(at, response, 0, end);
+        if !body.is_empty() && !self.stopped(at, response) {
+            let last = whole && !http1 && !has_trailers;
+            self.chunk(at, response, body, last);
+            if whole && http1 && !has_trailers && !self.stopped(at, response) {
+                self.chunk(at, response, b"", true);
             }
         }
-        if trailers && !self.stopped(response) {
-            let side = self.host.stream.side_mut(response);
-            side.trailers = message.trailers.clone();
+        if has_trailers && !self.stopped(at, response) {
+            let side = self.host.streams[at].side_mut(response);
+            side.trailers = trailers.clone();
             (side.has_trailers, side.trailers_came, side.complete) = (true, true, true);
-            for filter in &mut self.host.stream.filters {
+            for filter in &mut self.host.streams[at].filters {
                 let access = if response { &mut filter.response } else { &mut filter.request };
                 access.trailers = filter.id != 0;
             }
-            self.pass_trailers(response, 0);
+            self.pass_trailers(at, response, 0);
         }
     }
 
     /// Gives a piece of body to the filters.
-    pub(super) fn chunk(&mut self, response: bool, data: &[u8], last: bool) {
-        let side = self.host.stream.side_mut(response);
+    pub(super) fn chunk(&mut self, at: Slot, response: bool, data: &[u8], last: bool) {
+        let side = self.host.streams[at].side_mut(response);
         side.chunk.clear();
         side.chunk.extend_from_slice(data);
         side.bytes += data.len() as u64;
         side.complete |= last;
-        self.pass_data(response, 0, View::Chunk, last);
+        self.pass_data(at, response, 0, View::Chunk, last);
     }
 
-    /// Nothing will wake the stream: Envoy's idle timer ends it (`FLOW-30`).
-    fn stall(&mut self) {
-        self.run.end = Some(End::Stalled);
-        self.run.faults.push(self.holder());
-        self.flag("SI");
-        self.own_reply(504, b"stream timeout", "stream_idle_timeout");
-        if !self.run.over {
-            // A filter holds the reply too.
-            self.run.over = true;
+    /// Starts the idle timer, unless the stream is over or answered at this moment.
+    pub(super) fn arm_idle(&mut self, at: Slot, number: u64) {
+        let id = StreamId { slot: at, number };
+        let after = nanoseconds(self.timeouts.stream_idle);
+        if after == 0 || !self.is_live(id) {
+            return;
+        }
+        let run = &mut self.lives[at].run;
+        if !run.idle && (!run.waiting || run.answer_ns != Some(self.host.clock.now_ns())) {
+            run.idle = true;
+            self.events.push(run.active_ns.saturating_add(after), id, What::Idle);
+            let (lives, streams) = (self.in_flight.len(), &self.host.streams);
+            self.events.tidy(lives, |id| streams[id.slot].number == id.number && streams[id.slot].is_open());
         }
     }
 
-    /// Which filter holds the stream, for the report.
-    fn holder(&self) -> String {
-        let response = self.host.stream.response.present;
-        let names = self.flows.iter().zip(&self.plugins).filter(|(flows, _)| flows.holds(response));
+    /// The idle timer goes off: if really nothing has happened for so long, Envoy ends the stream (`FLOW-30`).
+    pub(super) fn idle(&mut self, at: Slot) {
+        let after = nanoseconds(self.timeouts.stream_idle);
+        let due = self.lives[at].run.active_ns.saturating_add(after);
+        if due > self.host.clock.now_ns() {
+            let id = StreamId { slot: at, number: self.host.streams[at].number };
+            return self.events.push(due, id, What::Idle);
+        }
+        let holder = self.holder(at);
+        self.lives[at].run.end = Some(if holder.is_some() { End::Stalled } else { End::Refused });
+        self.host.streams[at].notes.faults.extend(holder);
+        self.flag(at, "SI");
+        self.own_reply(at, 504, b"stream timeout", "stream_idle_timeout");
+        // A filter may hold the reply too.
+        self.over(at);
+    }
+
+    /// The request has not reached the router as a whole in the time that there is for it.
+    pub(super) fn request_timeout(&mut self, at: Slot) {
+        let run = &self.lives[at].run;
+        if run.asked || run.replied || self.host.streams[at].response.present {
+            return;
+        }
+        let holder = self.holder(at);
+        self.lives[at].run.end = Some(End::Stalled);
+        self.host.streams[at].notes.faults.extend(holder);
+        self.own_reply(at, 504, b"request timeout", "request_overall_timeout");
+    }
+
+    /// Something happened in the stream.
+    pub(super) fn active(&mut self, at: Slot) {
+        self.lives[at].run.active_ns = self.host.clock.now_ns();
+    }
+
+    /// Which filters hold the stream, for the report; absent when none does.
+    fn holder(&self, at: Slot) -> Option<String> {
+        let response = self.host.streams[at].response.present;
+        let names = self.lives[at].flows.iter().zip(&self.plugins).filter(|(flows, _)| flows.holds(response));
         let names: Vec<_> = names.map(|(_, plugin)| format!("`{}`", plugin.name)).collect();
         let what = if response { "response" } else { "request" };
-        let names = if names.is_empty() { "a filter".to_owned() } else { names.join(", ") };
-        format!("{names} held the {what} and nothing was left that would wake it")
+        let held = || format!("{} held the {what} until a timeout of Envoy's ended it", names.join(", "));
+        (!names.is_empty()).then(held)
     }
 
     /// Ends the stream: `on_log` of all, then `on_done` and `on_delete` of each, in chain order (`LIFE-03`, `LIFE-04`).
-    pub(super) fn close(&mut self) {
-        self.host.actions.clear();
-        self.host.stream.info.end_ns = Some(self.host.clock.now_ns());
-        self.host.stream.phase = Phase::Log;
-        for filter in 0..self.flows.len() {
-            self.create(filter);
+    pub(super) fn close(&mut self, at: Slot) -> Outcome {
+        let now = self.host.clock.now_ns();
+        let run = &mut self.lives[at].run;
+        if run.waiting {
+            run.upstream_ns += now - run.asked_ns;
         }
-        for filter in 0..self.flows.len() {
-            self.call_end(filter, |vm, host, id| vm.call(host, id, |all| &all.log, id).map(drop));
+        let stream = &mut self.host.streams[at];
+        stream.info.end_ns = Some(now);
+        stream.phase = Phase::Log;
+        for filter in 0..self.lives[at].flows.len() {
+            self.create(at, filter);
         }
-        self.host.stream.phase = Phase::Done;
-        for filter in 0..self.flows.len() {
-            self.call_end(filter, |vm, host, id| vm.call(host, id, |all| &all.done, id).map(drop));
-            self.call_end(filter, |vm, host, id| vm.call(host, id, |all| &all.delete, id).map(drop));
-            let (vm, id) = (self.host.stream.filters[filter].vm, self.host.stream.filters[filter].id);
-            self.vms[vm].guest().delete(id);
+        for filter in 0..self.lives[at].flows.len() {
+            self.call_end(at, filter, |vm, host, id| vm.call(host, id, |all| &all.log, id).map(drop));
         }
-        self.host.stream.phase = Phase::None;
-        self.deliver_calls();
+        self.host.streams[at].phase = Phase::Done;
+        for filter in 0..self.lives[at].flows.len() {
+            self.call_end(at, filter, |vm, host, id| vm.call(host, id, |all| &all.done, id).map(drop));
+            self.call_end(at, filter, |vm, host, id| vm.call(host, id, |all| &all.delete, id).map(drop));
+            let filter = self.host.streams[at].filters[filter];
+            self.vms[filter.vm].guest().delete(filter.id);
+        }
+        // Answers that come at this very moment still belong to the exchange.
+        self.answer_calls();
+        self.host.streams[at].phase = Phase::None;
+        let place = self.lives[at].place;
+        self.in_flight.swap_remove(place);
+        if let Some(moved) = self.in_flight.get(place) {
+            self.lives[*moved].place = place;
+        }
+        self.free.push(at);
+        self.outcome(at)
     }
 
     /// Makes a filter's context, if it has none and can (`LIFE-02`).
-    pub(super) fn create(&mut self, filter: usize) {
-        let entry = self.host.stream.filters[filter];
+    pub(super) fn create(&mut self, at: Slot, filter: usize) {
+        let entry = self.host.streams[at].filters[filter];
         if entry.id != 0 || self.vms[entry.vm].failed {
             return;
         }
         let root = self.host.roots[entry.root].id;
+        self.host.noting = Some(StreamId { slot: at, number: self.host.streams[at].number });
         let vm = &mut self.vms[entry.vm];
-        let id = vm.guest().create(Owner::Stream(filter));
-        self.host.stream.filters[filter].id = id;
+        let id = vm.guest().create(Owner::Stream { at, filter });
+        self.host.streams[at].filters[filter].id = id;
         if let Err(fault) = vm.call(&mut self.host, id, |all| &all.context_create, (id, root)) {
-            self.fault(filter, fault);
+            self.fault(at, filter, fault);
         }
-        self.run_actions();
+        self.run_actions(entry.vm);
     }
 
     /// What a proxy would have done, from what was noted.
-    pub(super) fn outcome(&mut self) -> Outcome {
-        let run = std::mem::take(&mut self.run);
-        let info = &mut self.host.stream.info;
+    fn outcome(&mut self, at: Slot) -> Outcome {
+        let run = std::mem::take(&mut self.lives[at].run);
+        let Host { streams, metrics, clock, .. } = &mut *self.host;
+        let Stream { info, notes, .. } = &mut streams[at];
+        let duration = info.end_ns.unwrap_or(info.start_ns) - info.start_ns;
         Outcome {
             end: run.end.unwrap_or_default(),
             route: run.route,
@@ -195,11 +270,13 @@ impl Replay {
             response: run.response,
             details: std::mem::take(&mut info.details),
             flags: run.flags,
-            delay: Duration::from_nanos(info.end_ns.unwrap_or(info.start_ns) - info.start_ns),
-            callouts: std::mem::take(&mut self.host.callouts),
-            log: std::mem::take(&mut self.host.log),
-            metric_deltas: self.host.metrics.take_deltas(),
-            faults: run.faults,
+            start: Duration::from_nanos(clock.since_start_ns(info.start_ns)),
+            duration: Duration::from_nanos(duration),
+            delay: Duration::from_nanos(duration.saturating_sub(run.upstream_ns)),
+            callouts: std::mem::take(&mut notes.callouts),
+            log: std::mem::take(&mut notes.log),
+            metric_deltas: metrics.named(&notes.changes),
+            faults: std::mem::take(&mut notes.faults),
         }
     }
 }

@@ -9,8 +9,8 @@ mod wasm;
 use serde_json::json;
 
 use super::*;
-use crate::exchange::Message;
-use crate::outcome::End;
+use crate::exchange::{Exchange, Message};
+use crate::outcome::{End, Outcome};
 use crate::scenario::ClusterResponse;
 
 /// A plugin of a module whose callbacks are `code`.
@@ -46,7 +46,7 @@ fn start(plugins: Vec<Plugin>) -> Replay {
     let none = Cluster { endpoints: 0, ..one.clone() };
     let clusters = [("blue", one.clone()), ("green", one), ("auth", answering), ("dead", none)];
     let clusters = clusters.into_iter().map(|(name, cluster)| (name.to_owned(), cluster)).collect();
-    let setup = Setup { plugins, routes: Some(routes()), clusters, seed: 1, start_ns: None };
+    let setup = Setup { plugins, routes: Some(routes()), clusters, seed: 1, ..Setup::default() };
     Replay::start(setup).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -1,118 +1,113 @@
-//! Time passing: the clock, ticks, answers of calls.
+//! Time: when recorded exchanges begin on the virtual clock, and ticks.
 
 use super::Replay;
-use crate::host::Tick;
+use crate::clock::Clock;
+use crate::host::StreamId;
 
-/// How many ticks of a timer run between two exchanges at most.
+/// How many ticks of a timer run in a gap in which nothing is under way, at most.
 pub const MAX_TICKS_PER_GAP: u64 = 1000;
 
-/// How many ticks run while a stream waits at most; afterwards it counts as stalled.
-const MAX_TICKS_PER_WAIT: u32 = 100_000;
+/// How many ticks run in a row while streams or callouts wait at most; the clock then moves on to what else is due.
+const MAX_TICKS_PER_WAIT: u64 = 100_000;
+
+/// How many answers of calls are delivered in a row without time passing, where so many calls wait: far more than any chain of calls needs.
+pub(super) fn calls_in_row(waiting: usize) -> u64 {
+    1000 + 10 * waiting as u64
+}
 
 impl Replay {
-    /// Moves on to when an exchange was recorded; where the recording does not say, time stands.
-    pub(super) fn reach_start(&mut self, recorded_ns: Option<u64>) {
-        let Some(recorded) = recorded_ns else { return };
-        let start = self.start_ns;
+    /// When an exchange begins that was recorded at this time; without one: now.
+    pub(super) fn recorded(&mut self, recorded_ns: Option<u64>) -> u64 {
         let now = self.host.clock.now_ns();
-        let first = self.exchanges == 0;
+        let Some(recorded) = recorded_ns else { return now };
+        let (start, first) = (self.start_ns, self.exchanges == 0);
         let offset = *self.offset_ns.get_or_insert_with(|| match start {
             Some(start) => i128::from(start.max(now)) - i128::from(recorded),
             None if first => 0,
             None => i128::from(now) - i128::from(recorded).min(i128::from(now)),
         });
-        let until = u64::try_from(i128::from(recorded) + offset).unwrap_or(now);
-        if first && start.is_none() {
-            // The replay begins here: no time has passed since the start.
-            self.host.clock = crate::clock::Clock::new(until);
-            for vm in &mut self.vms {
-                vm.loaded_ns = until;
-            }
-            for root in &mut self.host.roots {
-                if let Some(tick) = &mut root.tick {
-                    tick.next_ns = until.saturating_add(tick.period_ns);
-                }
-            }
+        let mut due = u64::try_from(i128::from(recorded) + offset).unwrap_or(now);
+        let earliest = if self.begun { self.latest_ns.max(now) } else { self.latest_ns };
+        if std::mem::take(&mut self.new_recording) && due < earliest {
+            due = earliest;
+            self.offset_ns = Some(i128::from(due) - i128::from(recorded));
+        }
+        self.latest_ns = self.latest_ns.max(due);
+        due
+    }
+
+    /// Sets the clock to when the first exchange begins, unless the scenario has set it: no time has passed since the start.
+    pub(super) fn start_clock(&mut self, begin_ns: u64) {
+        if std::mem::replace(&mut self.begun, true) {
             return;
         }
-        self.pass_time(until);
-    }
-
-    /// Moves the clock and runs the ticks on the way.
-    pub(super) fn pass_time(&mut self, until: u64) {
+        self.host.calls.shift(self.host.clock.now_ns(), begin_ns);
+        self.host.clock = Clock::new(begin_ns);
+        for vm in &mut self.vms {
+            vm.loaded_ns = begin_ns;
+        }
         for root in &mut self.host.roots {
-            if let Some(Tick { period_ns, next_ns }) = &mut root.tick {
-                let due = until.saturating_sub(*next_ns) / *period_ns;
-                let skipped = due.saturating_sub(MAX_TICKS_PER_GAP);
-                *next_ns = next_ns.saturating_add(skipped.saturating_mul(*period_ns));
+            if let Some(tick) = &mut root.tick {
+                tick.next_ns = begin_ns.saturating_add(tick.period_ns);
             }
         }
-        // A tick may arm its timer anew, so this is bounded too.
-        for _ in 0..MAX_TICKS_PER_GAP.saturating_mul(self.host.roots.len() as u64 + 1) {
-            if !self.step(until) {
-                break;
-            }
+    }
+
+    /// Leaves out ticks that nobody waits for: but the last ones before `until` all.
+    pub(super) fn skip_ticks(&mut self, until: u64) {
+        if until == u64::MAX {
+            return;
         }
-        self.host.clock.reach(until);
         for tick in self.host.roots.iter_mut().filter_map(|root| root.tick.as_mut()) {
-            tick.next_ns = tick.next_ns.max(until);
+            let due = until.saturating_sub(tick.next_ns) / tick.period_ns;
+            let skipped = due.saturating_sub(MAX_TICKS_PER_GAP);
+            tick.next_ns = tick.next_ns.saturating_add(skipped.saturating_mul(tick.period_ns));
         }
     }
 
-    /// Waits until `done`, ticking; gives up at `until`.
-    pub(super) fn wait(&mut self, until: u64, done: impl Fn(&Self) -> bool) {
-        for _ in 0..MAX_TICKS_PER_WAIT {
-            if done(self) || !self.step(until) {
-                break;
-            }
-        }
-        if !done(self) {
-            self.host.clock.reach(until);
-        }
+    /// When the next tick is due.
+    pub(super) fn next_tick(&self) -> Option<u64> {
+        self.next_timer().map(|(_, next)| next)
     }
 
-    /// Does what comes next until then, a tick or the answers of calls; whether there was anything.
-    fn step(&mut self, until: u64) -> bool {
-        let tick = self.next_tick().map(|(_, next)| next).filter(|next| *next <= until);
-        let call = self.host.calls.next_due().filter(|due| *due <= until);
-        match (tick, call) {
-            (Some(tick), call) if call.is_none_or(|call| tick < call) => self.tick(),
-            (_, Some(call)) => {
-                self.host.clock.reach(call);
-                self.deliver_calls();
-            }
-            (_, None) => return false,
-        }
-        true
-    }
-
-    fn next_tick(&self) -> Option<(usize, u64)> {
+    fn next_timer(&self) -> Option<(usize, u64)> {
         let armed = self.host.roots.iter().enumerate();
         let armed = armed.filter(|(_, root)| !self.vms[root.vm].failed);
         armed.filter_map(|(index, root)| Some((index, root.tick?.next_ns))).min_by_key(|(_, next)| *next)
     }
 
-    fn tick(&mut self) {
-        let Some((root, next)) = self.next_tick() else { return };
-        self.host.clock.reach(next);
+    /// Runs the next tick. What it does to no stream belongs to the stream in flight if there is one, to the next if there is none, else to
+    /// none.
+    pub(super) fn tick(&mut self) {
+        let Some((root, _)) = self.next_timer() else { return };
         let now = self.host.clock.now_ns();
         if let Some(tick) = &mut self.host.roots[root].tick {
             tick.next_ns = now.saturating_add(tick.period_ns);
         }
-        self.call_root(root, |vm, host, id| vm.call(host, id, |all| &all.tick, id));
-        self.deliver_calls();
+        let told = match self.in_flight[..] {
+            [at] => Some(StreamId { slot: at, number: self.host.streams[at].number }),
+            _ => None,
+        };
+        let kept = self.in_flight.is_empty();
+        self.call_root(root, told, kept, |vm, host, id| vm.call(host, id, |all| &all.tick, id));
     }
 
-    /// Delivers the answers of calls that are due, also of those that come up meanwhile (`CALL-05`). A plugin that calls from every answer
-    /// is cut off.
-    pub(super) fn deliver_calls(&mut self) {
-        for _ in 0..MAX_TICKS_PER_GAP {
-            let Some(call) = self.host.calls.pop_due(self.host.clock.now_ns()) else { return };
-            self.deliver(call);
+    /// Ends a row of ticks that is too long: the clock moves on to what else is due, or to `until`. A tick may arm its timer anew and ever
+    /// sooner, so this bounds gaps, too.
+    pub(super) fn bound_ticks(&mut self, until: u64) {
+        let most = if self.is_quiet() {
+            MAX_TICKS_PER_GAP.saturating_mul(self.host.roots.len() as u64 + 1)
+        } else {
+            MAX_TICKS_PER_WAIT
+        };
+        if self.ticks_in_row <= most {
+            return;
         }
-        self.run.faults.push(format!(
-            "more than {MAX_TICKS_PER_GAP} callouts in a row: each answer makes another call; the rest is dropped"
-        ));
-        self.host.calls.clear();
+        self.ticks_in_row = 0;
+        let others = [self.host.calls.next_due(), self.events.next_due(), self.line.next_due(), Some(until)];
+        let next = others.into_iter().flatten().min().filter(|next| *next < u64::MAX);
+        for tick in self.host.roots.iter_mut().filter_map(|root| root.tick.as_mut()) {
+            tick.next_ns = tick.next_ns.max(next.unwrap_or(0));
+        }
     }
 }

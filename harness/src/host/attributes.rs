@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::stream::{Filter, Info};
-use super::{Host, Owner, Phase, value};
+use super::{Filter, Host, Info, Owner, Phase, Stream, value};
 use crate::exchange::Protocol;
 use crate::headers::Headers;
 
@@ -19,7 +18,15 @@ pub(crate) enum Missing {
 }
 
 type Found = Result<(), Missing>;
-type Attribute = fn(&Host, &Filter, &[&[u8]], &mut Vec<u8>) -> Found;
+type Attribute = fn(Seen<'_>, &[&[u8]], &mut Vec<u8>) -> Found;
+
+/// Who looks: a filter at its stream.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    host: &'a Host,
+    stream: &'a Stream,
+    filter: &'a Filter,
+}
 
 /// Writes the value of the property `path` (segments joined by NUL) as `owner` sees it.
 pub(crate) fn property(host: &Host, owner: Option<Owner>, path: &[u8], out: &mut Vec<u8>) -> Found {
@@ -32,27 +39,31 @@ pub(crate) fn property(host: &Host, owner: Option<Owner>, path: &[u8], out: &mut
         Some((first, rest)) => (*first, rest),
         None => return Err(Missing::NotFound),
     };
-    let filter = match owner {
-        Some(Owner::Stream(filter)) if host.stream.phase != Phase::None => host.stream.filters.get(filter),
+    let stream = match owner {
+        Some(Owner::Stream { at, filter }) => {
+            let stream = &host.streams[at];
+            stream.filters.get(filter).filter(|_| stream.phase != Phase::None).map(|filter| (stream, filter))
+        }
         _ => None,
     };
-    match (first, filter) {
+    match (first, stream) {
         (b"xds", None) => return xds::node(rest, out),
-        (_, Some(filter)) => {
-            if let Some(found) = stream(host, filter, first, rest, out) {
+        (_, Some((stream, filter))) => {
+            let seen = Seen { host, stream, filter };
+            if let Some(found) = of_stream(seen, first, rest, out) {
                 return found;
             }
         }
         _ => {}
     }
     let plugin = owner.and_then(|owner| host.plugin_of(owner)).and_then(|plugin| host.plugins.get(plugin));
-    match (first, plugin) {
-        (b"plugin_name", Some(plugin)) => text(plugin.name.as_bytes(), out),
-        (b"plugin_root_id", Some(plugin)) => text(plugin.root_id.as_bytes(), out),
-        (b"plugin_vm_id", Some(plugin)) => text(plugin.vm_id.as_bytes(), out),
-        (b"connection_id", _) if filter.is_some() => number(host.stream.info.connection_id, out),
-        _ if filter.is_some() && rest.is_empty() => {
-            let state = host.stream.filter_state(&[b"wasm.", first].concat());
+    match (first, plugin, stream) {
+        (b"plugin_name", Some(plugin), _) => text(plugin.name.as_bytes(), out),
+        (b"plugin_root_id", Some(plugin), _) => text(plugin.root_id.as_bytes(), out),
+        (b"plugin_vm_id", Some(plugin), _) => text(plugin.vm_id.as_bytes(), out),
+        (b"connection_id", _, Some((stream, _))) => number(stream.info.connection_id, out),
+        (_, _, Some((stream, _))) if rest.is_empty() => {
+            let state = stream.filter_state(&[b"wasm.", first].concat());
             state.map_or(Err(Missing::NotFound), |bytes| text(bytes, out))
         }
         _ => Err(Missing::NotFound),
@@ -60,33 +71,33 @@ pub(crate) fn property(host: &Host, owner: Option<Owner>, path: &[u8], out: &mut
 }
 
 /// Attributes of the stream; absent when the group is not one of them.
-fn stream(host: &Host, filter: &Filter, group: &[u8], rest: &[&[u8]], out: &mut Vec<u8>) -> Option<Found> {
+fn of_stream(seen: Seen<'_>, group: &[u8], rest: &[&[u8]], out: &mut Vec<u8>) -> Option<Found> {
     let known: Attribute = match group {
         b"request" => request,
         b"response" => response,
         b"connection" => connection,
-        b"source" => |host, _, rest, out| address(host.stream.info.source, rest, out),
-        b"destination" => |host, _, rest, out| address(host.stream.info.destination, rest, out),
+        b"source" => |seen, rest, out| address(seen.stream.info.source, rest, out),
+        b"destination" => |seen, rest, out| address(seen.stream.info.destination, rest, out),
         b"upstream" => upstream,
-        b"metadata" => |_, _, rest, out| match rest {
+        b"metadata" => |_, rest, out| match rest {
             [b"filter_metadata"] => text(value::NO_PAIRS, out),
             _ => Err(Missing::NotFound),
         },
         b"filter_state" | b"upstream_filter_state" => filter_state,
-        b"xds" => |host, _, rest, out| xds::attribute(host, rest, out),
+        b"xds" => |seen, rest, out| xds::attribute(seen.host, &seen.stream.info, rest, out),
         _ => return None,
     };
     // The only group that is a message of its own: dynamic metadata, and there is none (`PROP-10`).
     if (group, rest) == (b"metadata", &[]) {
         return Some(Ok(()));
     }
-    Some(if rest.is_empty() { Err(Missing::NotSerializable) } else { known(host, filter, rest, out) })
+    Some(if rest.is_empty() { Err(Missing::NotSerializable) } else { known(seen, rest, out) })
 }
 
-fn request(host: &Host, filter: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
-    let Info { start_ns, end_ns, protocol, .. } = host.stream.info;
-    let side = &host.stream.request;
-    let readable = filter.request.headers || (host.stream.phase == Phase::Log && side.present);
+fn request(Seen { stream, filter, .. }: Seen<'_>, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+    let Info { start_ns, end_ns, protocol, .. } = stream.info;
+    let side = &stream.request;
+    let readable = filter.request.headers || (stream.phase == Phase::Log && side.present);
     let headers = readable.then_some(&side.headers);
     let content_length = headers.and_then(|headers| headers.get(b"content-length")).and_then(parse_number);
     match rest {
@@ -118,10 +129,10 @@ fn request(host: &Host, filter: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> F
     }
 }
 
-fn response(host: &Host, filter: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
-    let info = &host.stream.info;
-    let side = &host.stream.response;
-    let log = host.stream.phase == Phase::Log;
+fn response(Seen { stream, filter, .. }: Seen<'_>, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+    let info = &stream.info;
+    let side = &stream.response;
+    let log = stream.phase == Phase::Log;
     let headers = (filter.response.headers || (log && side.present)).then_some(&side.headers);
     let trailers = (filter.response.trailers || (log && side.has_trailers)).then_some(&side.trailers);
     let headers_bytes = side.headers.byte_size() as u64;
@@ -144,14 +155,13 @@ fn response(host: &Host, filter: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> 
                 (None, None) => Err(Missing::NotFound),
             }
         }
-        // The virtual upstream answers at once.
-        [b"backend_latency"] if log && info.upstream => number(0, out),
+        [b"backend_latency"] if log && info.upstream => number(info.upstream_ns, out),
         _ => Err(Missing::NotFound),
     }
 }
 
-fn connection(host: &Host, _: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
-    let info = &host.stream.info;
+fn connection(seen: Seen<'_>, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+    let info = &seen.stream.info;
     match rest {
         [b"id"] => number(info.connection_id, out),
         [b"mtls"] => boolean(false, out),
@@ -161,8 +171,8 @@ fn connection(host: &Host, _: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Fou
     }
 }
 
-fn upstream(host: &Host, _: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
-    let info = &host.stream.info;
+fn upstream(Seen { host, stream, .. }: Seen<'_>, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+    let info = &stream.info;
     match rest {
         [b"request_attempt_count"] => number(u64::from(info.upstream), out),
         [b"num_endpoints"] => {
@@ -176,9 +186,9 @@ fn upstream(host: &Host, _: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Found
     }
 }
 
-fn filter_state(host: &Host, _: &Filter, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
+fn filter_state(seen: Seen<'_>, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
     match rest {
-        [key] => optional(host.stream.filter_state(key), out),
+        [key] => optional(seen.stream.filter_state(key), out),
         _ => Err(Missing::NotFound),
     }
 }

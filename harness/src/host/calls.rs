@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::StreamId;
 use crate::exchange::Message;
 use crate::headers::Headers;
 use crate::outcome::{CalloutEnd, CalloutOutcome};
@@ -25,6 +26,8 @@ pub(crate) struct Call {
     pub token: u32,
     /// The id of its [`CalloutOutcome`].
     pub callout: u64,
+    /// The stream that it belongs to, if any: what comes of it is told of that stream as long as it is in flight.
+    pub by: Option<StreamId>,
     /// What the guest is told.
     pub event: Event,
     /// What the report is told; absent when the call goes on.
@@ -80,6 +83,24 @@ impl Calls {
         self.queue.retain(|_, call| keep(call));
     }
 
+    /// Moves all by the time from `from_ns` to `to_ns`, where the clock is set.
+    pub(crate) fn shift(&mut self, from_ns: u64, to_ns: u64) {
+        let moved = std::mem::take(&mut self.queue).into_iter();
+        self.queue = moved
+            .map(|((due, made), call)| ((due.saturating_sub(from_ns).saturating_add(to_ns), made), call))
+            .collect();
+    }
+
+    /// How many things are to happen.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing is to happen.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Cancels all of them without a word.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
@@ -105,7 +126,7 @@ mod tests {
         let mut calls = Calls::default();
         for (due, token) in [(20, 4), (10, 8), (10, 12), (30, 16)] {
             let event = Event::Http(None);
-            calls.push(due, Call { root: 0, token, callout: 0, event, ending: None });
+            calls.push(due, Call { root: 0, token, callout: 0, by: None, event, ending: None });
         }
         calls.retain(|call| call.token != 16);
         assert_eq!(calls.next_due(), Some(10));

@@ -1,6 +1,8 @@
 //! What the proxy keeps for one VM: contexts, ids, tokens, environment. Knows nothing of how the VM runs.
 
-use super::MetricType;
+use std::collections::VecDeque;
+
+use super::{Action, MetricType, Slot};
 use crate::exchange::Message;
 use crate::headers::Headers;
 
@@ -17,8 +19,8 @@ pub(crate) enum Abi {
 pub(crate) enum Owner {
     /// A root context, by its index in `Host::roots`.
     Root(usize),
-    /// A filter's context of the stream, by its place in the chain.
-    Stream(usize),
+    /// A filter's context of a stream, by its place in the chain.
+    Stream { at: Slot, filter: usize },
 }
 
 /// Which hostcalls may be made now (`LOAD-08`).
@@ -72,7 +74,9 @@ pub(crate) struct Guest {
     /// The plugin whose first use starts the VM.
     pub starting: Option<usize>,
     next_context: u32,
-    contexts: Vec<(u32, Owner)>,
+    contexts: Contexts,
+    /// What hostcalls asked for and the driver does when the guest callback has returned (`FLOW-10`).
+    pub actions: VecDeque<Action>,
     pub environment: Vec<(String, String)>,
     /// The root that is being configured (`LOAD-21`).
     pub configuring: Option<usize>,
@@ -101,7 +105,8 @@ impl Guest {
             effective: 0,
             starting: None,
             next_context: 1,
-            contexts: Vec::new(),
+            contexts: Contexts::default(),
+            actions: VecDeque::new(),
             environment,
             configuring: None,
             call: None,
@@ -118,18 +123,18 @@ impl Guest {
     pub(crate) fn create(&mut self, owner: Owner) -> u32 {
         let id = self.next_context;
         self.next_context = self.next_context.wrapping_add(1);
-        self.contexts.push((id, owner));
+        self.contexts.add(id, owner);
         id
     }
 
     /// Forgets a context.
     pub(crate) fn delete(&mut self, id: u32) {
-        self.contexts.retain(|(known, _)| *known != id);
+        self.contexts.remove(id);
     }
 
     /// Whose context `id` is.
     pub(crate) fn find(&self, id: u32) -> Option<Owner> {
-        self.contexts.iter().rev().find(|(known, _)| *known == id).map(|(_, owner)| *owner)
+        self.contexts.find(id)
     }
 
     /// Whose context hostcalls act on now; absent outside of root and stream contexts.
@@ -171,5 +176,43 @@ impl Guest {
     /// Headers or trailers of the answer that is being delivered.
     pub(crate) fn call_headers(&self, trailers: bool) -> Option<&Headers> {
         self.call.as_ref().map(|call| if trailers { &call.trailers } else { &call.headers })
+    }
+}
+
+/// The contexts of a VM, in order of their ids: streams come and go by the thousand, and any of them can be meant by any callback.
+#[derive(Debug, Default)]
+struct Contexts {
+    all: Vec<(u32, Option<Owner>)>,
+    gone: usize,
+}
+
+impl Contexts {
+    fn add(&mut self, id: u32, owner: Owner) {
+        self.all.push((id, Some(owner)));
+    }
+
+    fn place(&self, id: u32) -> Option<usize> {
+        match self.all.last() {
+            Some((last, _)) if *last == id => Some(self.all.len() - 1),
+            _ => self.all.binary_search_by_key(&id, |(known, _)| *known).ok(),
+        }
+    }
+
+    fn find(&self, id: u32) -> Option<Owner> {
+        self.all[self.place(id)?].1
+    }
+
+    /// Places of the gone are given back together, so that each costs the same however many there are.
+    fn remove(&mut self, id: u32) {
+        let Some(place) = self.place(id) else { return };
+        self.gone += usize::from(self.all[place].1.take().is_some());
+        while self.all.last().is_some_and(|(_, owner)| owner.is_none()) {
+            self.all.pop();
+            self.gone -= 1;
+        }
+        if self.gone > 32 && self.gone > self.all.len() / 2 {
+            self.all.retain(|(_, owner)| owner.is_some());
+            self.gone = 0;
+        }
     }
 }

@@ -18,8 +18,6 @@ struct Metric {
     kind: Type,
     /// A counter's or gauge's value, wrapping as Envoy's do (`MET-02`); how many values a histogram holds.
     value: u64,
-    /// The value when the exchange began, if it changed since.
-    before: Option<u64>,
 }
 
 /// All metrics.
@@ -27,7 +25,6 @@ struct Metric {
 pub(crate) struct Metrics {
     all: Vec<Metric>,
     names: HashMap<(Type, String), usize>,
-    changed: Vec<usize>,
 }
 
 impl Metrics {
@@ -36,24 +33,24 @@ impl Metrics {
         let name = String::from_utf8_lossy(name);
         let all = &mut self.all;
         *self.names.entry((kind, name.into_owned())).or_insert_with_key(|(kind, name)| {
-            all.push(Metric { name: name.clone(), kind: *kind, value: 0, before: None });
+            all.push(Metric { name: name.clone(), kind: *kind, value: 0 });
             all.len() - 1
         })
     }
 
-    /// Adds to a metric.
-    pub(crate) fn add(&mut self, index: usize, offset: i64) {
-        self.change(index, |value| value.wrapping_add_signed(offset));
+    /// Adds to a metric; by how much it changed, wrapping.
+    pub(crate) fn add(&mut self, index: usize, offset: i64) -> u64 {
+        self.change(index, |value| value.wrapping_add_signed(offset))
     }
 
-    /// Sets a gauge, adds to a counter, counts a histogram's value (`MET-03`).
-    pub(crate) fn record(&mut self, index: usize, new: u64) {
-        let Some(kind) = self.all.get(index).map(|metric| metric.kind) else { return };
+    /// Sets a gauge, adds to a counter, counts a histogram's value (`MET-03`); by how much the value changed, wrapping.
+    pub(crate) fn record(&mut self, index: usize, new: u64) -> u64 {
+        let Some(kind) = self.all.get(index).map(|metric| metric.kind) else { return 0 };
         self.change(index, |value| match kind {
             Type::Counter => value.wrapping_add(new),
             Type::Gauge => new,
             Type::Histogram => value.wrapping_add(1),
-        });
+        })
     }
 
     /// The value of a metric.
@@ -66,31 +63,25 @@ impl Metrics {
         self.all.iter().map(|metric| (metric.name.as_str(), metric.kind, metric.value))
     }
 
-    /// What changed since the last call, in order of first change.
-    pub(crate) fn take_deltas(&mut self) -> Vec<(String, MetricDelta)> {
-        let mut deltas = Vec::with_capacity(self.changed.len());
-        for index in self.changed.drain(..) {
-            let metric = &mut self.all[index];
-            let before = metric.before.take().unwrap_or(metric.value);
-            let by = metric.value.wrapping_sub(before);
+    /// Changes with names, without those that came to nothing.
+    pub(crate) fn named(&self, changes: &[(usize, u64)]) -> Vec<(String, MetricDelta)> {
+        let moved = changes.iter().filter(|(_, by)| *by != 0);
+        let named = moved.filter_map(|(index, by)| {
+            let metric = self.all.get(*index)?;
             let delta = match metric.kind {
-                Type::Counter => MetricDelta::Counter(by),
+                Type::Counter => MetricDelta::Counter(*by),
                 Type::Gauge => MetricDelta::Gauge(by.cast_signed()),
-                Type::Histogram => MetricDelta::Histogram(by),
+                Type::Histogram => MetricDelta::Histogram(*by),
             };
-            if by != 0 {
-                deltas.push((metric.name.clone(), delta));
-            }
-        }
-        deltas
+            Some((metric.name.clone(), delta))
+        });
+        named.collect()
     }
 
-    fn change(&mut self, index: usize, change: impl FnOnce(u64) -> u64) {
-        let Some(metric) = self.all.get_mut(index) else { return };
-        if metric.before.is_none() {
-            metric.before = Some(metric.value);
-            self.changed.push(index);
-        }
-        metric.value = change(metric.value);
+    fn change(&mut self, index: usize, change: impl FnOnce(u64) -> u64) -> u64 {
+        let Some(metric) = self.all.get_mut(index) else { return 0 };
+        let before = metric.value;
+        metric.value = change(before);
+        metric.value.wrapping_sub(before)
     }
 }

@@ -1,8 +1,9 @@
-//! The stream of the exchange that is replayed: its messages, what each filter may touch of them, and what the proxy notes about it.
+//! A stream of an exchange that is replayed: its messages, what each filter may touch of them, and what the proxy notes about it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Notes;
 use crate::exchange::Protocol;
 use crate::headers::{Headers, Kind};
 use crate::routes::Selection;
@@ -10,6 +11,8 @@ use crate::routes::Selection;
 /// The stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
+    /// Counts the exchanges of the replay.
+    pub number: u64,
     pub phase: Phase,
     pub request: Side,
     pub response: Side,
@@ -22,6 +25,8 @@ pub(crate) struct Stream {
     pub random: u64,
     /// A filter changed request headers, so that the route must be chosen again (`HDR-40`).
     pub route_stale: bool,
+    /// What is to be told of the exchange.
+    pub notes: Notes,
 }
 
 /// Where the stream is in its life.
@@ -126,6 +131,8 @@ pub(crate) struct Info {
     pub cluster: Option<Arc<str>>,
     /// The request was sent upstream.
     pub upstream: bool,
+    /// How long the upstream took to answer.
+    pub upstream_ns: u64,
 }
 
 /// Where Weir's listener stands: Envoy's documentation uses this port.
@@ -148,6 +155,7 @@ impl Default for Info {
             route: None,
             cluster: None,
             upstream: false,
+            upstream_ns: 0,
         }
     }
 }
@@ -173,19 +181,17 @@ impl Side {
 }
 
 impl Stream {
-    /// Makes room for the next exchange and keeps memory.
-    pub(crate) fn reset(&mut self) {
+    /// Makes room for another exchange and keeps memory.
+    pub(crate) fn reset(&mut self, chain: &[Filter]) {
         self.phase = Phase::None;
         self.request.clear();
         self.response.clear();
-        for filter in &mut self.filters {
-            filter.id = 0;
-            filter.request = Access::default();
-            filter.response = Access::default();
-        }
+        self.filters.clear();
+        self.filters.extend_from_slice(chain);
         self.info = Info::default();
         self.filter_state.clear();
         self.route_stale = false;
+        self.notes.clear();
     }
 
     /// One direction.
@@ -236,11 +242,6 @@ impl Stream {
             }
             _ => None,
         }
-    }
-
-    /// Adds a filter to the chain.
-    pub(crate) fn add_filter(&mut self, plugin: usize, root: usize, vm: usize) {
-        self.filters.push(Filter { plugin, root, vm, ..Filter::default() });
     }
 
     /// Whether it is going on.

@@ -154,7 +154,7 @@ impl Table {
         let line = match end {
             End::Forwarded | End::Direct => line,
             End::LocalReply => self.paint(Style::Cyan, &line),
-            End::Refused | End::Stalled | End::Reset => self.paint(Style::Yellow, &line),
+            End::Refused | End::Stalled | End::Reset | End::Aborted => self.paint(Style::Yellow, &line),
             End::Trapped => self.paint(Style::Red, &line),
         };
         writeln!(self.out, "{line}")

@@ -111,6 +111,7 @@ impl<'a> wire::Line<'a> {
             origin: Some((&*exchange.origin).into()),
             start_ns: exchange.start_ns,
             duration_ns: exchange.duration.map(|duration| duration.as_nanos()),
+            abort_after_ns: exchange.abort_after.map(|duration| duration.as_nanos()),
             downstream: wire::Downstream {
                 address: downstream.address,
                 protocol: match downstream.protocol {
@@ -129,10 +130,9 @@ impl<'a> wire::Line<'a> {
     }
 
     fn exchange(self, origin: impl FnOnce() -> String) -> Result<Exchange, String> {
-        let duration = self.duration_ns.map(|nanos| {
-            let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| "`duration_ns` is too large")?;
-            Ok::<_, &str>(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
-        });
+        let duration = self.duration_ns.map(|nanos| duration_of(nanos).ok_or("`duration_ns` is too large"));
+        let abort_after =
+            self.abort_after_ns.map(|nanos| duration_of(nanos).ok_or("`abort_after_ns` is too large"));
         let mut request = self.request.message().map_err(|reason| format!("`request`: {reason}"))?;
         request.headers = normal::request(request.headers, normal::Known::default())
             .map_err(|reason| format!("`request.headers`: {reason}"))?;
@@ -145,6 +145,7 @@ impl<'a> wire::Line<'a> {
             origin: self.origin.map_or_else(origin, Into::into),
             start_ns: self.start_ns,
             duration: duration.transpose()?,
+            abort_after: abort_after.transpose()?,
             downstream: Downstream {
                 address: self.downstream.address,
                 protocol: match self.downstream.protocol {
@@ -161,6 +162,11 @@ impl<'a> wire::Line<'a> {
             upstream_cluster: self.upstream_cluster.map(Into::into),
         })
     }
+}
+
+fn duration_of(nanos: u128) -> Option<Duration> {
+    let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+    Some(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
 }
 
 impl<'a> wire::Message<'a> {

@@ -28,7 +28,7 @@ enum Step {
 
 /// A step of a document.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Into<'k> {
+pub(crate) enum Enter<'k> {
     /// To the value of a key.
     Key(&'k str),
     /// To an element.
@@ -120,11 +120,11 @@ impl Paths {
         walk
     }
 
-    fn is_step(&self, step: &Step, into: Into<'_>, folded: Option<&str>) -> bool {
+    fn is_step(&self, step: &Step, into: Enter<'_>, folded: Option<&str>) -> bool {
         match (step, into) {
-            (Step::Key(key), Into::Key(raw)) => key == folded.unwrap_or(raw),
-            (Step::Index(index), Into::Element(at)) => *index == at,
-            (Step::Any, _) | (Step::AnyElement, Into::Element(_)) => true,
+            (Step::Key(key), Enter::Key(raw)) => key == folded.unwrap_or(raw),
+            (Step::Index(index), Enter::Element(at)) => *index == at,
+            (Step::Any, _) | (Step::AnyElement, Enter::Element(_)) => true,
             _ => false,
         }
     }
@@ -132,12 +132,12 @@ impl Paths {
 
 impl Walk {
     /// Steps to a value within the current one; the first path of the list that ends there.
-    pub(crate) fn enter(&mut self, paths: &Paths, into: Into<'_>) -> Option<usize> {
+    pub(crate) fn enter(&mut self, paths: &Paths, into: Enter<'_>) -> Option<usize> {
         let start = self.frames.last().copied().unwrap_or_default();
         let end = self.places.len();
         self.frames.push(end);
         let folded = match into {
-            Into::Key(key) if paths.fold && start < end => Some(fold(key)),
+            Enter::Key(key) if paths.fold && start < end => Some(fold(key)),
             _ => None,
         };
         let mut found: Option<usize> = None;
@@ -276,7 +276,7 @@ fn bracket(inner: &str) -> Option<(Step, &str)> {
 mod tests {
     use super::*;
 
-    fn walk<'k>(paths: &Paths, steps: &[Into<'k>]) -> Option<usize> {
+    fn walk<'k>(paths: &Paths, steps: &[Enter<'k>]) -> Option<usize> {
         let mut walk = paths.walk();
         let mut found = None;
         for step in steps {
@@ -293,8 +293,8 @@ mod tests {
     #[track_caller]
     fn check(list: &[&str], place: &str, expected: Option<usize>) {
         let paths = Paths::compile(list.iter().copied(), true).unwrap();
-        let steps: Vec<Into<'_>> =
-            place.split('.').map(|step| step.parse().map_or(Into::Key(step), Into::Element)).collect();
+        let steps: Vec<Enter<'_>> =
+            place.split('.').map(|step| step.parse().map_or(Enter::Key(step), Enter::Element)).collect();
         assert_eq!(walk(&paths, &steps), expected, "{list:?} at {place}");
     }
 
@@ -353,8 +353,8 @@ mod tests {
     #[test]
     fn case_counts_when_asked() {
         let paths = Paths::compile(["a.B"], false).unwrap();
-        assert_eq!(walk(&paths, &[Into::Key("a"), Into::Key("B")]), Some(0));
-        assert_eq!(walk(&paths, &[Into::Key("a"), Into::Key("b")]), None);
+        assert_eq!(walk(&paths, &[Enter::Key("a"), Enter::Key("B")]), Some(0));
+        assert_eq!(walk(&paths, &[Enter::Key("a"), Enter::Key("b")]), None);
     }
 
     /// The walk against the plain definition, on all short places.
@@ -369,7 +369,7 @@ mod tests {
                 for length in 1..=6 {
                     let place: Vec<&str> =
                         (0..length).map(|at| alphabet[code / 3usize.pow(at) % 3]).collect();
-                    let into: Vec<Into<'_>> = place.iter().map(|key| Into::Key(key)).collect();
+                    let into: Vec<Enter<'_>> = place.iter().map(|key| Enter::Key(key)).collect();
                     assert_eq!(walk(&paths, &into).is_some(), defined(&steps, &place), "{path} {place:?}");
                 }
             }

@@ -28,6 +28,12 @@ impl Decimal {
         Some(Self { negative, digits: String::from(digits.trim_start_matches('0')), exponent })
     }
 
+    /// Written so that equal numbers are written alike.
+    pub(crate) fn canonical(&self) -> String {
+        let sign = if self.negative { "-" } else { "" };
+        [sign, &self.digits, "e", &self.exponent.to_string()].concat()
+    }
+
     /// All its digits, when it is an integer of at most `most`.
     pub(crate) fn integer(&self, most: usize) -> Option<String> {
         let zeros = usize::try_from(self.exponent).ok()?;

@@ -10,8 +10,10 @@ use std::rc::Rc;
 use weir_sdk::{HeaderMap, Problems};
 
 use super::copy::Copy;
-use super::json_path::Paths;
+use super::json::Tokens;
+use super::json_path::{Enter, Paths};
 use crate::config::{Action, Place, Redact, UnreadableBody};
+pub(super) use body::is_json;
 use parameters::Parameter;
 use pattern::Finder;
 use value::Values;
@@ -156,6 +158,40 @@ impl Redactor {
         copy.headers = pass.header_block(&copy.headers);
         copy.trailers = pass.header_block(&copy.trailers);
         Ok(Redacted { changes: pass.changes, dropped_body })
+    }
+
+    /// JSON text that stands at a place of a document, as it may be told; `None` when it may not.
+    pub(super) fn json_value<'k>(
+        &self,
+        steps: impl Iterator<Item = Enter<'k>>,
+        text: &str,
+    ) -> Option<String> {
+        let mut walk = self.json.walk();
+        for step in steps {
+            let path = walk.enter(&self.json, step);
+            let action = path.and_then(|path| self.json_actions.get(path));
+            if action.is_some_and(|action| *action != Action::Keep) {
+                return None;
+            }
+        }
+        let mut pass = Pass { rules: self, place: Place::Body, changes: 0 };
+        let clean = pass.json(Tokens::new(text), walk, 0).ok()?;
+        Some(clean.map_or_else(|| String::from(text), |clean| String::from_utf8_lossy(&clean).into_owned()))
+    }
+
+    /// A header's value as it may be told; `None` when it may not.
+    pub(super) fn header_value(&self, name: &str, value: &[u8]) -> Option<String> {
+        let mut pass = Pass { rules: self, place: Place::Headers, changes: 0 };
+        let mut out = HeaderMap::new();
+        pass.header(name.as_bytes(), value, &mut out);
+        out.values(name).next().and_then(|value| String::from_utf8(value.to_vec()).ok())
+    }
+
+    /// A text as it may be told; `None` when it may not.
+    pub(super) fn plain(&self, text: &str) -> Option<String> {
+        let mut pass = Pass { rules: self, place: Place::Body, changes: 0 };
+        let clean = pass.text(text, 0, None).ok()?;
+        Some(clean.unwrap_or_else(|| String::from(text)))
     }
 
     /// Whether anything is said about bodies.

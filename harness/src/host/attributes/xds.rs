@@ -4,13 +4,12 @@ use serde_json::Value;
 
 use super::{Found, Missing, number, optional, text};
 use crate::host::clusters::State;
-use crate::host::{Host, value};
+use crate::host::{Host, Info, value};
 
 /// What a listener that receives requests says of itself: `TrafficDirection.INBOUND`.
 const INBOUND: u64 = 1;
 
-pub(super) fn attribute(host: &Host, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
-    let info = &host.stream.info;
+pub(super) fn attribute(host: &Host, info: &Info, rest: &[&[u8]], out: &mut Vec<u8>) -> Found {
     let (first, path) = rest.split_first().ok_or(Missing::NotSerializable)?;
     let route = info.route.as_ref();
     match *first {

@@ -259,6 +259,7 @@ impl Record {
                 trailers: Headers::new(),
             },
             response,
+            abort_after: None,
             upstream_cluster: self.cluster,
         })
     }

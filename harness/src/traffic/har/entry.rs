@@ -50,6 +50,7 @@ pub(super) fn exchange(entry: &Value, options: &Options) -> Result<Option<Exchan
         },
         request: message,
         response,
+        abort_after: None,
         upstream_cluster: None,
     }))
 }

@@ -30,6 +30,10 @@ pub(super) struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u64>")]
     pub(super) duration_ns: Option<u128>,
+    /// How long after the start the client left without waiting for the end, in nanoseconds. Absent: it stayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
+    pub(super) abort_after_ns: Option<u128>,
     /// Who called.
     #[serde(default, skip_serializing_if = "Downstream::is_default")]
     pub(super) downstream: Downstream,

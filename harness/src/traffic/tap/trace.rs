@@ -122,6 +122,7 @@ impl Parts {
             },
             request,
             response,
+            abort_after: None,
             upstream_cluster: None,
         })
     }

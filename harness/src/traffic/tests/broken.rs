@@ -232,7 +232,7 @@ fn broken_json_lines() {
         with(&good.replace("\"request\"", "\"requests\"")),
         &twice,
         &[
-            "`r`: line 3: column 20: unknown field `requests`, expected one of `weir`, `origin`, `start_ns`, `duration_ns`, `downstream`, `request`, `response`, `upstream_cluster`",
+            "`r`: line 3: column 20: unknown field `requests`, expected one of `weir`, `origin`, `start_ns`, `duration_ns`, `abort_after_ns`, `downstream`, `request`, `response`, `upstream_cluster`",
         ],
     );
     check(

@@ -75,14 +75,24 @@ fn exchange() -> impl Strategy<Value = Exchange> {
     (
         "\\PC{0,12}",
         any::<Option<u64>>(),
-        any::<Option<std::time::Duration>>(),
+        any::<[Option<std::time::Duration>; 2]>(),
         downstream,
         request,
         prop::option::of(response),
         prop::option::of("\\PC{0,8}"),
     )
         .prop_map(|(origin, start_ns, duration, downstream, request, response, upstream_cluster)| {
-            Exchange { origin, start_ns, duration, downstream, request, response, upstream_cluster }
+            let [duration, abort_after] = duration;
+            Exchange {
+                origin,
+                start_ns,
+                duration,
+                abort_after,
+                downstream,
+                request,
+                response,
+                upstream_cluster,
+            }
         })
 }
 

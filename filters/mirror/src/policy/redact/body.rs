@@ -36,6 +36,11 @@ pub(super) fn is_known(kind: &str) -> bool {
     known(&kind.to_ascii_lowercase()).is_some()
 }
 
+/// Whether a `content-type` says that a body is one JSON document.
+pub(in crate::policy) fn is_json(value: &[u8]) -> bool {
+    kind(value, &[]) == Ok(Kind::Json)
+}
+
 /// The kind that a `content-type` says.
 pub(super) fn kind(value: &[u8], text_types: &[String]) -> Result<Kind, Refusal> {
     let value = std::str::from_utf8(value).map_err(|_| Refusal::ContentType)?;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{Pass, Refusal};
 use crate::config::Action;
 use crate::policy::json::{Broken, Text, Token, Tokens, push_string};
-use crate::policy::json_path::{Into, Walk};
+use crate::policy::json_path::{Enter, Walk};
 
 /// An object or array that is being written.
 struct Open {
@@ -73,11 +73,11 @@ impl Pass<'_> {
                     let start = tokens.at().saturating_sub(1);
                     let found = match (open.last_mut(), &key) {
                         (None, _) => None,
-                        (Some(_), Some((_, plain))) => walk.enter(paths, Into::Key(plain)),
+                        (Some(_), Some((_, plain))) => walk.enter(paths, Enter::Key(plain)),
                         (Some(around), None) => {
                             let index = around.index;
                             around.index = index.saturating_add(1);
-                            walk.enter(paths, Into::Element(index))
+                            walk.enter(paths, Enter::Element(index))
                         }
                     };
                     let action = found.and_then(|path| self.rules.json_actions.get(path)).copied();

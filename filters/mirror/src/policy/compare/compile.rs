@@ -1,0 +1,80 @@
+//! From what is written to a [`Comparer`], and what is wrong with it.
+
+use weir_sdk::{Problems, names};
+
+use super::{Comparer, Documents};
+use crate::config::{self, Compare};
+use crate::policy::json_path::Paths;
+
+pub(super) fn compile(path: &str, config: &Compare, problems: &mut Problems) -> Comparer {
+    let at = |field: &str| if path.is_empty() { field.to_owned() } else { [path, ".", field].concat() };
+    let mut headers = Vec::new();
+    for (index, name) in config.headers.iter().enumerate() {
+        match names::header(name, "content-type") {
+            Ok(name) => headers.push(name),
+            Err(reason) => problems.add(at(&["headers[", &index.to_string(), "]"].concat()), reason),
+        }
+    }
+    let ignored = config.ignore.len();
+    let unordered: Vec<&str> =
+        config.unordered.iter().map(String::as_str).filter(|path| *path != "$").collect();
+    let paths = config.ignore.iter().map(String::as_str).chain(unordered.iter().copied());
+    let paths = Paths::compile(paths, false).unwrap_or_else(|wrong| {
+        for (index, reason) in wrong {
+            let (list, index) = match index.checked_sub(ignored) {
+                // Found again among those that were written.
+                Some(index) => {
+                    let path = unordered.get(index).copied().unwrap_or_default();
+                    (
+                        "unordered[",
+                        config.unordered.iter().position(|written| written == path).unwrap_or(index),
+                    )
+                }
+                None => ("ignore[", index),
+            };
+            problems.add(at(&[list, &index.to_string(), "]"].concat()), reason);
+        }
+        Paths::default()
+    });
+    if !(0.0..=1.0).contains(&config.number_tolerance) {
+        problems.add(at("number_tolerance"), "expected a part of one, from 0 to 1, such as 0.001");
+    }
+    if !(256..=65536).contains(&config.record_bytes) {
+        problems.add(at("record_bytes"), "expected 256 to 65536 bytes");
+    }
+    if let Some(noise) = &config.noise {
+        check_noise(noise, |field, reason| problems.add(at(&["noise.", field].concat()), reason));
+    }
+    Comparer {
+        status: config.status,
+        headers,
+        body: config.body,
+        documents: Documents {
+            paths,
+            ignored,
+            unordered_root: unordered.len() != config.unordered.len(),
+            tolerance: config.number_tolerance,
+            missing_is_null: config.missing_is_null,
+        },
+        noise: config.noise.clone(),
+        record_values: config.record_values,
+        record_bytes: config.record_bytes,
+    }
+}
+
+fn check_noise(noise: &config::Noise, mut add: impl FnMut(&str, &str)) {
+    if !(1..=1000).contains(&noise.min_samples) {
+        add("min_samples", "expected 1 to 1000 comparisons");
+    }
+    if noise.relative <= 0.0 || noise.relative > 1.0 || noise.relative.is_nan() {
+        add("relative", "expected a part of one, more than 0, to 1, such as 0.8");
+    }
+    if !(16..=1_000_000).contains(&noise.window) {
+        add("window", "expected 16 to 1000000 comparisons");
+    } else if noise.window < noise.min_samples.saturating_mul(2) {
+        add("window", "is less than twice `min_samples`: counts are halved before there are enough");
+    }
+    if !(1..=4096).contains(&noise.max_places) {
+        add("max_places", "expected 1 to 4096 places");
+    }
+}

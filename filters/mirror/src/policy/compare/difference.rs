@@ -1,0 +1,378 @@
+//! Differences: of statuses, headers and bytes, and of two documents place by place.
+//!
+//! Knows no noise.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use weir_sdk::HeaderMap;
+
+use super::document::{Node, Value};
+use super::{Comparison, Documents, Part};
+use crate::policy::json::push_string;
+use crate::policy::json_path::{Enter, Walk};
+use crate::policy::number::Decimal;
+
+/// Longest name of a place in bytes: a hostile key is not kept whole.
+const MAX_PLACE: usize = 256;
+
+/// Longest value that is kept for a record.
+const MAX_VALUE: usize = 4096;
+
+/// A difference.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) part: Part,
+    /// The header, or the way into the document.
+    pub(super) steps: Vec<Step>,
+    pub(super) kind: Kind,
+    pub(super) primary: Side,
+    pub(super) copy: Side,
+    pub(super) noise: bool,
+}
+
+/// What kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Value,
+    Type,
+    /// Only the primary has it.
+    Missing,
+    /// Only the copy has it.
+    Added,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Type => "type",
+            Self::Missing => "missing",
+            Self::Added => "added",
+        }
+    }
+}
+
+/// A step into a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Element(usize),
+}
+
+/// What is known of a value that differs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Side {
+    /// Its type; `None` when there is no such value.
+    pub(super) kind: Option<&'static str>,
+    pub(super) length: Option<usize>,
+    /// It itself, when records tell it: JSON text, or the lines of a header.
+    pub(super) values: Vec<Vec<u8>>,
+}
+
+impl Found {
+    fn new(part: Part, kind: Kind, primary: Side, copy: Side) -> Self {
+        Self { part, steps: Vec::new(), kind, primary, copy, noise: false }
+    }
+
+    pub(super) fn status(primary: u16, copy: u16) -> Self {
+        let side = |status: u16| Side {
+            kind: Some("number"),
+            length: None,
+            values: vec![status.to_string().into_bytes()],
+        };
+        Self::new(Part::Status, Kind::Value, side(primary), side(copy))
+    }
+
+    pub(super) fn header(name: &str, primary: &HeaderMap, copy: &HeaderMap) -> Self {
+        let side = |headers: &HeaderMap| {
+            let values: Vec<Vec<u8>> = headers.values(name).map(<[u8]>::to_vec).collect();
+            Side {
+                kind: (!values.is_empty()).then_some("string"),
+                length: values.first().map(Vec::len),
+                values,
+            }
+        };
+        let (primary, copy) = (side(primary), side(copy));
+        let kind = match (primary.kind, copy.kind) {
+            (Some(_), None) => Kind::Missing,
+            (None, Some(_)) => Kind::Added,
+            _ => Kind::Value,
+        };
+        let found = Self::new(Part::Header, kind, primary, copy);
+        Self { steps: vec![Step::Key(String::from(name))], ..found }
+    }
+
+    pub(super) fn bytes(primary: &[u8], copy: &[u8]) -> Self {
+        let side = |bytes: &[u8]| Side { kind: Some("bytes"), length: Some(bytes.len()), values: Vec::new() };
+        Self::new(Part::Body, Kind::Value, side(primary), side(copy))
+    }
+
+    /// Its name: with the places of elements, or with `[*]` for each.
+    pub(super) fn place(&self, exact: bool) -> String {
+        let mut place = String::from(self.part.name());
+        for step in &self.steps {
+            match step {
+                Step::Key(key) if key.is_empty() || key.contains(['.', '[', ']', '"', '*']) => {
+                    let mut quoted = Vec::new();
+                    push_string(&mut quoted, key);
+                    place.push('[');
+                    place.push_str(&String::from_utf8_lossy(&quoted));
+                    place.push(']');
+                }
+                Step::Key(key) => {
+                    place.push('.');
+                    place.push_str(key);
+                }
+                Step::Element(index) if exact => {
+                    // Writing to a string does not fail.
+                    let _ = write!(place, "[{index}]");
+                }
+                Step::Element(_) => place.push_str("[*]"),
+            }
+            if place.len() > MAX_PLACE {
+                let end = (0..=MAX_PLACE).rev().find(|end| place.is_char_boundary(*end)).unwrap_or_default();
+                place.truncate(end);
+                place.push('…');
+                break;
+            }
+        }
+        place
+    }
+}
+
+impl Documents {
+    /// Adds what differs between two documents. With `values`, what differs is kept.
+    pub(super) fn compare(&self, primary: &Node<'_>, copy: &Node<'_>, values: bool, found: &mut Comparison) {
+        let mut walker = Walker { rules: self, walk: self.paths.walk(), steps: Vec::new(), values, found };
+        walker.values(primary, copy, self.unordered_root);
+    }
+
+    fn numbers_are_equal(&self, one: &str, other: &str) -> bool {
+        if one == other {
+            return true;
+        }
+        if Decimal::parse(one).is_some_and(|one| Decimal::parse(other) == Some(one)) {
+            return true;
+        }
+        let (Ok(one), Ok(other)) = (one.parse::<f64>(), other.parse::<f64>()) else { return false };
+        self.tolerance > 0.0 && (one - other).abs() <= self.tolerance * one.abs().max(other.abs())
+    }
+}
+
+/// What is at a place, by the configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Compared,
+    Ignored,
+    Unordered,
+}
+
+/// Two documents on their way.
+struct Walker<'w> {
+    rules: &'w Documents,
+    walk: Walk,
+    steps: Vec<Step>,
+    values: bool,
+    found: &'w mut Comparison,
+}
+
+impl Walker<'_> {
+    fn enter(&mut self, into: Enter<'_>) -> Rule {
+        self.steps.push(match into {
+            Enter::Key(key) => Step::Key(String::from(key)),
+            Enter::Element(index) => Step::Element(index),
+        });
+        self.rule(into)
+    }
+
+    fn rule(&mut self, into: Enter<'_>) -> Rule {
+        match self.walk.enter(&self.rules.paths, into) {
+            None => Rule::Compared,
+            Some(path) if path < self.rules.ignored => Rule::Ignored,
+            Some(_) => Rule::Unordered,
+        }
+    }
+
+    fn leave(&mut self) {
+        self.walk.leave();
+        self.steps.pop();
+    }
+
+    fn add(&mut self, kind: Kind, primary: Option<&Node<'_>>, copy: Option<&Node<'_>>) {
+        if self.found.differences.len() >= Comparison::MAX_DIFFERENCES {
+            self.found.more = self.found.more.saturating_add(1);
+            return;
+        }
+        let keep = |node: &Node<'_>| self.values && node.text.len() <= MAX_VALUE;
+        let side = |node: Option<&Node<'_>>| {
+            node.map_or_else(Side::default, |node| Side {
+                kind: Some(node.kind()),
+                length: node.length(),
+                values: if keep(node) { vec![node.text.as_bytes().to_vec()] } else { Vec::new() },
+            })
+        };
+        let (primary, copy) = (side(primary), side(copy));
+        let found = Found { steps: self.steps.clone(), ..Found::new(Part::Body, kind, primary, copy) };
+        self.found.differences.push(found);
+    }
+
+    /// What is only on one side.
+    fn alone(&mut self, primary: Option<&Node<'_>>, copy: Option<&Node<'_>>) {
+        let null = |node: Option<&Node<'_>>| node.is_none_or(Node::is_null);
+        if self.rules.missing_is_null && null(primary) && null(copy) {
+            return;
+        }
+        self.add(if copy.is_none() { Kind::Missing } else { Kind::Added }, primary, copy);
+    }
+
+    fn values(&mut self, primary: &Node<'_>, copy: &Node<'_>, unordered: bool) {
+        match (&primary.value, &copy.value) {
+            (Value::Object(one), Value::Object(other)) => self.objects(one, other),
+            (Value::Array(one), Value::Array(other)) if unordered => self.sets(one, other),
+            (Value::Array(one), Value::Array(other)) => {
+                let (one, other): (Vec<_>, Vec<_>) =
+                    (one.iter().enumerate().collect(), other.iter().enumerate().collect());
+                self.rows(&one, &other);
+            }
+            (Value::Text(one), Value::Text(other)) if one == other => {}
+            (Value::Literal(one), Value::Literal(other)) if one == other => {}
+            (Value::Number(one), Value::Number(other)) if self.rules.numbers_are_equal(one, other) => {}
+            _ if primary.kind() == copy.kind() => self.add(Kind::Value, Some(primary), Some(copy)),
+            _ => self.add(Kind::Type, Some(primary), Some(copy)),
+        }
+    }
+
+    /// Members of two objects, each in the order of their keys; of a key that is there several times, the first with the first.
+    fn objects(&mut self, one: &[(Cow<'_, str>, Node<'_>)], other: &[(Cow<'_, str>, Node<'_>)]) {
+        let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+        loop {
+            let (left, right) = match (one.peek(), other.peek()) {
+                (None, None) => return,
+                (Some((left, _)), Some((right, _))) => (left <= right, right <= left),
+                (left, right) => (left.is_some(), right.is_some()),
+            };
+            let primary = if left { one.next() } else { None };
+            let copy = if right { other.next() } else { None };
+            let Some((key, _)) = primary.or(copy) else { return };
+            let rule = self.enter(Enter::Key(key));
+            match (rule, primary, copy) {
+                (Rule::Ignored, ..) => {}
+                (_, Some((_, primary)), Some((_, copy))) => {
+                    self.values(primary, copy, rule == Rule::Unordered);
+                }
+                (_, primary, copy) => self.alone(primary.map(|(_, node)| node), copy.map(|(_, node)| node)),
+            }
+            self.leave();
+        }
+    }
+
+    /// Elements side by side, each with its own place; the rest is missing or added.
+    fn rows(&mut self, one: &[(usize, &Node<'_>)], other: &[(usize, &Node<'_>)]) {
+        for at in 0..one.len().max(other.len()) {
+            let (primary, copy) = (one.get(at), other.get(at));
+            let Some((index, _)) = primary.or(copy) else { continue };
+            let rule = self.enter(Enter::Element(*index));
+            match (rule, primary, copy) {
+                (Rule::Ignored, ..) => {}
+                (_, Some((_, primary)), Some((_, copy))) => {
+                    self.values(primary, copy, rule == Rule::Unordered);
+                }
+                (_, primary, copy) => self.add(
+                    if copy.is_none() { Kind::Missing } else { Kind::Added },
+                    primary.map(|(_, node)| *node),
+                    copy.map(|(_, node)| *node),
+                ),
+            }
+            self.leave();
+        }
+    }
+
+    /// Elements in any order: those that are the same go together, what is left is compared side by side.
+    fn sets(&mut self, one: &[Node<'_>], other: &[Node<'_>]) {
+        let mut left = self.written(one);
+        let mut right = self.written(other);
+        let (mut at, mut bt) = (0usize, 0usize);
+        let (mut only_one, mut only_other) = (Vec::new(), Vec::new());
+        left.sort();
+        right.sort();
+        loop {
+            let order = match (left.get(at), right.get(bt)) {
+                (None, None) => break,
+                (Some((left, _)), Some((right, _))) => left.cmp(right),
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+            };
+            if order.is_le() {
+                if order.is_lt() {
+                    only_one.extend(left.get(at).map(|(_, index)| *index));
+                }
+                at = at.saturating_add(1);
+            }
+            if order.is_ge() {
+                if order.is_gt() {
+                    only_other.extend(right.get(bt).map(|(_, index)| *index));
+                }
+                bt = bt.saturating_add(1);
+            }
+        }
+        only_one.sort_unstable();
+        only_other.sort_unstable();
+        let one: Vec<_> = only_one.iter().filter_map(|index| Some((*index, one.get(*index)?))).collect();
+        let other: Vec<_> =
+            only_other.iter().filter_map(|index| Some((*index, other.get(*index)?))).collect();
+        self.rows(&one, &other);
+    }
+
+    /// Each element written so that equal ones are written alike, with its place.
+    fn written(&mut self, items: &[Node<'_>]) -> Vec<(Vec<u8>, usize)> {
+        let mut all = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let mut out = Vec::new();
+            let rule = self.rule(Enter::Element(index));
+            if rule != Rule::Ignored {
+                self.write(item, rule == Rule::Unordered, &mut out);
+            }
+            self.walk.leave();
+            all.push((out, index));
+        }
+        all
+    }
+
+    fn write(&mut self, node: &Node<'_>, unordered: bool, out: &mut Vec<u8>) {
+        match &node.value {
+            Value::Text(text) => push_string(out, text),
+            Value::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            Value::Number(text) => match Decimal::parse(text) {
+                Some(number) => out.extend_from_slice(number.canonical().as_bytes()),
+                None => out.extend_from_slice(text.as_bytes()),
+            },
+            Value::Array(items) => {
+                let mut items = self.written(items);
+                if unordered {
+                    items.sort();
+                }
+                out.push(b'[');
+                for (item, _) in items {
+                    out.extend_from_slice(&item);
+                    out.push(b',');
+                }
+                out.push(b']');
+            }
+            Value::Object(members) => {
+                out.push(b'{');
+                for (key, value) in members {
+                    let rule = self.rule(Enter::Key(key));
+                    if rule != Rule::Ignored && !(self.rules.missing_is_null && value.is_null()) {
+                        push_string(out, key);
+                        out.push(b':');
+                        self.write(value, rule == Rule::Unordered, out);
+                        out.push(b',');
+                    }
+                    self.walk.leave();
+                }
+                out.push(b'}');
+            }
+        }
+    }
+}
