@@ -39,10 +39,16 @@ impl Timers {
         self.sleepers.remove(&key);
     }
 
-    /// Takes those whose deadline has come, earliest first.
-    pub(crate) fn take_due(&mut self, now_ns: u64) -> Vec<(TimerKey, Sleeper)> {
-        let later = self.sleepers.split_off(&(now_ns.saturating_add(1), 0));
-        std::mem::replace(&mut self.sleepers, later).into_iter().collect()
+    /// Takes those whose deadline has come, earliest first, at most so many.
+    pub(crate) fn take_due(&mut self, now_ns: u64, most: usize) -> Vec<(TimerKey, Sleeper)> {
+        let mut due = Vec::new();
+        while due.len() < most
+            && let Some(first) = self.sleepers.first_entry()
+            && first.key().0 <= now_ns
+        {
+            due.push(first.remove_entry());
+        }
+        due
     }
 
     /// The nearest deadline.
@@ -74,10 +80,24 @@ mod tests {
         assert_eq!(timers.nearest(), Some(1_000_000));
         timers.remove(gone);
         assert_eq!(timers.nearest(), Some(2_000_000));
-        assert_eq!(timers.take_due(1_999_999), []);
-        let due: Vec<_> = timers.take_due(2_000_000).into_iter().map(|(_, sleeper)| sleeper).collect();
+        assert_eq!(timers.take_due(1_999_999, 9), []);
+        let due: Vec<_> = timers.take_due(2_000_000, 9).into_iter().map(|(_, sleeper)| sleeper).collect();
         assert_eq!(due, [Sleeper::Stream(2, Side::Request), Sleeper::Plugin]);
         assert_eq!(timers.nearest(), Some(5_000_000));
+    }
+
+    #[test]
+    fn what_is_too_much_at_once_stays() {
+        let mut timers = Timers::default();
+        for stream in 0..5 {
+            timers.add(0, Duration::ZERO, Sleeper::Stream(stream, Side::Request));
+        }
+        let mut take = || timers.take_due(0, 2).into_iter().map(|(_, sleeper)| sleeper).collect::<Vec<_>>();
+        let stream = |stream| Sleeper::Stream(stream, Side::Request);
+        assert_eq!(take(), [stream(0), stream(1)]);
+        assert_eq!(take(), [stream(2), stream(3)]);
+        assert_eq!(take(), [stream(4)]);
+        assert_eq!(take(), []);
     }
 
     #[test]
