@@ -32,6 +32,11 @@ fn mirror() {
 }
 
 #[test]
+fn circuit_breaker() {
+    filter("circuit_breaker", &schemars::schema_for!(circuit_breaker::Config).to_value());
+}
+
+#[test]
 fn fault() {
     filter("fault", &schemars::schema_for!(fault::Config).to_value());
 }

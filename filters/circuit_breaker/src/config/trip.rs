@@ -1,0 +1,109 @@
+//! What opens a circuit, and what an error is.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weir_sdk::{ConfigDuration, Percentage};
+
+/// What opens a circuit: any one of the conditions that are given. At least one of `consecutive_errors`, `errors`, `error_rate` and
+/// `slow_rate`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenWhen {
+    /// So many errors one after another, whatever the time between them; a success begins anew. From 1.
+    #[serde(default)]
+    pub consecutive_errors: Option<u32>,
+    /// So many errors in the window, however many calls there were. From 1.
+    #[serde(default)]
+    pub errors: Option<u32>,
+    /// This share of the window's calls are errors, or more, of at least `minimum_calls`. More than 0.
+    #[serde(default)]
+    pub error_rate: Option<Percentage>,
+    /// This share of the window's calls are slow, or more, of at least `minimum_calls`. More than 0; 50 is a median above `slow_call`.
+    #[serde(default)]
+    pub slow_rate: Option<Percentage>,
+    /// A call is slow from this time on, until the first byte of the answer; a call without an answer, until its end. Needed with `slow_rate`;
+    /// the adaptive concurrency limit uses it, too. Default: none is slow.
+    #[serde(default)]
+    pub slow_call: Option<ConfigDuration>,
+    /// Rates mean nothing with fewer calls in the window. From 1. Default 20.
+    #[serde(default = "minimum_calls")]
+    pub minimum_calls: u32,
+    /// Which calls are looked at. Default `{time: 10s}`.
+    #[serde(default)]
+    pub window: Window,
+    /// How many parts a window of time has, 1 to 60: the oldest part leaves at once, so the window is as long as it says, or shorter by less than
+    /// a part. Default 10.
+    #[serde(default = "buckets")]
+    pub buckets: u32,
+}
+
+/// Which calls are looked at.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Those that ended in this time. 1ms to 1d.
+    Time(ConfigDuration),
+    /// The last so many. 1 to 1024.
+    Calls(u32),
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::Time(ConfigDuration(Duration::from_secs(10)))
+    }
+}
+
+/// What counts as an error. What other filters or Envoy's routes answer themselves counts as nothing, nor does a call whose client left.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorsAre {
+    /// Statuses of answers of the upstream: `"503"`, `"5xx"` or `"500-599"`. Default `["5xx"]`.
+    #[serde(default)]
+    pub statuses: Option<Vec<String>>,
+    /// Statuses of answers that are neither errors nor successes, written likewise. Default: none.
+    #[serde(default)]
+    pub ignored_statuses: Vec<String>,
+    /// gRPC statuses of answers to gRPC requests, in headers or trailers, 1 to 16. Default `[2, 4, 8, 13, 14, 15]`: UNKNOWN,
+    /// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+    #[serde(default)]
+    pub grpc_statuses: Option<Vec<u8>>,
+    /// Failures that are errors, whatever status Envoy answers for them; others count as nothing. Default: all but `OVERFLOW`.
+    #[serde(default)]
+    pub failures: Option<Vec<CallFailure>>,
+    /// Whether answers of other filters, and of routes themselves, count by their status like the upstream's, such as errors that a fault filter
+    /// injects behind this one. Default false.
+    #[serde(default)]
+    pub local_replies: bool,
+    /// Whether a call whose client left after `slow_call` counts as slow: most clients that leave have waited too long. Never an error. Default
+    /// false.
+    #[serde(default)]
+    pub slow_aborts: bool,
+}
+
+/// How a call can fail without a whole answer of the upstream: Envoy's response flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CallFailure {
+    /// No connection came about (`UF`), or the name is not known (`DF`).
+    ConnectFailure,
+    /// The upstream broke off (`UC`, `UR`, `LR`), before or in its answer.
+    Reset,
+    /// It took too long (`UT`, `UMSDR`, `DT`).
+    Timeout,
+    /// It spoke no HTTP (`UPE`).
+    ProtocolError,
+    /// No host is there or all are ejected (`UH`), or the cluster does not exist (`NC`, which has no circuit with `scope: CLUSTER`).
+    NoHealthyUpstream,
+    /// Envoy's own thresholds for the cluster were full (`UO`, `DO`).
+    Overflow,
+}
+
+fn minimum_calls() -> u32 {
+    20
+}
+
+fn buckets() -> u32 {
+    10
+}

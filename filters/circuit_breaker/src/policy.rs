@@ -1,0 +1,339 @@
+//! Which circuit a request belongs to, whether it is let through, and what its end says. Pure: the shared state, the clock and the dice are
+//! arguments.
+
+use weir_sdk::{
+    Attributes, Bytes, ConfigError, Decision, Explanation, Key, PerRoute, Problems, RequestMatcher,
+    RequestView, names,
+};
+
+use crate::config::{Config, Force, NamedPolicy, Scope};
+use answer::{Answer, Export};
+use outcome::Judge;
+
+mod answer;
+mod bytes;
+mod circuit;
+mod head;
+mod machine;
+mod outcome;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod window;
+
+pub use circuit::State;
+pub(crate) use circuit::{Circuit, Head, short_key};
+pub(crate) use machine::{Admission, Call, Recorded, Refusal, Steps, Ticket, Why};
+pub use machine::{Outcome, Transition};
+pub use rules::Reason;
+pub(crate) use rules::Rules;
+pub(crate) use texts::describe;
+pub use window::Tally;
+
+/// A compiled [`Config`].
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The first is the one without a name.
+    sets: Vec<Set>,
+    scope: Scope,
+    keys: Vec<Key>,
+    matches: Option<RequestMatcher>,
+    per_route: Option<PerRoute>,
+    export: Export,
+    dry_run: bool,
+    texts: texts::Texts,
+}
+
+/// One set of settings.
+#[derive(Clone, Debug)]
+struct Set {
+    name: String,
+    rules: Rules,
+    judge: Judge,
+    answer: Answer,
+    force: Option<Force>,
+}
+
+/// What a request asks of the circuits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Nothing: it passes and is not counted.
+    None(Unasked),
+    /// To be let through by the circuit of this key.
+    Circuit { set: usize, key: Vec<u8>, dry_run: bool, wrong_policy: bool },
+    /// Nothing, as all circuits are held.
+    Forced { set: usize, force: Force, dry_run: bool, wrong_policy: bool },
+}
+
+/// Why a request has no circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// The route says so.
+    Disabled,
+    /// `match` is not true.
+    NotMatched,
+    /// It has no cluster, or a route without a name.
+    NoKey,
+}
+
+impl TryFrom<Config> for Policy {
+    type Error = ConfigError;
+
+    fn try_from(config: Config) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new();
+        let first = NamedPolicy {
+            name: String::new(),
+            open_when: config.open_when.clone(),
+            errors_are: config.errors_are.clone(),
+            open: config.open.clone(),
+            probes: config.probes.clone(),
+            recovery: config.recovery.clone(),
+            concurrency: config.concurrency.clone(),
+            reply: config.reply.clone(),
+            fallback: config.fallback.clone(),
+            force: config.force,
+        };
+        let mut sets = vec![Set::compile("", &first, &mut problems)];
+        for (index, named) in config.policies.iter().enumerate() {
+            let path = format!("policies[{index}].");
+            if let Err(reason) = names::plain("a policy", &named.name, 32) {
+                problems.add(format!("{path}name"), reason);
+            }
+            if sets.iter().any(|set| set.name == named.name) && !named.name.is_empty() {
+                let reason = format!("`{}` is there already; expected another name", named.name);
+                problems.add(format!("{path}name"), reason);
+            }
+            sets.push(Set::compile(&path, &named.over(&first), &mut problems));
+        }
+        if !config.policies.is_empty() && config.per_route.is_none() {
+            problems.add("per_route", "is missing: without it no route can choose one of `policies`");
+        }
+        let keys = config.key.iter().enumerate();
+        let keys = keys.filter_map(|(index, key)| Key::compile(&format!("key[{index}]"), key, &mut problems));
+        let keys = keys.collect();
+        if !(1..=4096).contains(&config.max_keys) {
+            problems.add("max_keys", format!("expected 1 to 4096, found {}", config.max_keys));
+        }
+        if config.refresh.0 > std::time::Duration::from_secs(10) {
+            problems.add("refresh", format!("expected at most 10s, found {}", config.refresh));
+        }
+        if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
+            problems.add("stat_prefix", reason);
+        }
+        let matches = config.matches.as_ref().map(RequestMatcher::try_from);
+        let matches = matches.and_then(|matches| problems.take("match", matches));
+        let per_route = config
+            .per_route
+            .as_ref()
+            .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.circuit_breaker", &mut problems));
+        let export = Export::compile(&config.export.clone().unwrap_or_default(), &mut problems);
+        problems.finish()?;
+        let (scope, dry_run) = (config.scope, config.dry_run);
+        let texts = texts::Texts::new();
+        Ok(Self { sets, scope, keys, matches, per_route, export, dry_run, texts })
+    }
+}
+
+impl NamedPolicy {
+    /// What is not given is as in `base`.
+    fn over(&self, base: &Self) -> Self {
+        let own = self.clone();
+        let base = base.clone();
+        Self {
+            name: own.name,
+            open_when: own.open_when.or(base.open_when),
+            errors_are: own.errors_are.or(base.errors_are),
+            open: own.open.or(base.open),
+            probes: own.probes.or(base.probes),
+            recovery: own.recovery.or(base.recovery),
+            concurrency: own.concurrency.or(base.concurrency),
+            reply: own.reply.or(base.reply),
+            fallback: own.fallback.or(base.fallback),
+            force: own.force.or(base.force),
+        }
+    }
+}
+
+impl Set {
+    fn compile(path: &str, written: &NamedPolicy, problems: &mut Problems) -> Self {
+        let rules = Rules::compile(path, written, problems);
+        let errors_are = written.errors_are.clone().unwrap_or_default();
+        let judge = Judge::compile(path, &errors_are, rules.slow_ns, problems);
+        let answer = Answer::compile(path, written, problems);
+        Self { name: written.name.clone(), rules, judge, answer, force: written.force }
+    }
+}
+
+impl Policy {
+    /// What a request asks of the circuits.
+    pub(crate) fn subject(&self, request: &dyn RequestView) -> Subject {
+        let route = self.per_route.as_ref().map(|per_route| per_route.read(request)).unwrap_or_default();
+        if route.disabled {
+            return Subject::None(Unasked::Disabled);
+        }
+        if self.matches.as_ref().is_some_and(|matches| !matches.is_match(request)) {
+            return Subject::None(Unasked::NotMatched);
+        }
+        let dry_run = route.dry_run.unwrap_or(self.dry_run);
+        let named = route.policy.as_deref().filter(|name| !name.is_empty());
+        let found = named.map(|name| self.sets.iter().position(|set| set.name.as_bytes() == name));
+        let wrong_policy = found == Some(None);
+        let set = found.flatten().unwrap_or(0);
+        if let Some(force) = self.sets.get(set).and_then(|set| set.force) {
+            return Subject::Forced { set, force, dry_run, wrong_policy };
+        }
+        match self.key(set, request) {
+            Some(key) => Subject::Circuit { set, key, dry_run, wrong_policy },
+            None => Subject::None(Unasked::NoKey),
+        }
+    }
+
+    /// The parts one after another, each behind a NUL, which no part of Envoy's has.
+    fn key(&self, set: usize, request: &dyn RequestView) -> Option<Vec<u8>> {
+        let mut key = self.sets.get(set)?.name.clone().into_bytes();
+        let attribute = match self.scope {
+            Scope::Plugin => None,
+            Scope::Cluster => Some("cluster_name"),
+            Scope::Route => Some("route_name"),
+        };
+        if let Some(attribute) = attribute {
+            let name = request.attribute_str(&["xds", attribute]).filter(|name| !name.is_empty())?;
+            key.push(0);
+            key.extend(name);
+        }
+        for part in &self.keys {
+            key.push(0);
+            key.extend_from_slice(&part.of(request).unwrap_or_default());
+        }
+        // An empty key is nobody's.
+        key.push(0);
+        Some(short_key(&key))
+    }
+
+    pub(crate) fn rules(&self, set: usize) -> Option<&Rules> {
+        self.sets.get(set).map(|set| &set.rules)
+    }
+
+    /// Every set's: how long an unused circuit keeps its place.
+    pub(crate) fn idle_ns(&self) -> u64 {
+        self.sets.iter().map(|set| set.rules.idle_ns()).max().unwrap_or(0)
+    }
+
+    /// Whether this request may be a probe wherever only safe ones may.
+    pub(crate) fn is_safe(&self, set: usize, request: &dyn RequestView) -> bool {
+        let asked = self.sets.get(set).is_some_and(|set| set.rules.probes.safe_only);
+        !asked || matches!(request.method(), Some(b"GET" | b"HEAD" | b"OPTIONS"))
+    }
+
+    /// Whether the request's gRPC-ness matters to its end.
+    pub(crate) fn is_grpc(&self, set: usize, request: &dyn RequestView) -> bool {
+        self.sets.get(set).is_some_and(|set| set.judge.asks_grpc()) && request.is_grpc()
+    }
+
+    /// What the end of a call says.
+    pub(crate) fn outcome(
+        &self,
+        set: usize,
+        ended: &dyn Attributes,
+        is_grpc: bool,
+        whole_ns: u64,
+    ) -> Outcome {
+        self.sets.get(set).map_or(Outcome::Ignored, |set| set.judge.outcome(ended, is_grpc, whole_ns))
+    }
+
+    /// Whether a refused request is sent elsewhere.
+    pub(crate) fn has_fallback(&self, set: usize) -> bool {
+        self.sets.get(set).is_some_and(|set| set.answer.is_fallback())
+    }
+
+    /// A request that goes on, with nothing of the client's in the header that is this filter's.
+    fn cleaned(&self, request: &dyn RequestView) -> Decision {
+        match &self.export.request {
+            Some(name) if request.get(name).is_some() => Decision::next().remove(name.clone()),
+            _ => Decision::next(),
+        }
+    }
+
+    /// A request that brings the header of a fallback: it has a circuit no more, since the route that Envoy has chosen by it is not the one that
+    /// it would have without.
+    pub(crate) fn asks_for_fallback(&self, request: &dyn RequestView) -> Option<Decision> {
+        if self.dry_run {
+            return None;
+        }
+        let brings =
+            |set: &&Set| set.answer.fallback_header().is_some_and(|name| request.get(name).is_some());
+        let set = self.sets.iter().find(brings)?;
+        let mut decision = self.cleaned(request);
+        decision.mutations.append(&mut set.answer.send_elsewhere().mutations);
+        Some(Decision { explanation: Some(Explanation::of(&self.texts.asked)), ..decision })
+    }
+
+    /// A request that has no circuit.
+    pub(crate) fn unasked(&self, why: Unasked, request: &dyn RequestView) -> Decision {
+        let explanation = Some(Explanation::of(self.texts.unasked(why)));
+        let decision = if why == Unasked::Disabled { Decision::next() } else { self.cleaned(request) };
+        Decision { explanation, ..decision }
+    }
+
+    /// A request whose circuit could not be asked, or has no room.
+    pub(crate) fn untracked(&self, request: &dyn RequestView) -> Decision {
+        Decision { explanation: Some(Explanation::of(&self.texts.no_room)), ..self.cleaned(request) }
+    }
+
+    /// A request that all circuits let through because they are held closed.
+    pub(crate) fn held_closed(&self, request: &dyn RequestView) -> Decision {
+        Decision { explanation: Some(self.texts.forced(Force::Closed)), ..self.cleaned(request) }
+    }
+
+    /// A request that is let through.
+    pub(crate) fn passed(&self, ticket: &Ticket, request: &dyn RequestView) -> Decision {
+        let mut decision = self.cleaned(request);
+        if let (Some(name), false) = (&self.export.request, ticket.state == State::Closed) {
+            decision = decision.set(name.clone(), ticket.state.name());
+        }
+        Decision { explanation: Some(self.texts.passed(ticket)), ..decision }
+    }
+
+    /// A request that is not let through, by a circuit or because all are held open.
+    pub(crate) fn refused(
+        &self,
+        set: usize,
+        refusal: Option<&Refusal>,
+        dry_run: bool,
+        request: &dyn RequestView,
+    ) -> Decision {
+        let Some(settings) = self.sets.get(set) else {
+            return Decision::next();
+        };
+        let explanation = match refusal {
+            Some(refusal) => self.texts.refused(refusal.why, dry_run, settings.answer.is_fallback()),
+            None => self.texts.forced(Force::Open),
+        };
+        if dry_run {
+            return Decision { explanation: Some(explanation), ..self.cleaned(request) };
+        }
+        let held = Refusal { why: Why::Open, retry_ns: 0 };
+        let mut decision = settings.answer.refuse(refusal.unwrap_or(&held), &self.export);
+        decision.explanation = Some(explanation);
+        decision
+    }
+
+    /// What the caller is told of a request that went on although its circuit is not closed.
+    pub(crate) fn told(&self, why: Result<State, &Refusal>) -> Option<Bytes> {
+        self.export.response.as_ref()?;
+        match why {
+            Ok(State::Closed) => None,
+            Ok(state) => Some(state.name().into()),
+            Err(refusal) => Some(answer::said(refusal.why, answer::whole_seconds(refusal.retry_ns))),
+        }
+    }
+
+    /// The response of such a request.
+    pub(crate) fn on_response(&self, told: Option<Bytes>) -> Decision {
+        match (&self.export.response, told) {
+            (Some(name), Some(told)) => Decision::next().set(name.clone(), told),
+            _ => Decision::next(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a request that is not let through gets, and the headers that tell others.
+
+use std::rc::Rc;
+
+use weir_sdk::{Bytes, Decision, LocalReply, Mutation, Problems, names};
+
+use super::machine::{Refusal, Why};
+use crate::config::{Export as ExportConfig, Fallback, NamedPolicy};
+
+/// A compiled answer, or the header of the fallback.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    reply: LocalReply,
+    retry_after: bool,
+    /// What sets it.
+    fallback: Vec<Mutation>,
+}
+
+impl Answer {
+    pub(super) fn compile(path: &str, written: &NamedPolicy, problems: &mut Problems) -> Self {
+        let reply = written.reply.clone().unwrap_or_default();
+        let mut refuse = |field: &str, reason: String| problems.add(format!("{path}{field}"), reason);
+        if !(400..600).contains(&reply.status) {
+            refuse("reply.status", format!("expected 400 to 599, found {}", reply.status));
+        }
+        if !(1..=16).contains(&reply.grpc_status) {
+            refuse("reply.grpc_status", format!("expected 1 to 16, found {}", reply.grpc_status));
+        }
+        let mut headers: Vec<(Rc<str>, Bytes)> = Vec::new();
+        for (index, line) in reply.headers.iter().enumerate() {
+            match (names::header(&line.name, "content-type"), names::header_value(&line.value)) {
+                (Ok(name), Ok(())) => headers.push((name, line.value.as_str().into())),
+                (name, value) => {
+                    for (field, result) in [("name", name.map(|_| ())), ("value", value)] {
+                        if let Err(reason) = result {
+                            refuse(&format!("reply.headers[{index}].{field}"), reason);
+                        }
+                    }
+                }
+            }
+        }
+        if reply.overloaded {
+            headers.push(("x-envoy-overloaded".into(), "true".into()));
+        }
+        let fallback =
+            written.fallback.as_ref().map(|fallback| set(fallback, &mut refuse)).unwrap_or_default();
+        Self {
+            reply: LocalReply {
+                status: reply.status,
+                headers,
+                body: reply.body.into(),
+                details: "circuit_breaker_open".into(),
+                grpc_status: Some(reply.grpc_status),
+            },
+            retry_after: reply.retry_after,
+            fallback,
+        }
+    }
+
+    /// The header that sends a request elsewhere, where a header does.
+    pub(super) fn fallback_header(&self) -> Option<&str> {
+        match self.fallback.as_slice() {
+            [Mutation::Set(name, _)] => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Sends a request elsewhere.
+    pub(super) fn send_elsewhere(&self) -> Decision {
+        Decision { mutations: self.fallback.clone(), ..Decision::next() }
+    }
+
+    /// Answers, or sends elsewhere.
+    pub(super) fn refuse(&self, refusal: &Refusal, export: &Export) -> Decision {
+        let seconds = whole_seconds(refusal.retry_ns);
+        if self.is_fallback() {
+            let decision = self.send_elsewhere();
+            return match &export.request {
+                Some(name) => decision.set(name.clone(), said(refusal.why, seconds)),
+                None => decision,
+            };
+        }
+        let mut reply = self.reply.clone();
+        if refusal.why == Why::Concurrency {
+            reply.details = "circuit_breaker_concurrency".into();
+        } else if self.retry_after {
+            reply.headers.push(("retry-after".into(), seconds.to_string().into()));
+        }
+        if let Some(name) = &export.response {
+            reply.headers.push((name.clone(), said(refusal.why, seconds)));
+        }
+        Decision::reply(reply)
+    }
+
+    /// Whether a refused request is sent elsewhere.
+    pub(super) fn is_fallback(&self) -> bool {
+        !self.fallback.is_empty()
+    }
+}
+
+/// What sets a fallback.
+fn set(fallback: &Fallback, refuse: &mut impl FnMut(&str, String)) -> Vec<Mutation> {
+    let (kind, line) = match fallback {
+        Fallback::RequestHeader(line) => ("request_header", line),
+        Fallback::Property(line) => ("property", line),
+    };
+    if let Err(reason) = names::header_value(&line.value) {
+        refuse(&format!("fallback.{kind}.value"), reason);
+    }
+    let name = match fallback {
+        Fallback::RequestHeader(line) => names::header(&line.name, "x-breaker-fallback"),
+        Fallback::Property(line) => {
+            names::plain("a filter state", &line.name, 64).map(|()| line.name.as_str().into())
+        }
+    };
+    match (name, fallback) {
+        (Ok(name), Fallback::RequestHeader(line)) => vec![Mutation::Set(name, line.value.as_str().into())],
+        (Ok(name), Fallback::Property(line)) => {
+            vec![Mutation::Property(name, line.value.as_str().into()), Mutation::ClearRouteCache]
+        }
+        (Err(reason), _) => {
+            refuse(&format!("fallback.{kind}.name"), reason);
+            Vec::new()
+        }
+    }
+}
+
+/// Compiled names of headers that tell others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Export {
+    pub(super) request: Option<Rc<str>>,
+    pub(super) response: Option<Rc<str>>,
+}
+
+impl Export {
+    pub(super) fn compile(written: &ExportConfig, problems: &mut Problems) -> Self {
+        let mut name = |field: &str, written: &Option<String>| {
+            let name = names::header(written.as_ref()?, "x-breaker");
+            name.map_err(|reason| problems.add(format!("export.{field}"), reason)).ok()
+        };
+        Self {
+            request: name("request_header", &written.request_header),
+            response: name("response_header", &written.response_header),
+        }
+    }
+}
+
+/// What is told of a refusal.
+pub(super) fn said(why: Why, seconds: u64) -> Bytes {
+    match why {
+        Why::Open => ["open;retry-after=", &seconds.to_string()].concat().into(),
+        Why::HalfOpen | Why::Unsafe => "half-open".into(),
+        Why::Recovering => "recovering".into(),
+        Why::Concurrency => "concurrency".into(),
+    }
+}
+
+/// Rounded up, at least 1: who comes after them finds the circuit ready for a probe.
+pub(super) fn whole_seconds(time_ns: u64) -> u64 {
+    time_ns.div_ceil(1_000_000_000).max(1)
+}
