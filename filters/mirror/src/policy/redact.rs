@@ -31,6 +31,8 @@ mod text;
 mod value;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 
 /// A compiled [`Redact`].

@@ -114,15 +114,15 @@ impl Pass<'_> {
                 rest = rest.get(1..).unwrap_or_default();
                 continue;
             }
-            let end = rest.iter().position(|byte| syntax.separates(*byte)).unwrap_or(rest.len());
-            let (piece, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-            let Some(equals) = piece.iter().position(|byte| *byte == b'=') else {
-                self.written(piece, syntax, level, &mut out)?;
+            // Each byte is looked at once: a text of nothing but `a=` is as many keys.
+            let ends = |byte: &u8| *byte == b'=' || syntax.separates(*byte);
+            let end = rest.iter().position(ends).unwrap_or(rest.len());
+            let (key, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            let Some(behind) = after.strip_prefix(b"=") else {
+                self.written(key, syntax, level, &mut out)?;
                 rest = after;
                 continue;
             };
-            let (key, _) = piece.split_at_checked(equals).unwrap_or_default();
-            let behind = rest.get(equals.saturating_add(1)..).unwrap_or_default();
             match action(first.iter().chain(second), key).filter(|action| *action != Action::Keep) {
                 Some(action) => {
                     let end = behind.iter().position(|byte| syntax.ends(*byte)).unwrap_or(behind.len());
@@ -144,11 +144,11 @@ impl Pass<'_> {
                     self.written(key, syntax, level, &mut out)?;
                     out.push(b'=');
                     // In a text, what follows may again be a key: `u=https://x/?a=b`.
-                    let length = piece.len().saturating_sub(equals).saturating_sub(1);
-                    let (value, after) = behind.split_at_checked(length).unwrap_or((behind, &[]));
-                    if syntax == Syntax::Text {
-                        rest = behind;
-                    } else {
+                    rest = behind;
+                    if syntax != Syntax::Text {
+                        let end =
+                            behind.iter().position(|byte| syntax.separates(*byte)).unwrap_or(behind.len());
+                        let (value, after) = behind.split_at_checked(end).unwrap_or((behind, &[]));
                         self.written(value, syntax, level, &mut out)?;
                         rest = after;
                     }
