@@ -228,6 +228,9 @@ fn broken_json_is_never_told() {
         let dice = &mut Dice(seed ^ 0x5eed);
         let mut body = with_secret(dice, 3).into_bytes();
         for _ in 0..=dice.below(3) {
+            if body.is_empty() {
+                break;
+            }
             let at = dice.below(body.len());
             match dice.below(4) {
                 0 => body[at] = dice.below(256) as u8,
