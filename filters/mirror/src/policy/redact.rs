@@ -31,8 +31,6 @@ mod text;
 mod value;
 
 #[cfg(test)]
-mod hostile;
-#[cfg(test)]
 mod tests;
 
 /// A compiled [`Redact`].

@@ -96,7 +96,7 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {
 impl Pass<'_> {
     /// The body without what must not be told; `None` when it can stay.
     pub(super) fn body(&mut self, copy: &Copy) -> Result<Option<Vec<u8>>, Refusal> {
-        if !self.rules.looks_into_bodies() || (copy.body.is_empty() && !copy.body_truncated) {
+        if !self.rules.looks_into_bodies() || copy.body.is_empty() {
             return Ok(None);
         }
         if copy.body_truncated {

@@ -1,12 +1,14 @@
 //! Redaction as data: a configuration, what is copied, and what may be told of it.
 
+mod hostile;
+
 use serde_json::{Value, json};
 use weir_sdk::{Problems, parse};
 
 use super::*;
 
 #[track_caller]
-pub(super) fn redactor(config: &Value) -> Redactor {
+fn redactor(config: &Value) -> Redactor {
     let config: Redact = parse(Some(config.to_string().as_bytes())).expect("well-formed");
     let mut problems = Problems::new();
     let redactor = Redactor::compile("redact", &config, &mut problems);
@@ -14,7 +16,7 @@ pub(super) fn redactor(config: &Value) -> Redactor {
     redactor
 }
 
-pub(super) fn copy(lines: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Copy {
+fn copy(lines: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Copy {
     Copy { headers: lines.iter().copied().collect(), body: body.into(), ..Copy::default() }
 }
 
@@ -291,6 +293,8 @@ fn bodies_of_which_nothing_is_said_pass() {
         body(&config, "image/png", b"\x89PNG\xff", "\u{fffd}PNG\u{fffd}");
     }
     body(&user_password(), "image/png", "", "");
+    let mut none = Copy { body_truncated: true, ..copy(&[], "") };
+    assert_eq!(redactor(&user_password()).apply(&mut none), Ok(Redacted::default()), "nothing of it is sent");
 }
 
 #[test]
