@@ -21,6 +21,7 @@ pub mod fraction;
 mod headers;
 mod host;
 pub mod key;
+pub mod limit;
 pub mod matcher;
 pub mod names;
 pub mod per_route;

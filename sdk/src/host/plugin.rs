@@ -152,6 +152,14 @@ impl PluginHost {
         Ok(UNIX_EPOCH.checked_add(Duration::from_nanos(abi::now_ns()?)).unwrap_or(UNIX_EPOCH))
     }
 
+    /// Nanoseconds on a clock that nobody sets, the same for all workers; where there is none, the time of day.
+    ///
+    /// # Errors
+    /// The host does not tell.
+    pub fn monotonic_ns(&self) -> Result<u64, HostError> {
+        clock_ns()
+    }
+
     /// A random number, uniform over `u64`: SplitMix64, seeded once per plugin and worker by the host, so no host call.
     /// Not for secrets.
     #[must_use]

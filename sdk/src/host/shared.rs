@@ -7,7 +7,8 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{HostError, Status, abi};
+use super::{HostError, PluginHost, Status, abi};
+use crate::limit::Store;
 
 /// How often [`Shared::update`] tries. Another worker must have succeeded for each try that fails, so this is more than ever
 /// happens with fewer workers than that; beyond, the caller hears of it instead of blocking its worker.
@@ -16,6 +17,30 @@ const ATTEMPTS: u32 = 32;
 /// Matches the number of no value that exists; Envoy counts them up from 1. A key that is *not* there accepts any number
 /// (`SHR-02`), so with this one of two workers that both found nothing, the second to write is told.
 const NOTHING_THERE: u32 = u32::MAX;
+
+impl Store for PluginHost {
+    /// # Errors
+    /// The host refuses; [`Status::CasMismatch`] when 32 attempts in a row came too late, and nothing was written then.
+    fn update(
+        &self,
+        key: &[u8],
+        next: &mut dyn FnMut(Option<Vec<u8>>) -> Option<Vec<u8>>,
+    ) -> Result<(), HostError> {
+        let mut refused = HostError::new("proxy_set_shared_data", Status::CasMismatch);
+        for _ in 0..ATTEMPTS {
+            let (old, cas) = abi::shared_data(key)?.map_or((None, NOTHING_THERE), |(old, cas)| (Some(old), cas));
+            let Some(new) = next(old) else {
+                return Ok(());
+            };
+            match abi::set_shared_data(key, &new, cas) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.status == Status::CasMismatch => refused = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused)
+    }
+}
 
 /// How a value is written in shared data.
 pub trait SharedValue: Sized {

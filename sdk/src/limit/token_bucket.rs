@@ -1,0 +1,111 @@
+//! The token bucket, refilled evenly as Envoy's own: what is missing, and when that was.
+
+use super::{Admission, Queue, Steps, div_ceil, div_floor, put, u64_at};
+
+/// Up to `max_tokens`, refilled by `tokens_per_fill` in each interval: evenly, not in steps, as Envoy's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBucket {
+    max_tokens: u32,
+    tokens_per_fill: u32,
+    interval_ns: u64,
+    queue: Queue,
+}
+
+/// What is missing to a full bucket, in tokens times `interval_ns`: so a nanosecond brings `tokens_per_fill`, and nothing is ever rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    missing: u128,
+    /// Never goes back.
+    at: u64,
+}
+
+impl TokenBucket {
+    /// `None` when a number is 0.
+    #[must_use]
+    pub fn new(max_tokens: u32, tokens_per_fill: u32, interval_ns: u64) -> Option<Self> {
+        let all = max_tokens > 0 && tokens_per_fill > 0 && interval_ns > 0;
+        all.then_some(Self { max_tokens, tokens_per_fill, interval_ns, queue: Queue::default() })
+    }
+
+    /// With a queue.
+    #[must_use]
+    pub fn with_queue(self, queue: Queue) -> Self {
+        Self { queue, ..self }
+    }
+
+    fn refilled(self, state: State, now: u64) -> State {
+        let elapsed = now.saturating_sub(state.at);
+        let come = u128::from(elapsed).saturating_mul(self.tokens_per_fill.into());
+        State { missing: state.missing.saturating_sub(come), at: state.at.max(now) }
+    }
+
+    fn cost(self, amount: u64) -> u128 {
+        u128::from(amount).saturating_mul(self.interval_ns.into())
+    }
+
+    /// Nanoseconds from `now` until so much has come: the refill goes on at `state.at`.
+    fn time(self, state: State, now: u64, scaled: u128) -> Option<u64> {
+        let time = div_ceil(scaled, self.tokens_per_fill.into())?;
+        if time == 0 { Some(0) } else { time.checked_add(state.at.saturating_sub(now)) }
+    }
+}
+
+impl Steps for TokenBucket {
+    type State = State;
+
+    const BYTES: usize = 24;
+
+    fn read(bytes: &[u8]) -> Option<State> {
+        let (missing, at) = bytes.split_first_chunk()?;
+        Some(State { missing: u128::from_le_bytes(*missing), at: u64_at(at, 0)? })
+    }
+
+    fn write(state: State, bytes: &mut [u8]) {
+        put(bytes, 0, &state.missing.to_le_bytes());
+        put(bytes, 16, &state.at.to_le_bytes());
+    }
+
+    fn take(&self, state: State, now: u64, cost: u64) -> (State, Admission) {
+        let before = self.refilled(state, now);
+        let size = self.cost(self.max_tokens.into());
+        let missing = before.missing.saturating_add(self.cost(cost));
+        let over = missing.saturating_sub(size);
+        let wait = self.time(before, now, over);
+        let waits = cost <= self.max_tokens.into()
+            && over <= self.cost(self.queue.max_queued)
+            && wait.is_some_and(|wait| wait <= self.queue.max_wait_ns);
+        let admitted = over == 0 || waits;
+        let state = if admitted { State { missing, ..before } } else { before };
+        let next = state.missing.saturating_add(self.cost(1)).saturating_sub(size);
+        let reset_ns = match admitted {
+            true => self.time(state, now, next),
+            false => wait.filter(|_| cost <= self.max_tokens.into()),
+        };
+        let admission = Admission {
+            admitted,
+            limit: self.max_tokens.into(),
+            remaining: div_floor(size.saturating_sub(state.missing), self.interval_ns.into()),
+            wait_ns: if admitted { wait.unwrap_or_default() } else { 0 },
+            reset_ns,
+            full_ns: self.time(state, now, state.missing),
+        };
+        (state, admission)
+    }
+
+    fn refund(&self, state: State, receipt: State, now: u64, amount: u64) -> State {
+        // What the take has left missing is at most `amount`, and gone wherever the bucket has been full since: by refill alone `receipt` tells
+        // when at the earliest, and had others taken since, only later.
+        let state = self.refilled(state, now);
+        let still = self.cost(amount).min(self.refilled(receipt, state.at).missing);
+        State { missing: state.missing.saturating_sub(still), ..state }
+    }
+
+    fn charge(&self, state: State, now: u64, amount: u64) -> State {
+        let state = self.refilled(state, now);
+        State { missing: state.missing.saturating_add(self.cost(amount)), ..state }
+    }
+
+    fn is_idle(&self, state: State, now: u64) -> bool {
+        self.refilled(state, now).missing == 0
+    }
+}
