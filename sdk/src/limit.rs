@@ -161,6 +161,48 @@ impl Algorithm {
     }
 }
 
+/// What a state that is refilled by time remembers of refunds, so that none gives back what time has brought back already.
+///
+/// What a take has left to be refilled is at least what there was after it, less what time has brought and what others were given back since;
+/// and nothing, once everything was there: `since` tells whether that has been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Refunds {
+    /// When the first was taken after nothing was used.
+    since: u64,
+    /// How much was given back; wraps.
+    given: u64,
+}
+
+impl Refunds {
+    const BYTES: usize = 16;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self { since: u64_at(bytes, 0)?, given: u64_at(bytes, 8)? })
+    }
+
+    fn write(self, bytes: &mut [u8], start: usize) {
+        put(bytes, start, &self.since.to_le_bytes());
+        put(bytes, start.saturating_add(8), &self.given.to_le_bytes());
+    }
+
+    /// Before something is taken.
+    fn at(self, now: u64, nothing_used: bool) -> Self {
+        if nothing_used { Self { since: now, ..self } } else { self }
+    }
+
+    fn and(self, amount: u64) -> Self {
+        Self { given: self.given.wrapping_add(amount), ..self }
+    }
+
+    /// How much of a take is still missing because of it, at least: `left` is what there was after it, less what time has brought.
+    fn still(self, receipt: Self, left: u128, unit: u128) -> u128 {
+        if self.since != receipt.since {
+            return 0;
+        }
+        left.saturating_sub(u128::from(self.given.wrapping_sub(receipt.given)).saturating_mul(unit))
+    }
+}
+
 /// The quotient, rounded up; `None` for a division by 0 or a quotient of more than 64 bits.
 fn div_ceil(dividend: u128, divisor: u128) -> Option<u64> {
     let quotient = dividend.checked_div(divisor)?;

@@ -28,7 +28,8 @@ impl Store for PluginHost {
     ) -> Result<(), HostError> {
         let mut refused = HostError::new("proxy_set_shared_data", Status::CasMismatch);
         for _ in 0..ATTEMPTS {
-            let (old, cas) = abi::shared_data(key)?.map_or((None, NOTHING_THERE), |(old, cas)| (Some(old), cas));
+            let (old, cas) =
+                abi::shared_data(key)?.map_or((None, NOTHING_THERE), |(old, cas)| (Some(old), cas));
             let Some(new) = next(old) else {
                 return Ok(());
             };

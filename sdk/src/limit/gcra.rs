@@ -1,6 +1,6 @@
 //! The generic cell rate algorithm: one number, the time at which everything taken will have been paid for.
 
-use super::{Admission, Queue, Steps, div_ceil, div_floor, put};
+use super::{Admission, Queue, Refunds, Steps, div_ceil, div_floor, put};
 
 /// `per_interval` in each interval, evenly; up to `burst` at once.
 ///
@@ -13,9 +13,13 @@ pub struct Gcra {
     queue: Queue,
 }
 
-/// The theoretical arrival time, in nanoseconds times `per_interval`: so one costs `interval_ns`, and nothing is ever rounded.
+/// What has been taken, and when it will have been paid for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct State(u128);
+pub(super) struct State {
+    /// The theoretical arrival time, in nanoseconds times `per_interval`: so one costs `interval_ns`, and nothing is ever rounded.
+    paid_until: u128,
+    refunds: Refunds,
+}
 
 impl Gcra {
     /// `None` when a number is 0.
@@ -48,20 +52,22 @@ impl Gcra {
 impl Steps for Gcra {
     type State = State;
 
-    const BYTES: usize = 16;
+    const BYTES: usize = 16 + Refunds::BYTES;
 
     fn read(bytes: &[u8]) -> Option<State> {
-        Some(State(u128::from_le_bytes(bytes.try_into().ok()?)))
+        let (paid_until, refunds) = bytes.split_first_chunk()?;
+        Some(State { paid_until: u128::from_le_bytes(*paid_until), refunds: Refunds::read(refunds)? })
     }
 
     fn write(state: State, bytes: &mut [u8]) {
-        put(bytes, 0, &state.0.to_le_bytes());
+        put(bytes, 0, &state.paid_until.to_le_bytes());
+        state.refunds.write(bytes, 16);
     }
 
-    fn take(&self, State(paid_until): State, now: u64, cost: u64) -> (State, Admission) {
-        let now = self.scaled(now);
+    fn take(&self, state: State, clock: u64, cost: u64) -> (State, Admission) {
+        let now = self.scaled(clock);
         let latest = now.saturating_add(self.cost(self.burst.into()));
-        let before = paid_until.max(now);
+        let before = state.paid_until.max(now);
         let after = before.saturating_add(self.cost(cost));
         let over = after.saturating_sub(latest);
         let wait = self.time(over);
@@ -69,9 +75,9 @@ impl Steps for Gcra {
             && over <= self.cost(self.queue.max_queued)
             && wait.is_some_and(|wait| wait <= self.queue.max_wait_ns);
         let admitted = over == 0 || waits;
-        let state = if admitted { after } else { before };
-        let remaining = div_floor(latest.saturating_sub(state), self.interval_ns.into());
-        let next = state.saturating_add(self.cost(1)).saturating_sub(latest);
+        let refunds = state.refunds.at(clock, state.paid_until <= now);
+        let paid_until = if admitted { after } else { before };
+        let next = paid_until.saturating_add(self.cost(1)).saturating_sub(latest);
         let reset_ns = match admitted {
             true => self.time(next),
             false => wait.filter(|_| cost <= self.burst.into()),
@@ -79,26 +85,27 @@ impl Steps for Gcra {
         let admission = Admission {
             admitted,
             limit: self.burst.into(),
-            remaining,
+            remaining: div_floor(latest.saturating_sub(paid_until), self.interval_ns.into()),
             wait_ns: if admitted { wait.unwrap_or_default() } else { 0 },
             reset_ns,
-            full_ns: self.time(state.saturating_sub(now)),
+            full_ns: self.time(paid_until.saturating_sub(now)),
         };
-        (State(state), admission)
+        (State { paid_until, refunds }, admission)
     }
 
-    fn refund(&self, State(paid_until): State, State(receipt): State, now: u64, amount: u64) -> State {
-        // What the take has pushed out is at most `amount`, and gone wherever the state has been idle since: it was idle at `receipt` at the
-        // earliest, and had others taken since, only later.
-        let still = self.cost(amount).min(receipt.saturating_sub(self.scaled(now)));
-        State(paid_until.saturating_sub(still))
+    fn refund(&self, state: State, receipt: State, now: u64, amount: u64) -> State {
+        let left = receipt.paid_until.saturating_sub(self.scaled(now));
+        let still = state.refunds.still(receipt.refunds, left, self.cost(1)).min(self.cost(amount));
+        State { paid_until: state.paid_until.saturating_sub(still), refunds: state.refunds.and(amount) }
     }
 
-    fn charge(&self, State(paid_until): State, now: u64, amount: u64) -> State {
-        State(paid_until.max(self.scaled(now)).saturating_add(self.cost(amount)))
+    fn charge(&self, state: State, clock: u64, amount: u64) -> State {
+        let now = self.scaled(clock);
+        let refunds = state.refunds.at(clock, state.paid_until <= now);
+        State { paid_until: state.paid_until.max(now).saturating_add(self.cost(amount)), refunds }
     }
 
-    fn is_idle(&self, State(paid_until): State, now: u64) -> bool {
-        paid_until <= self.scaled(now)
+    fn is_idle(&self, state: State, now: u64) -> bool {
+        state.paid_until <= self.scaled(now)
     }
 }

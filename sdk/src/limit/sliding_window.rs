@@ -48,7 +48,8 @@ impl SlidingWindow {
 
     fn at(self, mut state: State, now: u64) -> State {
         let segment = now.checked_div(self.segment_ns).unwrap_or_default();
-        let moved = usize::try_from(segment.saturating_sub(state.segment)).unwrap_or(usize::MAX).min(SEGMENTS);
+        let moved =
+            usize::try_from(segment.saturating_sub(state.segment)).unwrap_or(usize::MAX).min(SEGMENTS);
         if moved > 0 {
             state.counts.rotate_right(moved);
             state.counts.iter_mut().take(moved).for_each(|count| *count = 0);

@@ -1,6 +1,6 @@
 //! The token bucket, refilled evenly as Envoy's own: what is missing, and when that was.
 
-use super::{Admission, Queue, Steps, div_ceil, div_floor, put, u64_at};
+use super::{Admission, Queue, Refunds, Steps, div_ceil, div_floor, put, u64_at};
 
 /// Up to `max_tokens`, refilled by `tokens_per_fill` in each interval: evenly, not in steps, as Envoy's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(super) struct State {
     missing: u128,
     /// Never goes back.
     at: u64,
+    refunds: Refunds,
 }
 
 impl TokenBucket {
@@ -36,7 +37,13 @@ impl TokenBucket {
     fn refilled(self, state: State, now: u64) -> State {
         let elapsed = now.saturating_sub(state.at);
         let come = u128::from(elapsed).saturating_mul(self.tokens_per_fill.into());
-        State { missing: state.missing.saturating_sub(come), at: state.at.max(now) }
+        State { missing: state.missing.saturating_sub(come), at: state.at.max(now), refunds: state.refunds }
+    }
+
+    /// Refilled, before something is taken.
+    fn busy(self, state: State, now: u64) -> State {
+        let state = self.refilled(state, now);
+        State { refunds: state.refunds.at(state.at, state.missing == 0), ..state }
     }
 
     fn cost(self, amount: u64) -> u128 {
@@ -53,20 +60,22 @@ impl TokenBucket {
 impl Steps for TokenBucket {
     type State = State;
 
-    const BYTES: usize = 24;
+    const BYTES: usize = 24 + Refunds::BYTES;
 
     fn read(bytes: &[u8]) -> Option<State> {
         let (missing, at) = bytes.split_first_chunk()?;
-        Some(State { missing: u128::from_le_bytes(*missing), at: u64_at(at, 0)? })
+        let refunds = Refunds::read(at.get(8..)?)?;
+        Some(State { missing: u128::from_le_bytes(*missing), at: u64_at(at, 0)?, refunds })
     }
 
     fn write(state: State, bytes: &mut [u8]) {
         put(bytes, 0, &state.missing.to_le_bytes());
         put(bytes, 16, &state.at.to_le_bytes());
+        state.refunds.write(bytes, 24);
     }
 
     fn take(&self, state: State, now: u64, cost: u64) -> (State, Admission) {
-        let before = self.refilled(state, now);
+        let before = self.busy(state, now);
         let size = self.cost(self.max_tokens.into());
         let missing = before.missing.saturating_add(self.cost(cost));
         let over = missing.saturating_sub(size);
@@ -93,15 +102,14 @@ impl Steps for TokenBucket {
     }
 
     fn refund(&self, state: State, receipt: State, now: u64, amount: u64) -> State {
-        // What the take has left missing is at most `amount`, and gone wherever the bucket has been full since: by refill alone `receipt` tells
-        // when at the earliest, and had others taken since, only later.
         let state = self.refilled(state, now);
-        let still = self.cost(amount).min(self.refilled(receipt, state.at).missing);
-        State { missing: state.missing.saturating_sub(still), ..state }
+        let left = self.refilled(receipt, state.at).missing;
+        let still = state.refunds.still(receipt.refunds, left, self.cost(1)).min(self.cost(amount));
+        State { missing: state.missing.saturating_sub(still), refunds: state.refunds.and(amount), ..state }
     }
 
     fn charge(&self, state: State, now: u64, amount: u64) -> State {
-        let state = self.refilled(state, now);
+        let state = self.busy(state, now);
         State { missing: state.missing.saturating_add(self.cost(amount)), ..state }
     }
 
