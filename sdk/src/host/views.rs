@@ -233,6 +233,7 @@ impl Body {
 pub struct Ended {
     request: Request,
     response: Response,
+    response_trailers: ResponseTrailers,
 }
 
 impl Ended {
@@ -240,6 +241,7 @@ impl Ended {
         Self {
             request: Request(Block::new(plugin, MapType::RequestHeaders, true)),
             response: Response(Block::new(plugin, MapType::ResponseHeaders, true)),
+            response_trailers: ResponseTrailers(Block::new(plugin, MapType::ResponseTrailers, true)),
         }
     }
 
@@ -253,6 +255,12 @@ impl Ended {
     #[must_use]
     pub fn response(&self) -> &Response {
         &self.response
+    }
+
+    /// The response's trailers; empty when there were none.
+    #[must_use]
+    pub fn response_trailers(&self) -> &ResponseTrailers {
+        &self.response_trailers
     }
 
     /// The plugin that the stream belonged to.

@@ -1,0 +1,371 @@
+//! Which limits a request takes from, and what becomes of it. Pure: the request, the clocks, the dice and the store are arguments.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use weir_sdk::limit::{Receipt, Store};
+use weir_sdk::{
+    Attributes, Bytes, ConfigError, Decision, Draw, Explanation, Flow, FractionalPercent, Headers, Mutation,
+    PerRoute, Problems, RequestMatcher, RequestView,
+};
+
+use crate::config::{Config, OnError};
+use attempt::{Attempt, Refusal};
+use limit::Limit;
+use reply::Replies;
+
+mod attempt;
+mod cost;
+mod key;
+mod limit;
+mod names;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+/// What a policy is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// Tells this plugin's state from others'.
+    pub scope: &'a str,
+    /// Spreads keys; the same for all workers, and unknown to clients.
+    pub seed: u64,
+}
+
+/// What a decision may ask for: each is asked at most once, and only when the decision needs it.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The request.
+    pub request: &'a dyn RequestView,
+    /// The clocks.
+    pub clocks: &'a Clocks<'a>,
+    /// 64 random bits.
+    pub random: &'a dyn Fn() -> u64,
+    /// Where the states are.
+    pub store: &'a dyn Store,
+}
+
+/// The clocks of one callback, each asked once.
+pub struct Clocks<'a> {
+    now: &'a dyn Fn() -> SystemTime,
+    monotonic_ns: &'a dyn Fn() -> u64,
+    read: [OnceCell<u64>; 2],
+}
+
+impl<'a> Clocks<'a> {
+    /// The time of day, and nanoseconds on a clock that nobody sets.
+    pub fn new(now: &'a dyn Fn() -> SystemTime, monotonic_ns: &'a dyn Fn() -> u64) -> Self {
+        Self { now, monotonic_ns, read: [const { OnceCell::new() }; 2] }
+    }
+
+    fn ns(&self, of_day: bool) -> u64 {
+        let [monotonic, day] = &self.read;
+        if !of_day {
+            return *monotonic.get_or_init(|| (self.monotonic_ns)());
+        }
+        let since = || (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        *day.get_or_init(|| u64::try_from(since()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What is known when a stream is over.
+#[derive(Clone, Copy)]
+pub struct End<'a> {
+    /// Its attributes.
+    pub attributes: &'a dyn Attributes,
+    /// Its response's headers.
+    pub headers: &'a dyn Headers,
+    /// Its response's trailers.
+    pub trailers: &'a dyn Headers,
+}
+
+/// A compiled [`Config`].
+#[derive(Clone, Debug)]
+pub struct Policy {
+    limits: Rc<[Rc<Limit>]>,
+    policies: Vec<(String, Rc<[Rc<Limit>]>)>,
+    exempt: Option<RequestMatcher>,
+    enabled: Option<FractionalPercent>,
+    enforced: Option<FractionalPercent>,
+    replies: Replies,
+    on_error: OnError,
+    per_route: Option<PerRoute>,
+    dry_run: bool,
+    stat_prefix: String,
+    counted: Vec<String>,
+    texts: Texts,
+}
+
+#[derive(Clone, Debug)]
+struct Texts {
+    disabled: Rc<str>,
+    exempt: Rc<str>,
+    not_enabled: Rc<str>,
+    none: Rc<str>,
+    within: Rc<str>,
+}
+
+/// What a stream remembers.
+#[derive(Debug, Default)]
+pub struct Stream {
+    held: Vec<Held>,
+    waits: bool,
+    headers: Vec<(Rc<str>, Bytes)>,
+}
+
+/// What was taken and is not settled yet.
+#[derive(Clone, Debug)]
+pub struct Held {
+    limit: Rc<Limit>,
+    bucket: usize,
+    receipt: Receipt,
+}
+
+/// What is counted, beside each limit's refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Enabled,
+    Ok,
+    RateLimited,
+    Enforced,
+    Exempt,
+    Queued,
+    KeyMissing,
+    Overflow,
+    Contended,
+    Error,
+    RouteInvalid,
+}
+
+/// In the order of [`Cause`].
+const CAUSES: [&str; 11] = [
+    "enabled",
+    "ok",
+    "rate_limited",
+    "enforced",
+    "exempt",
+    "queued",
+    "key_missing",
+    "overflow",
+    "contended",
+    "error",
+    "route_invalid",
+];
+
+/// What is to be counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    dry_run: bool,
+    causes: u16,
+    /// Places of limits in the counters.
+    refused: Vec<usize>,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, cause: Cause) {
+        self.causes |= 1_u16.wrapping_shl(cause as u32);
+    }
+}
+
+impl Policy {
+    /// Checks and compiles a configuration.
+    ///
+    /// # Errors
+    /// What means nothing, all of it, each by its path.
+    pub fn compile(config: &Config, setup: &Setup<'_>) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new();
+        let mut counted = Vec::new();
+        let limits = Limit::compile_list("", &config.limits, setup, &mut counted, &mut problems);
+        let mut policies: Vec<(String, Rc<[Rc<Limit>]>)> = Vec::new();
+        for (index, named) in config.policies.iter().enumerate() {
+            let path = format!("policies[{index}].");
+            if policies.iter().any(|(name, _)| *name == named.name) {
+                let reason = format!("`{}` is there already; expected another name", named.name);
+                problems.add(format!("{path}name"), reason);
+            }
+            let list = Limit::compile_list(&path, &named.limits, setup, &mut counted, &mut problems);
+            policies.push((named.name.clone(), list));
+        }
+        if config.limits.is_empty() && config.policies.is_empty() {
+            problems.add("limits", "expected at least one limit; otherwise this filter does nothing");
+        }
+        if !config.policies.is_empty() && config.per_route.is_none() {
+            problems.add("per_route", "is missing: without it no route can choose one of `policies`");
+        }
+        if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
+            problems.add("stat_prefix", reason);
+        }
+        let exempt = config
+            .exempt
+            .as_ref()
+            .and_then(|exempt| problems.take("exempt", RequestMatcher::try_from(exempt)));
+        let per_route = config
+            .per_route
+            .as_ref()
+            .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.rate_limit", &mut problems));
+        let replies = Replies::compile(config, &mut problems);
+        problems.finish()?;
+        Ok(Self {
+            limits,
+            policies,
+            exempt,
+            enabled: config.enabled.map(|share| share.0),
+            enforced: config.enforced.map(|share| share.0),
+            replies,
+            on_error: config.on_error,
+            per_route,
+            dry_run: config.dry_run,
+            stat_prefix: config.stat_prefix.clone(),
+            counted,
+            texts: Texts {
+                disabled: "disabled by the route".into(),
+                exempt: "exempt".into(),
+                not_enabled: "not among the enabled".into(),
+                none: "no limit is for it".into(),
+                within: "within all limits".into(),
+            },
+        })
+    }
+
+    /// Names of all counters, in the order of [`Policy::places`]: causes, then limits; then the same for dry runs.
+    #[must_use]
+    pub fn counters(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for dry in ["", ".dry_run"] {
+            let prefix = [&self.stat_prefix, dry].concat();
+            names.extend(CAUSES.iter().map(|cause| [&prefix, ".", cause].concat()));
+            names.extend(self.counted.iter().map(|limit| [&prefix, ".limit.", limit, ".rate_limited"].concat()));
+        }
+        names
+    }
+
+    /// Which of [`Policy::counters`] are to grow.
+    pub fn places<'a>(&self, counts: &'a Counts) -> impl Iterator<Item = usize> + 'a {
+        let half = CAUSES.len().saturating_add(self.counted.len());
+        let base = if counts.dry_run { half } else { 0 };
+        let causes = (0..CAUSES.len()).filter(|place| (counts.causes >> *place) & 1 == 1);
+        let refused = counts.refused.iter().map(|limit| CAUSES.len().saturating_add(*limit));
+        causes.chain(refused).map(move |place| base.saturating_add(place))
+    }
+
+    /// Decides a request.
+    pub fn on_request(&self, stream: &mut Stream, inputs: &Inputs<'_>) -> (Decision, Counts) {
+        let route =
+            self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
+        let dry_run = route.dry_run.unwrap_or(self.dry_run);
+        let mut counts = Counts { dry_run, ..Counts::default() };
+        let pass = |text: &Rc<str>| Decision { explanation: Some(Explanation::of(text)), ..Decision::next() };
+        if route.disabled {
+            return (pass(&self.texts.disabled), counts);
+        }
+        let named = route
+            .policy
+            .as_deref()
+            .map(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
+        if matches!(named, Some(None)) {
+            counts.add(Cause::RouteInvalid);
+        }
+        let limits = named.flatten().map_or(&self.limits, |(_, limits)| limits);
+        if self.exempt.as_ref().is_some_and(|exempt| exempt.is_match(inputs.request)) {
+            counts.add(Cause::Exempt);
+            return (pass(&self.texts.exempt), counts);
+        }
+        if !drawn(self.enabled, inputs) {
+            return (pass(&self.texts.not_enabled), counts);
+        }
+        counts.add(Cause::Enabled);
+        let mut attempt = Attempt::new(inputs, self.on_error);
+        for limit in limits.iter() {
+            if attempt.refusal().is_none() {
+                attempt.take(limit, &mut counts);
+            }
+        }
+        if let Some(refusal) = attempt.give_back() {
+            // What is still there is tried again at the end.
+            stream.held = attempt.taken;
+            stream.waits = !stream.held.is_empty();
+            return (self.refuse(stream, inputs, &refusal, &mut counts), counts);
+        }
+        counts.add(Cause::Ok);
+        (self.admit(stream, attempt, &mut counts), counts)
+    }
+
+    fn refuse(
+        &self,
+        stream: &mut Stream,
+        inputs: &Inputs<'_>,
+        refusal: &Refusal,
+        counts: &mut Counts,
+    ) -> Decision {
+        counts.add(Cause::RateLimited);
+        counts.refused.push(refusal.limit.counter);
+        let explanation = Some(Explanation::of(&refusal.text));
+        if counts.dry_run {
+            stream.headers = self.replies.dry_run("refused", &refusal.limit, refusal.retry_s());
+            return Decision { explanation, ..Decision::next() };
+        }
+        if !drawn(self.enforced, inputs) {
+            let explanation = Some(Explanation::of(&refusal.limit.texts.not_enforced));
+            return Decision { mutations: self.replies.not_enforced(), explanation, ..Decision::next() };
+        }
+        counts.add(Cause::Enforced);
+        Decision { explanation, ..Decision::reply(self.replies.refusal(refusal)) }
+    }
+
+    fn admit(&self, stream: &mut Stream, attempt: Attempt<'_>, counts: &mut Counts) -> Decision {
+        let text = if attempt.lowest.is_some() { &self.texts.within } else { &self.texts.none };
+        let mut decision = Decision { explanation: Some(Explanation::of(text)), ..Decision::next() };
+        if let Some(waits) = &attempt.waits {
+            counts.add(Cause::Queued);
+            decision.explanation = Some(Explanation::of(&waits.limit.texts.queued));
+            if counts.dry_run {
+                stream.headers = self.replies.dry_run("delayed", &waits.limit, None);
+            } else {
+                decision.flow = Flow::Wait(Duration::from_nanos(waits.ns));
+                stream.waits = true;
+            }
+        }
+        if !counts.dry_run
+            && let Some((limit, admission)) = &attempt.lowest
+        {
+            stream.headers = self.replies.admitted(limit, admission, &attempt.policies);
+        }
+        let waits = stream.waits;
+        stream.held = attempt.taken;
+        stream.held.retain(|held| waits || held.limit.is_settled_late(held.bucket));
+        decision
+    }
+
+    /// What a stream that has waited does.
+    pub fn on_timer(&self, stream: &mut Stream) -> Decision {
+        stream.waits = false;
+        Decision::next()
+    }
+
+    /// What the response to a request gets.
+    pub fn on_response(&self, stream: &mut Stream) -> Decision {
+        let headers = std::mem::take(&mut stream.headers);
+        let set = |(name, value)| Mutation::Set(name, value);
+        Decision { mutations: headers.into_iter().map(set).collect(), ..Decision::next() }
+    }
+
+    /// Settles what the stream has taken. What could not be settled is returned, to be tried again.
+    pub fn on_end(&self, stream: &mut Stream, end: &End<'_>, clocks: &Clocks<'_>, store: &dyn Store) -> Vec<Held> {
+        let waits = std::mem::take(&mut stream.waits);
+        let mut left = std::mem::take(&mut stream.held);
+        left.retain(|held| held.limit.settle(held, waits, end, clocks, store).is_err());
+        // What comes back by time alone does so anyway.
+        left.retain(|held| !held.limit.is_refilled_by_time(held.bucket));
+        left
+    }
+
+    /// Tries again what could not be given back. Returns whether it is now.
+    pub fn give_back(&self, held: &Held, clocks: &Clocks<'_>, store: &dyn Store) -> bool {
+        held.limit.give_back(held.bucket, &held.receipt, clocks, store).is_ok()
+    }
+}
+
+fn drawn(share: Option<FractionalPercent>, inputs: &Inputs<'_>) -> bool {
+    share.is_none_or(|share| share.includes(Draw::from_random((inputs.random)())))
+}

@@ -1,0 +1,115 @@
+//! Keys of several parts: what tells apart who has a limit of its own.
+
+use weir_sdk::{Key, KeySource, Problems, RequestView};
+
+use crate::config::{KeyPart, Override};
+
+/// A compiled key.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts(Vec<Part>);
+
+#[derive(Clone, Debug)]
+enum Part {
+    Of(Key),
+    Constant(Vec<u8>),
+}
+
+/// The key of a request: each part's length and bytes, so that no two keys are written alike; a missing part is as long as no part can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_missing: bool,
+}
+
+const MISSING: u32 = u32::MAX;
+
+impl Written {
+    fn push(&mut self, value: Option<&[u8]>) {
+        let length = value.map_or(MISSING, |value| u32::try_from(value.len()).unwrap_or(MISSING.wrapping_sub(1)));
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.is_missing |= value.is_none();
+    }
+}
+
+impl Parts {
+    /// Checks and compiles what stands at `path`.
+    pub(crate) fn compile(path: &str, parts: &[KeyPart], problems: &mut Problems) -> Self {
+        let mut compiled = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let source = match part {
+                KeyPart::Header(name) => KeySource::Header(name.clone()),
+                KeyPart::Cookie(name) => KeySource::Cookie(name.clone()),
+                KeyPart::QueryParameter(name) => KeySource::QueryParameter(name.clone()),
+                KeyPart::SourceAddress(options) => KeySource::SourceAddress(options.clone()),
+                KeyPart::Attribute(segments) => KeySource::Attribute(segments.clone()),
+                KeyPart::Route(_) => KeySource::Attribute(vec!["xds".to_owned(), "route_name".to_owned()]),
+                KeyPart::Constant(text) => {
+                    compiled.push(Part::Constant(text.clone().into_bytes()));
+                    continue;
+                }
+            };
+            compiled.extend(Key::compile(&format!("{path}[{index}]"), &source, problems).map(Part::Of));
+        }
+        Self(compiled)
+    }
+
+    /// Whether all requests have the same key.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Constant(_)))
+    }
+
+    pub(crate) fn of(&self, request: &dyn RequestView) -> Written {
+        let mut written = Written::default();
+        for part in &self.0 {
+            match part {
+                Part::Of(key) => written.push(key.of(request).as_deref()),
+                Part::Constant(value) => written.push(Some(value)),
+            }
+        }
+        written
+    }
+}
+
+/// The keys that an override is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern(Vec<Option<Vec<u8>>>);
+
+impl Pattern {
+    /// Checks and compiles what stands at `path`.
+    pub(crate) fn compile(path: &str, written: &Override, parts: usize, problems: &mut Problems) -> Self {
+        if written.key.len() != parts || parts == 0 {
+            let found = written.key.len();
+            let reason = match parts {
+                0 => "is of no use: the limit has no `key`".to_owned(),
+                parts => format!("expected as many texts as the limit's `key` has parts, {parts}, found {found}"),
+            };
+            problems.add(format!("{path}.key"), reason);
+        }
+        Self(written.key.iter().map(|text| (text != "*").then(|| text.clone().into_bytes())).collect())
+    }
+
+    /// Whether it is for one key only.
+    pub(crate) fn is_one(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    pub(crate) fn is_match(&self, written: &Written) -> bool {
+        let mut rest = written.bytes.as_slice();
+        self.0.iter().all(|want| {
+            let Some((length, after)) = rest.split_first_chunk() else {
+                return false;
+            };
+            let length = u32::from_le_bytes(*length);
+            let length = if length == MISSING { None } else { usize::try_from(length).ok() };
+            let Some((value, after)) = after.split_at_checked(length.unwrap_or(0)) else {
+                return false;
+            };
+            rest = after;
+            match want {
+                None => true,
+                Some(want) => length.is_some() && value == want.as_slice(),
+            }
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! Decisions of whole policies, with a mocked clock and a store in memory.
