@@ -184,9 +184,9 @@ impl State {
             MapType::RequestHeaders | MapType::ResponseHeaders if half.headers_open || readable => {
                 half.headers.as_mut()
             }
-            MapType::RequestTrailers | MapType::ResponseTrailers if half.trailers_open => {
-                half.trailers.as_mut()
-            }
+            // Of the trailers, only the response's are there at the end.
+            MapType::ResponseTrailers if half.trailers_open || readable => half.trailers.as_mut(),
+            MapType::RequestTrailers if half.trailers_open => half.trailers.as_mut(),
             _ => None,
         }
     }
