@@ -41,6 +41,11 @@ fn fault() {
     filter("fault", &schemars::schema_for!(fault::Config).to_value());
 }
 
+#[test]
+fn rate_limit() {
+    filter("rate_limit", &schemars::schema_for!(rate_limit::Config).to_value());
+}
+
 #[track_caller]
 fn filter(name: &str, schema: &Value) {
     let text = serde_json::to_string_pretty(schema).expect("JSON");

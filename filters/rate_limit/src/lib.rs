@@ -20,7 +20,8 @@ pub use policy::{Clocks, Counts, End, Held, Inputs, Policy, Setup, Stream};
 use std::cell::{Cell, RefCell};
 
 use weir_sdk::{
-    ConfigError, Counter, Decision, Ended, FailurePolicy, HostError, HttpFilter, PluginHost, Request, Response,
+    ConfigError, Counter, Decision, Ended, FailurePolicy, HostError, HttpFilter, PluginHost, Request,
+    Response,
 };
 
 /// The filter.

@@ -235,7 +235,9 @@ impl Policy {
         for dry in ["", ".dry_run"] {
             let prefix = [&self.stat_prefix, dry].concat();
             names.extend(CAUSES.iter().map(|cause| [&prefix, ".", cause].concat()));
-            names.extend(self.counted.iter().map(|limit| [&prefix, ".limit.", limit, ".rate_limited"].concat()));
+            names.extend(
+                self.counted.iter().map(|limit| [&prefix, ".limit.", limit, ".rate_limited"].concat()),
+            );
         }
         names
     }
@@ -351,7 +353,13 @@ impl Policy {
     }
 
     /// Settles what the stream has taken. What could not be settled is returned, to be tried again.
-    pub fn on_end(&self, stream: &mut Stream, end: &End<'_>, clocks: &Clocks<'_>, store: &dyn Store) -> Vec<Held> {
+    pub fn on_end(
+        &self,
+        stream: &mut Stream,
+        end: &End<'_>,
+        clocks: &Clocks<'_>,
+        store: &dyn Store,
+    ) -> Vec<Held> {
         let waits = std::mem::take(&mut stream.waits);
         let mut left = std::mem::take(&mut stream.held);
         left.retain(|held| held.limit.settle(held, waits, end, clocks, store).is_err());

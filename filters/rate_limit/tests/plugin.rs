@@ -119,7 +119,8 @@ fn a_store_that_fails_gives_nothing_away() {
 #[test]
 fn what_could_not_be_given_back_is_later() {
     let mut host = Host::new();
-    let plugin = host.plugin::<RateLimit>(one_limit(json!({"concurrency": {"max_requests": 1}}), json!({}))).unwrap();
+    let plugin =
+        host.plugin::<RateLimit>(one_limit(json!({"concurrency": {"max_requests": 1}}), json!({}))).unwrap();
     let (stream, _) = ask(&plugin, "ann");
     host.fail("proxy_set_shared_data", Status::CasMismatch);
     stream.end();

@@ -26,7 +26,13 @@ pub struct Reply {
 
 impl Default for Reply {
     fn default() -> Self {
-        Self { status: status(), body: body(), headers: Vec::new(), grpc_status: GrpcStatus::Unavailable, details: body() }
+        Self {
+            status: status(),
+            body: body(),
+            headers: Vec::new(),
+            grpc_status: GrpcStatus::Unavailable,
+            details: body(),
+        }
     }
 }
 

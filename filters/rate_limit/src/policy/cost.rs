@@ -34,10 +34,11 @@ impl Cost {
                 Self::Fixed((*cost).into())
             }
             Some(config::Cost::Header(header)) => {
-                let name = weir_sdk::names::readable_header(&header.name, "x-cost").unwrap_or_else(|reason| {
-                    problems.add(format!("{path}.header.name"), reason);
-                    "x-cost".into()
-                });
+                let name =
+                    weir_sdk::names::readable_header(&header.name, "x-cost").unwrap_or_else(|reason| {
+                        problems.add(format!("{path}.header.name"), reason);
+                        "x-cost".into()
+                    });
                 if header.max == 0 || header.min > header.max {
                     let reason = "expected `min` to be at most `max`, and `max` at least 1";
                     problems.add(format!("{path}.header"), reason);
@@ -84,16 +85,22 @@ impl Charge {
                 let unit_ns = u64::try_from(per.unit.0.as_nanos()).unwrap_or(u64::MAX);
                 Self::Latency { unit_ns: positive("latency.unit", unit_ns) }
             }
-            config::Charge::ResponseHeader(header) => Self::Header(name(path, "response_header", header, problems)),
-            config::Charge::ResponseTrailer(trailer) => Self::Trailer(name(path, "response_trailer", trailer, problems)),
+            config::Charge::ResponseHeader(header) => {
+                Self::Header(name(path, "response_header", header, problems))
+            }
+            config::Charge::ResponseTrailer(trailer) => {
+                Self::Trailer(name(path, "response_trailer", trailer, problems))
+            }
         }
     }
 
     /// What the stream has cost; `None` when nothing tells.
     pub(crate) fn of(&self, end: &End<'_>) -> Option<u64> {
-        let parts = |whole: u64, unit: u64| whole.checked_div(unit).map(|parts| {
-            parts.saturating_add(u64::from(whole.checked_rem(unit).is_some_and(|rest| rest > 0)))
-        });
+        let parts = |whole: u64, unit: u64| {
+            whole.checked_div(unit).map(|parts| {
+                parts.saturating_add(u64::from(whole.checked_rem(unit).is_some_and(|rest| rest > 0)))
+            })
+        };
         match self {
             Self::Bytes { attribute, unit } => {
                 let size = end.attributes.attribute_int(attribute)?;

@@ -25,7 +25,8 @@ const MISSING: u32 = u32::MAX;
 
 impl Written {
     fn push(&mut self, value: Option<&[u8]>) {
-        let length = value.map_or(MISSING, |value| u32::try_from(value.len()).unwrap_or(MISSING.wrapping_sub(1)));
+        let length =
+            value.map_or(MISSING, |value| u32::try_from(value.len()).unwrap_or(MISSING.wrapping_sub(1)));
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(value.unwrap_or_default());
         self.is_missing |= value.is_none();
@@ -82,7 +83,9 @@ impl Pattern {
             let found = written.key.len();
             let reason = match parts {
                 0 => "is of no use: the limit has no `key`".to_owned(),
-                parts => format!("expected as many texts as the limit's `key` has parts, {parts}, found {found}"),
+                parts => {
+                    format!("expected as many texts as the limit's `key` has parts, {parts}, found {found}")
+                }
             };
             problems.add(format!("{path}.key"), reason);
         }

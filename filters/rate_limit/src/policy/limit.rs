@@ -102,7 +102,10 @@ impl Limit {
         let concurrency = matches!(limit.algorithm, config::Algorithm::Concurrency(_));
         if concurrency && (limit.charge.is_some() || !limit.refund_statuses.is_empty()) {
             let field = if limit.charge.is_some() { "charge" } else { "refund_statuses" };
-            problems.add(format!("{path}.{field}"), "is not for `concurrency`, where all is given back at the end");
+            problems.add(
+                format!("{path}.{field}"),
+                "is not for `concurrency`, where all is given back at the end",
+            );
         }
         let matches = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&limit.matches));
         let key = Parts::compile(&format!("{path}.key"), &limit.key, problems);
@@ -204,7 +207,8 @@ impl Limit {
             return Ok(());
         };
         let status = end.attributes.attribute_int(&["response", "code"]);
-        let refunded = status.is_some_and(|status| self.refund_statuses.iter().any(|range| range.contains(status)));
+        let refunded =
+            status.is_some_and(|status| self.refund_statuses.iter().any(|range| range.contains(status)));
         if waits || refunded || !self.is_refilled_by_time(held.bucket) {
             return self.give_back(held.bucket, &held.receipt, clocks, store);
         }
@@ -230,7 +234,13 @@ impl Limit {
 pub(crate) struct Failed;
 
 impl Bucket {
-    fn new(limit: &config::Limit, place: usize, algorithm: Algorithm, single: bool, setup: &Setup<'_>) -> Self {
+    fn new(
+        limit: &config::Limit,
+        place: usize,
+        algorithm: Algorithm,
+        single: bool,
+        setup: &Setup<'_>,
+    ) -> Self {
         let scope = match &limit.share {
             Some(share) => ["share/", share].concat(),
             None => ["plugin/", setup.scope, "/", &limit.name].concat(),
@@ -248,7 +258,11 @@ impl Bucket {
                 Table::keyed(&name, algorithm, limit.max_keys, setup.seed, on_full)
             }
         };
-        Self { of_day: matches!(algorithm, Algorithm::FixedWindow(_)), policy: policy(&limit.name, &algorithm), table }
+        Self {
+            of_day: matches!(algorithm, Algorithm::FixedWindow(_)),
+            policy: policy(&limit.name, &algorithm),
+            table,
+        }
     }
 }
 
@@ -317,7 +331,9 @@ fn algorithm(
             "sliding_window",
             vec![("max_requests", window.max_requests.into()), ("window", ns(window.window))],
         ),
-        config::Algorithm::Concurrency(most) => ("concurrency", vec![("max_requests", most.max_requests.into())]),
+        config::Algorithm::Concurrency(most) => {
+            ("concurrency", vec![("max_requests", most.max_requests.into())])
+        }
     };
     for (field, _) in numbers.iter().filter(|(_, number)| *number == 0_u64) {
         problems.add(format!("{path}.{name}.{field}"), "expected more than 0");

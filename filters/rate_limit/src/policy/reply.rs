@@ -56,9 +56,9 @@ impl Replies {
             },
             not_enforced: lines("headers_when_not_enforced", &config.headers_when_not_enforced, problems),
             retry_after: headers.retry_after.then(|| "retry-after".into()),
-            x_ratelimit: headers.x_ratelimit.then(|| {
-                ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(Into::into)
-            }),
+            x_ratelimit: headers
+                .x_ratelimit
+                .then(|| ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(Into::into)),
             ratelimit: headers.ratelimit.then(|| ["ratelimit-policy", "ratelimit"].map(Into::into)),
             dry_run,
         }

@@ -92,7 +92,10 @@ fn what_means_nothing_is_refused() {
     check_refused(json!({"policies": [{"name": "a"}]}), "`per_route`: is missing");
     check_refused(one(json!({"max_keys": 7})), "`limits[0].max_keys`: expected 8 to 1048576, found 7");
     check_refused(one(json!({"cost": {"fixed": 0}})), "`limits[0].cost.fixed`");
-    check_refused(one(json!({"cost": {"header": {"name": "x", "min": 2, "max": 1}}})), "`min` to be at most `max`");
+    check_refused(
+        one(json!({"cost": {"header": {"name": "x", "min": 2, "max": 1}}})),
+        "`min` to be at most `max`",
+    );
     check_refused(one(json!({"refund_statuses": [{"start": 500, "end": 500}]})), "refund_statuses[0]");
     check_refused(one(json!({"overrides": [{"key": []}]})), "the limit has no `key`");
     check_refused(one(json!({"charge": {"latency": {"unit": "0s"}}})), "`limits[0].charge.latency.unit`");
