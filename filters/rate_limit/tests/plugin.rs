@@ -21,7 +21,7 @@ fn is_refused(plugin: &Plugin, user: &str) -> bool {
 
 fn one_limit(algorithm: Value, more: Value) -> Value {
     let mut limit = json!({"name": "all", "key": [{"header": "end-user"}], "algorithm": algorithm});
-    for (name, value) in more.as_object().unwrap() {
+    for (name, value) in more.as_object().into_iter().flatten() {
         limit[name] = value.clone();
     }
     json!({"limits": [limit]})

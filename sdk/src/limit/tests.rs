@@ -19,6 +19,9 @@ fn fresh(algorithm: &Algorithm) -> Vec<u8> {
     vec![0; algorithm.state_bytes()]
 }
 
+/// What a worker has read, its version, and when.
+type Read = (Option<Vec<u8>>, u32, u64);
+
 /// What was taken, and when.
 type Log = Vec<(u64, u64)>;
 
@@ -247,7 +250,7 @@ proptest! {
         let algorithm = [bucket(max, fill, interval), gcra(max, fill, interval)][kind];
         let table = Table::single("t", algorithm);
         let mut shared: (Option<Vec<u8>>, u32) = (None, 0);
-        let mut reading: Vec<Option<(Option<Vec<u8>>, u32, u64)>> = vec![None; workers];
+        let mut reading: Vec<Option<Read>> = vec![None; workers];
         let (mut now, mut log) = (1 << 40, Log::new());
         for (worker, after) in turns {
             now += after;
