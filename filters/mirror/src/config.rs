@@ -7,6 +7,7 @@ use weir_sdk::{ConfigDuration, KeySource, PerRouteConfig, Percentage, RequestMat
 mod compare;
 mod limits;
 mod redact;
+mod report;
 mod rewrite;
 
 pub use compare::{Compare, CompareBody, CompareStatus, Noise, RecordValues};
@@ -15,6 +16,7 @@ pub use redact::{
     Action, Find, Place, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactPattern,
     RedactSegment, UnreadableBody,
 };
+pub use report::{Control, Report};
 pub use rewrite::{Authority, HeaderLine, HeaderMutations, Mark, Path, PrefixRewrite, RegexRewrite, Trace};
 
 /// The configuration of the mirror filter.
@@ -30,6 +32,9 @@ pub struct Config {
     /// Lets route metadata override this configuration. Default: never asked.
     #[serde(default)]
     pub per_route: Option<PerRouteConfig>,
+    /// Where records of the differences that `compare` finds go. Default: nowhere, differences are counted.
+    #[serde(default)]
+    pub report: Option<Report>,
     /// Bytes of requests and of answers that a worker holds for copies at any time, 1 to 1073741824; a request that does not fit is not copied.
     /// Default 16777216 (16 MiB).
     #[serde(default = "max_held_bytes")]
@@ -127,6 +132,12 @@ pub struct Target {
     /// Compares the answer to the copy with the primary's. Default: it is dropped.
     #[serde(default)]
     pub compare: Option<Compare>,
+    /// Bytes of the body of each answer that are kept for `compare`, 0 to 16777216. Default 65536; of a longer one the beginning.
+    #[serde(default = "max_answer_bytes")]
+    pub max_answer_bytes: u32,
+    /// A control copy for `compare`. Default: none.
+    #[serde(default)]
+    pub control: Option<Control>,
 }
 
 /// Sampling by key.
@@ -160,6 +171,10 @@ fn max_held_bytes() -> u32 {
 
 fn stat_prefix() -> String {
     "mirror".to_owned()
+}
+
+fn max_answer_bytes() -> u32 {
+    64 << 10
 }
 
 fn methods() -> Vec<String> {

@@ -12,49 +12,49 @@
 )]
 
 pub mod config;
+mod flights;
 mod held;
 mod metrics;
 pub mod policy;
+mod reporter;
 mod sender;
+mod stream;
+mod trials;
 
 pub use config::Config;
 pub use policy::{Inputs, Policy};
+pub use stream::Stream;
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::{
-    Body, CalloutId, CalloutReply, ConfigError, Counter, Decision, Ended, FailurePolicy, Headers as _,
-    HostError, HttpFilter, PluginHost, Request, RequestTrailers, log,
+    Attributes as _, Body, CalloutId, CalloutReply, ConfigError, Counter, Decision, Ended, FailurePolicy,
+    Headers as _, HostError, HttpFilter, PluginHost, Request, RequestTrailers, Response, log,
 };
 
-use held::{Account, Held};
+use flights::{Flights, Kind};
+use held::Account;
 use policy::plan::{Plan, Verdict};
 use policy::snapshot::{Snapshot, size};
+use policy::target::Target;
+use policy::trial::Slot;
 use policy::why::Why;
-use sender::{Flight, Sender};
+use reporter::Reporter;
+use sender::Sender;
+use stream::Pending;
+use trials::{Case, Primary, Whose};
 
 /// The filter.
 #[derive(Debug)]
 pub struct Mirror {
     policy: Policy,
     senders: Vec<Sender>,
-    /// Copies without an answer, and their targets.
-    flights: RefCell<BTreeMap<CalloutId, (usize, Flight)>>,
+    flights: Flights,
+    reporter: Option<Reporter>,
     account: Account,
     route_invalid: Counter,
-}
-
-/// What a stream remembers while its request is not complete.
-#[derive(Debug, Default)]
-pub struct Stream(Option<Box<Pending>>);
-
-#[derive(Debug)]
-struct Pending {
-    plan: Plan,
-    snapshot: Snapshot,
-    held: Held,
 }
 
 impl HttpFilter for Mirror {
@@ -64,11 +64,14 @@ impl HttpFilter for Mirror {
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let policy = Policy::try_from(config)?;
         let senders = policy.targets().iter().map(|target| Sender::new(&policy, target, host));
+        let prefix = policy.prefix(false);
+        let reporter = policy.report.clone().map(|report| Reporter::new(report, host, &prefix));
         Ok(Self {
             senders: senders.collect::<Result<_, _>>()?,
-            flights: RefCell::default(),
+            flights: Flights::default(),
+            reporter: reporter.transpose()?,
             account: Account::new(policy.max_held_bytes),
-            route_invalid: host.counter(&[&policy.prefix(false), ".route_invalid"].concat())?,
+            route_invalid: host.counter(&[&prefix, ".route_invalid"].concat())?,
             policy,
         })
     }
@@ -80,30 +83,21 @@ impl HttpFilter for Mirror {
             self.close(&plan);
             return Ok(Decision::next());
         }
-        let host = request.plugin();
-        let mut pending = match self.account.take(size(request.map())) {
-            Some(held) => {
-                let snapshot = Snapshot::new(request.map().clone(), plan.body_limit());
-                Pending { plan, snapshot, held }
-            }
-            None => {
-                self.give_up(plan, Why::Memory);
-                return Ok(Decision::next());
-            }
+        let Some(held) = self.account.take(size(request.map())) else {
+            self.give_up(plan, Why::Memory);
+            return Ok(Decision::next());
         };
+        let snapshot = Snapshot::new(request.map().clone(), plan.body_limit());
+        let mut pending = Pending { plan, snapshot, held };
         if let Some(length) = pending.snapshot.declared_length() {
             pending.plan.grow(length);
         }
-        if request.end_of_stream() || !pending.plan.is_pending() {
-            self.finish(pending, host);
-        } else {
-            stream.0 = Some(Box::new(pending));
-        }
+        self.go_on(stream, Box::new(pending), request.end_of_stream(), request.plugin());
         Ok(Decision::next())
     }
 
     fn on_request_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
-        let Some(mut pending) = stream.0.take() else {
+        let Some(mut pending) = stream.pending.take() else {
             return Ok(Decision::next());
         };
         let room = pending.snapshot.room(body.len());
@@ -120,11 +114,7 @@ impl HttpFilter for Mirror {
         };
         pending.snapshot.add(body.len(), &kept);
         pending.plan.grow(pending.snapshot.length);
-        if body.end_of_stream() || !pending.plan.is_pending() {
-            self.finish(*pending, body.plugin());
-        } else {
-            stream.0 = Some(pending);
-        }
+        self.go_on(stream, pending, body.end_of_stream(), body.plugin());
         Ok(Decision::next())
     }
 
@@ -133,10 +123,10 @@ impl HttpFilter for Mirror {
         stream: &mut Stream,
         trailers: &RequestTrailers,
     ) -> Result<Decision, HostError> {
-        if let Some(mut pending) = stream.0.take() {
+        if let Some(mut pending) = stream.pending.take() {
             if pending.held.grow(size(trailers.map())) {
                 pending.snapshot.trailers = trailers.map().clone();
-                self.finish(*pending, trailers.plugin());
+                self.go_on(stream, pending, true, trailers.plugin());
             } else {
                 self.give_up(pending.plan, Why::Memory);
             }
@@ -144,24 +134,81 @@ impl HttpFilter for Mirror {
         Ok(Decision::next())
     }
 
-    fn on_log(&self, stream: &mut Stream, _ended: &Ended) {
-        if let Some(pending) = stream.0.take() {
+    fn on_response_headers(&self, stream: &mut Stream, response: &Response) -> Result<Decision, HostError> {
+        if let Some(limit) = self.answer_limit(stream) {
+            let (end, account) = (response.end_of_stream(), &self.account);
+            stream.primary = Primary::begin(response.map(), limit, end, account);
+        }
+        Ok(Decision::next())
+    }
+
+    fn on_response_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
+        if let Some(mut primary) = stream.primary.take()
+            && let Some(room) = primary.room(body.len())
+        {
+            primary.add(&body.range(0, room)?, body.end_of_stream());
+            stream.primary = Some(primary);
+        }
+        Ok(Decision::next())
+    }
+
+    fn on_log(&self, stream: &mut Stream, ended: &Ended) {
+        if let Some(pending) = stream.pending.take() {
             self.give_up(pending.plan, Why::Incomplete);
+        }
+        if stream.cases.is_empty() {
+            return;
+        }
+        // Of an answer with trailers no callback says that it is whole; Envoy's flags say when it is not.
+        let ended_well = || ended.attribute_uint(&["response", "flags"]).is_none_or(|flags| flags == 0);
+        let answer = stream.primary.take().and_then(|primary| primary.end(ended_well()));
+        let answer = answer.map(|(answer, held)| (Rc::new(answer), Rc::new(held)));
+        for case in std::mem::take(&mut stream.cases) {
+            let slot = answer.as_ref().map_or(Slot::Never, |(answer, held)| {
+                case.hold(Rc::clone(held));
+                Slot::Here(Rc::clone(answer))
+            });
+            self.hear(&case, Whose::Primary, slot, ended.plugin());
         }
     }
 
     fn on_plugin_callout_reply(&self, host: &PluginHost, id: CalloutId, reply: CalloutReply) {
-        let flight = self.flights.borrow_mut().remove(&id);
-        if let Some((index, flight)) = flight
-            && let (Some(target), Some(sender)) = (self.policy.targets().get(index), self.senders.get(index))
+        let (case, whose) = match self.flights.land(id) {
+            None => return,
+            Some(Kind::Report) => {
+                let accepted = reply.is_from_upstream() && reply.status.is_some_and(|status| status < 300);
+                if let Some(reporter) = &self.reporter {
+                    reporter.ended(accepted);
+                }
+                return;
+            }
+            Some(Kind::Copy { target, flight, case }) => {
+                if let Some((target, sender)) = self.target(target) {
+                    sender.ended(target, &flight, &reply, host);
+                }
+                (case, Whose::Copy)
+            }
+            Some(Kind::Control { case, .. }) => (Some(case), Whose::Control),
+        };
+        if let Some(case) = case
+            && let Some((Target { trial: Some(trial), .. }, _)) = self.target(case.target)
         {
-            sender.ended(target, &flight, &reply, host);
+            let slot = case.answer(reply, trial.max_bytes, &self.account);
+            self.hear(&case, whose, slot, host);
         }
     }
 
-    /// Nobody reads it.
-    fn callout_body_limit(&self, _id: CalloutId) -> usize {
-        0
+    fn callout_body_limit(&self, id: CalloutId) -> usize {
+        let compared = self.flights.compared(id).and_then(|target| self.target(target));
+        let trial = compared.and_then(|(target, _)| target.trial.as_ref());
+        // One more tells that there is more.
+        trial.map_or(0, |trial| trial.max_bytes.saturating_add(1))
+    }
+
+    fn on_plugin_timer(&self, host: &PluginHost) {
+        if let Some(id) = self.reporter.as_ref().and_then(|reporter| reporter.flush(host)) {
+            self.flights.start(id, Kind::Report);
+        }
     }
 
     /// A mirror is not worth a request.
@@ -171,26 +218,36 @@ impl HttpFilter for Mirror {
 }
 
 impl Mirror {
+    fn target(&self, index: usize) -> Option<(&Target, &Sender)> {
+        self.policy.targets().get(index).zip(self.senders.get(index))
+    }
+
     fn plan(&self, request: &Request) -> Plan {
         let now: OnceCell<Duration> = OnceCell::new();
         let now = || *now.get_or_init(|| request.plugin().uptime().unwrap_or_default());
-        let part = |index: usize| match (self.policy.targets().get(index), self.senders.get(index)) {
-            (Some(target), Some(sender)) => sender.part(target, now),
-            _ => policy::back_off::Part::Nothing,
+        let part = |index: usize| match self.target(index) {
+            Some((target, sender)) => sender.part(target, now),
+            None => policy::back_off::Part::Nothing,
         };
         self.policy.plan(&Inputs { request, random: &|| request.random(), part: &part })
     }
 
+    /// Waits for the rest of the request, or sends what is wanted when there is none.
+    fn go_on(&self, stream: &mut Stream, pending: Box<Pending>, complete: bool, host: &PluginHost) {
+        if complete || !pending.plan.is_pending() {
+            self.finish(stream, *pending, host);
+        } else {
+            stream.pending = Some(pending);
+        }
+    }
+
     /// The request is complete: sends what is wanted.
-    fn finish(&self, pending: Pending, host: &PluginHost) {
+    fn finish(&self, stream: &mut Stream, pending: Pending, host: &PluginHost) {
         let Pending { mut plan, snapshot, held } = pending;
         let dry_run = plan.dry_run;
         for entry in &mut plan.entries {
-            let Verdict::Wanted(wanted) = &entry.verdict else {
-                continue;
-            };
-            let (Some(target), Some(sender)) =
-                (self.policy.targets().get(entry.target), self.senders.get(entry.target))
+            let (Verdict::Wanted(wanted), Some((target, sender))) =
+                (&entry.verdict, self.target(entry.target))
             else {
                 continue;
             };
@@ -200,7 +257,19 @@ impl Mirror {
                     return Ok(());
                 }
                 let (id, flight) = sender.send(target, wanted, &copy, host)?;
-                self.flights.borrow_mut().insert(id, (entry.target, flight));
+                let case = target.trial.as_ref().map(|trial| {
+                    let control = trial.control(&|| host.random()).and_then(|cluster| {
+                        sender.send_control(target, cluster, &target.control(&snapshot)?, host)
+                    });
+                    let case = Case::new(entry.target, target, &copy, control.is_some());
+                    if let Some((id, in_flight)) = control {
+                        self.flights
+                            .start(id, Kind::Control { case: Rc::clone(&case), _in_flight: in_flight });
+                    }
+                    stream.cases.push(Rc::clone(&case));
+                    case
+                });
+                self.flights.start(id, Kind::Copy { target: entry.target, flight, case });
                 Ok(())
             });
             entry.detail = sent.err().and_then(|refused| refused.detail);
@@ -208,6 +277,25 @@ impl Mirror {
         }
         drop(held);
         self.close(&plan);
+    }
+
+    /// Bytes of the primary's answer that are kept for comparisons that wait for it, or will.
+    fn answer_limit(&self, stream: &Stream) -> Option<usize> {
+        let limit = |index: usize| {
+            self.target(index).and_then(|(target, _)| target.trial.as_ref()).map(|trial| trial.max_bytes)
+        };
+        let planned = stream.pending.iter().flat_map(|pending| &pending.plan.entries);
+        let planned = planned.filter(|entry| matches!(entry.verdict, Verdict::Wanted(_)));
+        let planned = planned.filter_map(|entry| limit(entry.target));
+        planned.chain(stream.cases.iter().filter_map(|case| limit(case.target))).max()
+    }
+
+    fn hear(&self, case: &Case, whose: Whose, slot: Slot, host: &PluginHost) {
+        if let Some((target, sender)) = self.target(case.target)
+            && let Some(judge) = &sender.judge
+        {
+            judge.hear(case, target, whose, slot, self.reporter.as_ref(), host);
+        }
     }
 
     fn give_up(&self, mut plan: Plan, why: Why) {
@@ -218,7 +306,7 @@ impl Mirror {
     /// Counts what was not copied, and says what became of the request.
     fn close(&self, plan: &Plan) {
         for entry in &plan.entries {
-            if let (Verdict::Skipped(why), Some(sender)) = (&entry.verdict, self.senders.get(entry.target)) {
+            if let (Verdict::Skipped(why), Some((_, sender))) = (&entry.verdict, self.target(entry.target)) {
                 sender.skip(*why, plan.dry_run);
             }
         }
@@ -227,5 +315,6 @@ impl Mirror {
 }
 
 weir_sdk::register!(
-    Mirror: on_request_headers, on_request_body, on_request_trailers, on_log, on_plugin_callout_reply
+    Mirror: on_request_headers, on_request_body, on_request_trailers, on_response_headers, on_response_body, on_log,
+    on_plugin_callout_reply, on_plugin_timer
 );

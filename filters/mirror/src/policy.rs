@@ -7,6 +7,7 @@ use weir_sdk::{ConfigError, PerRoute, Problems, RequestView, names};
 use crate::config::{self, Config};
 use back_off::Part;
 use plan::{Entry, Plan, Verdict};
+use report::Report;
 use target::Target;
 use why::Why;
 
@@ -21,10 +22,12 @@ mod json_path;
 mod number;
 pub mod plan;
 pub mod redact;
+pub mod report;
 pub mod rewrite;
 pub mod sample;
 pub mod snapshot;
 pub mod target;
+pub mod trial;
 pub mod why;
 
 #[cfg(test)]
@@ -49,6 +52,8 @@ pub struct Policy {
     default: Range<usize>,
     policies: Vec<(String, Range<usize>)>,
     per_route: Option<PerRoute>,
+    /// Where records of differences go.
+    pub report: Option<Report>,
     /// Bytes that a worker holds at most.
     pub max_held_bytes: usize,
     dry_run: bool,
@@ -89,8 +94,13 @@ impl TryFrom<Config> for Policy {
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.mirror", &mut problems));
+        let report = config.report.as_ref().map(|report| Report::compile(report, &mut problems));
+        if report.is_some() && targets.iter().all(|target| target.trial.is_none()) && problems.is_empty() {
+            problems.add("report", "is for targets with `compare`; here is none");
+        }
         problems.finish()?;
         Ok(Self {
+            report,
             targets,
             default,
             policies,

@@ -12,6 +12,7 @@ use crate::policy::bucket::Level;
 use crate::policy::copy::Copy;
 use crate::policy::target::{Target, Wanted};
 use crate::policy::why::Why;
+use crate::trials::Judge;
 
 /// One target of the plugin on this worker.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Sender {
     dry: Option<Metrics>,
     bucket: Option<Shared<Level>>,
     state: Cell<State>,
+    /// Where answers are compared.
+    pub(crate) judge: Option<Judge>,
     /// A refusal has been logged; every further one is only counted.
     warned: Cell<bool>,
 }
@@ -68,6 +71,11 @@ impl Sender {
             dry: define(true)?,
             bucket: target.rate.map(|_| host.shared(&key)),
             state: Cell::default(),
+            judge: target
+                .trial
+                .as_ref()
+                .map(|trial| Judge::new(trial, host, &policy.prefix(false), &target.name))
+                .transpose()?,
             warned: Cell::new(false),
         })
     }
@@ -129,6 +137,23 @@ impl Sender {
                 Err(Why::Refused)
             }
         }
+    }
+
+    /// Sends a control copy, where one more in flight may be.
+    pub(crate) fn send_control(
+        &self,
+        target: &Target,
+        cluster: &[u8],
+        copy: &Copy,
+        host: &PluginHost,
+    ) -> Option<(CalloutId, InFlight)> {
+        let in_flight = InFlight::take(self.metrics(false)?.in_flight, target.max_in_flight)?;
+        let call = host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
+        let id = call.ok()?;
+        if let Some(judge) = &self.judge {
+            judge.controls.increment();
+        }
+        Some((id, in_flight))
     }
 
     /// A copy would have been sent.

@@ -1,5 +1,8 @@
 //! The whole filter on the host in memory: what is sent, what is counted, what is logged, and what is given back.
 
+#[path = "plugin/compare.rs"]
+mod compare;
+
 use std::time::Duration;
 
 use mirror::Mirror;

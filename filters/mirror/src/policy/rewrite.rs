@@ -100,16 +100,7 @@ impl Rewrite {
             copy.headers.set(":path", new);
         }
         trace::apply(self.trace, &mut copy.headers);
-        for name in IDEMPOTENCY.iter().filter(|_| !self.idempotency_suffix.is_empty()) {
-            if let Some(key) = copy.headers.first(name) {
-                let key = [key, self.idempotency_suffix.as_bytes()].concat();
-                copy.headers.set(name, key);
-            }
-        }
-        copy.headers.set(&self.mark.0, &self.mark.1);
-        if copy.body_truncated {
-            copy.headers.set(&self.truncated, length.to_string());
-        }
+        self.mark_copy(copy, length);
         for name in &self.remove {
             copy.headers.remove(name);
         }
@@ -120,6 +111,20 @@ impl Rewrite {
             copy.headers.push(&**name, value);
         }
         Ok(())
+    }
+
+    /// What tells a copy from its original: the mark, and idempotency keys of its own.
+    pub fn mark_copy(&self, copy: &mut Copy, length: u64) {
+        for name in IDEMPOTENCY.iter().filter(|_| !self.idempotency_suffix.is_empty()) {
+            if let Some(key) = copy.headers.first(name) {
+                let key = [key, self.idempotency_suffix.as_bytes()].concat();
+                copy.headers.set(name, key);
+            }
+        }
+        copy.headers.set(&self.mark.0, &self.mark.1);
+        if copy.body_truncated {
+            copy.headers.set(&self.truncated, length.to_string());
+        }
     }
 }
 

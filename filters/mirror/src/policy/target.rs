@@ -15,6 +15,7 @@ use crate::policy::redact::Redactor;
 use crate::policy::rewrite::Rewrite;
 use crate::policy::sample::Sample;
 use crate::policy::snapshot::Snapshot;
+use crate::policy::trial::Trial;
 use crate::policy::why::Why;
 
 /// A compiled [`config::Target`].
@@ -30,6 +31,8 @@ pub struct Target {
     pub rate: Option<TokenBucket>,
     /// What a suffering target gets.
     pub back_off: Option<BackOff>,
+    /// How answers are compared.
+    pub trial: Option<Trial>,
     cluster: Cluster,
     matcher: RequestMatcher,
     methods: Option<Vec<String>>,
@@ -120,6 +123,7 @@ impl Target {
             .as_ref()
             .map(|redact| Redactor::compile(&format!("{path}.redact"), redact, problems));
         let rewrite = Rewrite::compile(path, target, problems);
+        let trial = Trial::compile(path, target, redactor.as_ref(), problems);
         (problems.len() == before).then_some(())?;
         Some(Self {
             name: name.into(),
@@ -127,6 +131,7 @@ impl Target {
             max_in_flight: target.max_in_flight,
             rate,
             back_off,
+            trial,
             cluster: cluster?,
             matcher: matcher?,
             methods: (!any).then(|| target.methods.clone()),
@@ -215,6 +220,22 @@ impl Target {
         }
         self.rewrite.apply(&mut copy, request.length)?;
         Ok(copy)
+    }
+}
+
+impl Target {
+    /// The control copy of a complete request: what the request has, marked. `None` where only a part of the body was kept.
+    #[must_use]
+    pub fn control(&self, request: &Snapshot) -> Option<Copy> {
+        let whole = u64::try_from(request.body.len()).ok() == Some(request.length);
+        let mut copy = Copy {
+            headers: hop::forwardable(&request.headers),
+            body: whole.then(|| request.body.clone())?,
+            trailers: request.trailers.clone(),
+            body_truncated: false,
+        };
+        self.rewrite.mark_copy(&mut copy, request.length);
+        Some(copy)
     }
 }
 

@@ -223,6 +223,25 @@ fn what_means_nothing_is_refused_by_its_path() {
         (json!({"targets": [{"cluster": "a", "sample": {"by": []}}]}), "`targets[0].sample.by`"),
         (json!({"targets": [{"cluster": "a"}], "max_held_bytes": 0}), "`max_held_bytes`"),
         (json!({"targets": [{"cluster": "a"}], "stat_prefix": ""}), "`stat_prefix`"),
+        (json!({"targets": [{"cluster": "a"}], "report": {}}), "`report`: is for targets with `compare`"),
+        (json!({"targets": [{"cluster": "a", "control": {"cluster": "b"}}]}), "`targets[0].control`: is for"),
+        (
+            json!({"targets": [{"cluster": "a", "compare": {}, "control": {"cluster": ""}}]}),
+            "`targets[0].control.cluster`",
+        ),
+        (
+            json!({"targets": [{"cluster": "a", "compare": {}, "max_answer_bytes": 100_000_000}]}),
+            "`targets[0].max_answer_bytes`",
+        ),
+        (
+            json!({"targets": [{"cluster": "a", "compare": {}}], "report": {"interval": "1ms"}}),
+            "`report.interval`",
+        ),
+        (json!({"targets": [{"cluster": "a", "compare": {}}], "report": {"path": "x"}}), "`report.path`"),
+        (
+            json!({"targets": [{"cluster": "a", "compare": {}}], "report": {"max_bytes": 1}}),
+            "`report.max_bytes`",
+        ),
         (json!({"policies": [{"name": "a"}]}), "`per_route`: is missing"),
     ] {
         let config = serde_json::from_value::<crate::Config>(config).unwrap();

@@ -1,0 +1,97 @@
+//! A comparison that waits for its answers: the primary's, the copy's, and perhaps a control's, in whatever order they come.
+
+use std::rc::Rc;
+
+use weir_sdk::{Draw, FractionalPercent, Problems};
+
+use crate::config;
+use crate::policy::answer::Answer;
+use crate::policy::compare::Comparer;
+use crate::policy::redact::Redactor;
+
+/// How the answers to a target's copies are compared.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Compares.
+    pub comparer: Comparer,
+    /// Says what may be told of values: the target's, or that of the defaults.
+    pub redactor: Redactor,
+    /// Bytes of each answer's body that are kept.
+    pub max_bytes: usize,
+    control: Option<(Rc<[u8]>, FractionalPercent)>,
+}
+
+impl Trial {
+    /// Checks and compiles what the target at `path` says.
+    pub fn compile(
+        path: &str,
+        target: &config::Target,
+        redactor: Option<&Redactor>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        if target.max_answer_bytes > 16 << 20 {
+            let reason = format!("expected at most 16777216 (16 MiB), found {}", target.max_answer_bytes);
+            problems.add(format!("{path}.max_answer_bytes"), reason);
+        }
+        if target.control.as_ref().is_some_and(|control| control.cluster.is_empty()) {
+            let reason = "expected the name of a cluster, found nothing";
+            problems.add(format!("{path}.control.cluster"), reason);
+        }
+        let Some(compare) = &target.compare else {
+            if target.control.is_some() {
+                problems.add(format!("{path}.control"), "is for targets with `compare`");
+            }
+            return None;
+        };
+        let redactor = redactor.cloned();
+        Some(Self {
+            comparer: Comparer::compile(&format!("{path}.compare"), compare, problems),
+            redactor: redactor.unwrap_or_else(|| Redactor::compile("", &config::Redact::default(), problems)),
+            max_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
+            control: target
+                .control
+                .as_ref()
+                .map(|control| (control.cluster.as_bytes().into(), control.percentage.0)),
+        })
+    }
+
+    /// The cluster of this copy's control copy, where it has one.
+    #[must_use]
+    pub fn control(&self, random: &dyn Fn() -> u64) -> Option<&Rc<[u8]>> {
+        let (cluster, share) = self.control.as_ref()?;
+        (share.ppm() == 1_000_000 || share.includes(Draw::from_random(random()))).then_some(cluster)
+    }
+}
+
+/// An answer that is awaited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Slot {
+    /// It may come yet.
+    #[default]
+    Awaited,
+    /// It is here.
+    Here(Rc<Answer>),
+    /// It will not come.
+    Never,
+}
+
+/// The answers of one comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The primary's.
+    pub primary: Slot,
+    /// The copy's.
+    pub copy: Slot,
+    /// The control copy's.
+    pub control: Slot,
+}
+
+impl Answers {
+    /// Whether nothing is awaited any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        // Without one of the two there is nothing to wait for.
+        let lacks = self.primary == Slot::Never || self.copy == Slot::Never;
+        lacks || [&self.primary, &self.copy, &self.control].iter().all(|slot| **slot != Slot::Awaited)
+    }
+}

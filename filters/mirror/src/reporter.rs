@@ -1,0 +1,85 @@
+//! Records of differences of this worker: collected, and sent together by a timer, so that no stream waits for the collector.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use weir_sdk::{CalloutId, ConfigError, Counter, HeaderMap, PluginHost};
+
+use crate::policy::report::Report;
+use crate::trials::say;
+
+/// The records that wait.
+pub(crate) struct Reporter {
+    report: Report,
+    records: RefCell<Vec<u8>>,
+    armed: Cell<bool>,
+    told: Counter,
+    dropped: Counter,
+    failed: Counter,
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+impl Reporter {
+    /// Defines what it counts.
+    ///
+    /// # Errors
+    /// The host refuses a metric.
+    pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
+        let counter = |name: &str| host.counter(&format!("{prefix}.report_{name}"));
+        Ok(Self {
+            report,
+            records: RefCell::default(),
+            armed: Cell::new(false),
+            told: counter("records")?,
+            dropped: counter("dropped")?,
+            failed: counter("failed")?,
+        })
+    }
+
+    /// Whether there is to be a record of this difference.
+    pub(crate) fn wants(&self, host: &PluginHost) -> bool {
+        self.report.includes(host.random())
+    }
+
+    /// Takes a record.
+    pub(crate) fn tell(&self, record: &[u8], host: &PluginHost) {
+        if self.report.collector.is_none() {
+            self.told.increment();
+            say(record);
+            return;
+        }
+        let mut records = self.records.borrow_mut();
+        // And a line feed.
+        let length = records.len().saturating_add(record.len()).saturating_add(1);
+        let armed = self.armed.get() || host.wake_after(self.report.interval).is_ok();
+        self.armed.set(armed);
+        if length > self.report.max_bytes || !armed {
+            self.dropped.increment();
+            return;
+        }
+        records.extend_from_slice(record);
+        records.push(b'\n');
+        self.told.increment();
+    }
+
+    /// The time has come: sends what waits.
+    pub(crate) fn flush(&self, host: &PluginHost) -> Option<CalloutId> {
+        self.armed.set(false);
+        let records = self.records.take();
+        let (cluster, headers) = self.report.collector.as_ref().filter(|_| !records.is_empty())?;
+        let call = host.callout_of(cluster, headers, &records, &HeaderMap::new(), self.report.timeout);
+        call.inspect_err(|_| self.failed.increment()).ok()
+    }
+
+    /// The collector has answered, or Envoy for it.
+    pub(crate) fn ended(&self, accepted: bool) {
+        if !accepted {
+            self.failed.increment();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Comparisons under way on this worker: collects answers, compares when all are there, counts, and reports.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use weir_sdk::{CalloutReply, Counter, HeaderMap, HostError, PluginHost, log};
+
+use crate::held::{Account, Held};
+use crate::policy::answer::Answer;
+use crate::policy::compare::{Noise, Part, Verdict};
+use crate::policy::copy::Copy;
+use crate::policy::snapshot::size;
+use crate::policy::target::Target;
+use crate::policy::trial::{Answers, Slot, Trial};
+use crate::reporter::Reporter;
+
+/// The comparisons of one target.
+pub(crate) struct Judge {
+    noise: RefCell<Noise>,
+    verdicts: Vec<Counter>,
+    parts: Vec<Counter>,
+    missed: Counter,
+    /// Control copies that were sent.
+    pub(crate) controls: Counter,
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge").finish_non_exhaustive()
+    }
+}
+
+/// One comparison.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// The target's place.
+    pub(crate) target: usize,
+    /// What a record says of the exchange.
+    context: Vec<(&'static str, String)>,
+    answers: RefCell<Answers>,
+    held: RefCell<Vec<Rc<Held>>>,
+}
+
+/// Whose answer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Primary,
+    Copy,
+    Control,
+}
+
+impl Judge {
+    /// Defines what it counts.
+    ///
+    /// # Errors
+    /// The host refuses a metric.
+    pub(crate) fn new(
+        trial: &Trial,
+        host: &PluginHost,
+        prefix: &str,
+        target: &str,
+    ) -> Result<Self, HostError> {
+        let counter = |name: &str| host.counter(&format!("{prefix}.{target}.compare.{name}"));
+        Ok(Self {
+            noise: RefCell::new(trial.comparer.noise()),
+            verdicts: Verdict::ALL.iter().map(|verdict| counter(verdict.name())).collect::<Result<_, _>>()?,
+            parts: Part::ALL.iter().map(|part| counter(part.name())).collect::<Result<_, _>>()?,
+            missed: counter("missed")?,
+            controls: counter("controls")?,
+        })
+    }
+
+    /// An answer has come, or will not.
+    pub(crate) fn hear(
+        &self,
+        case: &Case,
+        target: &Target,
+        whose: Whose,
+        slot: Slot,
+        reporter: Option<&Reporter>,
+        host: &PluginHost,
+    ) {
+        let over = {
+            let mut answers = case.answers.borrow_mut();
+            if answers.is_over() {
+                return;
+            }
+            match whose {
+                Whose::Primary => answers.primary = slot,
+                Whose::Copy => answers.copy = slot,
+                Whose::Control => answers.control = slot,
+            }
+            answers.is_over().then(|| std::mem::take(&mut *answers))
+        };
+        let (Some(answers), Some(trial)) = (over, &target.trial) else {
+            return;
+        };
+        // Whatever comes later finds a case that is closed.
+        case.answers.borrow_mut().primary = Slot::Never;
+        case.held.borrow_mut().clear();
+        self.judge(case, trial, &answers, reporter, host);
+    }
+
+    fn judge(
+        &self,
+        case: &Case,
+        trial: &Trial,
+        answers: &Answers,
+        reporter: Option<&Reporter>,
+        host: &PluginHost,
+    ) {
+        let (Slot::Here(primary), Slot::Here(copy)) = (&answers.primary, &answers.copy) else {
+            self.missed.increment();
+            return;
+        };
+        let control = match &answers.control {
+            Slot::Here(control) => Some(&**control),
+            _ => None,
+        };
+        let comparison = trial.comparer.compare(primary, copy, control, &mut self.noise.borrow_mut());
+        let verdict = comparison.verdict();
+        let count = |counters: &[Counter], index: usize| {
+            if let Some(counter) = counters.get(index) {
+                counter.increment();
+            }
+        };
+        count(&self.verdicts, verdict as usize);
+        for part in Part::ALL.iter().filter(|part| comparison.differs(**part)) {
+            count(&self.parts, *part as usize);
+        }
+        if verdict == Verdict::Different
+            && let Some(reporter) = reporter.filter(|reporter| reporter.wants(host))
+        {
+            let context: Vec<(&str, &str)> =
+                case.context.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            reporter.tell(&trial.comparer.record(&comparison, &context, &trial.redactor), host);
+        }
+    }
+}
+
+impl Case {
+    /// Of a copy that was sent, or is about to be.
+    pub(crate) fn new(index: usize, target: &Target, copy: &Copy, has_control: bool) -> Rc<Self> {
+        let text = |name: &str| {
+            let value = copy.headers.first(name)?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        // What the copy says may be told: it has been redacted.
+        let lines = [("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")];
+        let lines = lines.iter().filter_map(|(name, header)| Some((*name, text(header)?)));
+        let control = if has_control { Slot::Awaited } else { Slot::Never };
+        Rc::new(Self {
+            target: index,
+            context: std::iter::once(("target", target.name.to_string())).chain(lines).collect(),
+            answers: RefCell::new(Answers { control, ..Answers::default() }),
+            held: RefCell::default(),
+        })
+    }
+
+    /// Keeps an account of an answer's bytes as long as the answer.
+    pub(crate) fn hold(&self, held: Rc<Held>) {
+        self.held.borrow_mut().push(held);
+    }
+
+    /// The answer of a callout as far as it is kept; [`Slot::Never`] where Envoy answered for the cluster, or no memory is left.
+    pub(crate) fn answer(&self, reply: CalloutReply, max_bytes: usize, account: &Account) -> Slot {
+        let status = reply.status.filter(|_| reply.is_from_upstream());
+        let (Some(status), mut body) = (status, reply.body) else {
+            return Slot::Never;
+        };
+        let body_truncated = body.len() > max_bytes;
+        body.truncate(max_bytes);
+        let Some(held) = account.take(size(&reply.headers).saturating_add(body.len())) else {
+            return Slot::Never;
+        };
+        self.hold(Rc::new(held));
+        Slot::Here(Rc::new(Answer { status, headers: reply.headers, body, body_truncated }))
+    }
+}
+
+/// The primary's answer while it comes.
+#[derive(Debug)]
+pub(crate) struct Primary {
+    answer: Answer,
+    limit: usize,
+    held: Held,
+    complete: bool,
+}
+
+impl Primary {
+    /// Begins with its headers; nothing where no memory is left.
+    pub(crate) fn begin(headers: &HeaderMap, limit: usize, end: bool, account: &Account) -> Option<Self> {
+        let status =
+            headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        let answer = Answer { status: status.unwrap_or(0), headers: headers.clone(), ..Answer::default() };
+        Some(Self { answer, limit, held: account.take(size(headers))?, complete: end })
+    }
+
+    /// How many bytes of a part of this size are to be kept, or nothing where no memory is left.
+    pub(crate) fn room(&mut self, size: usize) -> Option<usize> {
+        let room = self.limit.saturating_sub(self.answer.body.len()).min(size);
+        self.answer.body_truncated |= room < size;
+        self.held.grow(room).then_some(room)
+    }
+
+    /// A part of the body.
+    pub(crate) fn add(&mut self, kept: &[u8], end: bool) {
+        self.answer.body.extend_from_slice(kept);
+        self.complete |= end;
+    }
+
+    /// The answer, when it came to its end; `ended_well` says so where no callback did, as with trailers.
+    pub(crate) fn end(self, ended_well: bool) -> Option<(Answer, Held)> {
+        (self.complete || ended_well).then_some((self.answer, self.held))
+    }
+}
+
+/// Says in the log what a record says, where there is no collector.
+pub(crate) fn say(record: &[u8]) {
+    log::info!("difference: {}", String::from_utf8_lossy(record));
+}
