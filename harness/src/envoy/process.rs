@@ -129,6 +129,12 @@ impl Envoy {
         Ok(found.ok_or_else(missing)?.1)
     }
 
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        lock(&self.process.child).id()
+    }
+
     /// The body of an answer of the admin interface.
     ///
     /// # Errors
