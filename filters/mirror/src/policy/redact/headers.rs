@@ -4,9 +4,15 @@ use std::borrow::Cow;
 
 use weir_sdk::HeaderMap;
 
-use super::Pass;
+use super::{Pass, percent};
 use crate::config::{Action, Place};
 use crate::policy::json_path::fold;
+
+/// Whether two names of headers are one to servers that hand them over as variables: `x_api_key` is `x-api-key`.
+fn is_same(known: &[u8], name: &[u8]) -> bool {
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    known.iter().map(plain).eq(name.iter().map(plain))
+}
 
 impl Pass<'_> {
     /// Writes what may be told of a line.
@@ -42,7 +48,7 @@ impl Pass<'_> {
             }
             return;
         }
-        let named = self.rules.headers.iter().find(|(known, _)| known.as_bytes() == name);
+        let named = self.rules.headers.iter().find(|(known, _)| is_same(known.as_bytes(), name));
         match named.map(|(_, action)| *action).unwrap_or(Action::Keep) {
             Action::Keep => match self.plain_value(value) {
                 Some(Cow::Borrowed(value)) => out.push(name, value),
@@ -82,7 +88,9 @@ impl Pass<'_> {
     /// What becomes of a cookie.
     fn cookie_action(&self, name: &str) -> Action {
         let fold = |name: &str| if self.rules.fold { fold(name) } else { String::from(name) };
-        let name = fold(name.trim());
+        // Some servers decode names.
+        let name = percent::decode(name.trim().as_bytes(), false);
+        let name = fold(&String::from_utf8_lossy(&name));
         let rules = self.rules.cookies.as_deref().unwrap_or_default();
         let named = rules.iter().find(|(known, _)| known.as_deref().is_some_and(|known| fold(known) == name));
         let others = || rules.iter().find(|(known, _)| known.is_none());

@@ -49,6 +49,21 @@ pub(super) fn action<'p>(list: impl Iterator<Item = &'p Parameter> + Clone, raw:
     None
 }
 
+/// Whether a piece is, decoded, the beginning of a JSON document.
+fn begins_like_json(raw: &[u8]) -> bool {
+    let mut text = Cow::Borrowed(raw);
+    for _ in 0..=MAX_LEVELS {
+        if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) {
+            return true;
+        }
+        match percent::decode(&text, true) {
+            Cow::Owned(decoded) if decoded != *text => text = Cow::Owned(decoded),
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Where parameters stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
@@ -68,6 +83,28 @@ impl Syntax {
             Self::Query => matches!(byte, b'&' | b';' | b'?' | b'#'),
             Self::Text => b"&;?#\"'<>()[]{},| \t\r\n\\".contains(&byte),
         }
+    }
+
+    /// What stands before the end of a value that must not be told, and the rest. In a text it may be quoted.
+    fn value(self, behind: &[u8]) -> (&[u8], &[u8]) {
+        let quote =
+            behind.first().copied().filter(|first| self == Self::Text && matches!(first, b'"' | b'\''));
+        let mut escaped = false;
+        let mut ends = |(at, byte): (usize, &u8)| match (at, quote) {
+            // Whatever it begins with is a part of it, unless it is empty.
+            (0, _) => self.ends(*byte) && !matches!(byte, b'"' | b'<' | b'>'),
+            (_, Some(_)) if escaped => {
+                escaped = false;
+                false
+            }
+            (_, Some(quote)) => {
+                escaped = *byte == b'\\';
+                *byte == quote
+            }
+            (_, None) => self.ends(*byte),
+        };
+        let end = behind.iter().enumerate().position(&mut ends).unwrap_or(behind.len());
+        behind.split_at_checked(end).unwrap_or((behind, &[]))
     }
 
     /// Writes what is not as it was, marked where the text as a whole is looked at once more.
@@ -118,6 +155,10 @@ impl Pass<'_> {
             let ends = |byte: &u8| *byte == b'=' || syntax.separates(*byte);
             let end = rest.iter().position(ends).unwrap_or(rest.len());
             let (key, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            if syntax != Syntax::Text && begins_like_json(key) {
+                rest = self.whole(rest, syntax, level, &mut out)?;
+                continue;
+            }
             let Some(behind) = after.strip_prefix(b"=") else {
                 self.written(key, syntax, level, &mut out)?;
                 rest = after;
@@ -125,8 +166,7 @@ impl Pass<'_> {
             };
             match action(first.iter().chain(second), key).filter(|action| *action != Action::Keep) {
                 Some(action) => {
-                    let end = behind.iter().position(|byte| syntax.ends(*byte)).unwrap_or(behind.len());
-                    let (value, after) = behind.split_at_checked(end).unwrap_or((behind, &[]));
+                    let (value, after) = syntax.value(behind);
                     let value = percent::decode(value, syntax != Syntax::Text);
                     match self.instead(action, &String::from_utf8_lossy(&value)) {
                         Some(instead) => {
@@ -149,8 +189,12 @@ impl Pass<'_> {
                         let end =
                             behind.iter().position(|byte| syntax.separates(*byte)).unwrap_or(behind.len());
                         let (value, after) = behind.split_at_checked(end).unwrap_or((behind, &[]));
-                        self.written(value, syntax, level, &mut out)?;
-                        rest = after;
+                        rest = if begins_like_json(value) {
+                            self.whole(behind, syntax, level, &mut out)?
+                        } else {
+                            self.written(value, syntax, level, &mut out)?;
+                            after
+                        };
                     }
                 }
             }
@@ -163,6 +207,19 @@ impl Pass<'_> {
             out.pop();
         }
         Ok(Some(out))
+    }
+
+    /// Writes what begins like JSON: to most servers a `;` does not end it. What is behind it is returned.
+    fn whole<'r>(
+        &mut self,
+        rest: &'r [u8],
+        syntax: Syntax,
+        level: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<&'r [u8], Refusal> {
+        let (value, after) = syntax.value(rest);
+        self.written(value, syntax, level, out)?;
+        Ok(after)
     }
 
     /// Writes a key or a value.

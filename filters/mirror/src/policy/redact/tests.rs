@@ -54,6 +54,7 @@ const KEY: &str = "0123456789abcdef";
 #[test]
 fn credentials_never_pass_unless_asked() {
     for name in [
+        "x_api_key",
         "authorization",
         "Cookie",
         "set-cookie",
@@ -86,6 +87,7 @@ fn cookies_by_name() {
     let named = json!({"hash_key": KEY, "cookies": [{"name": "session"}, {"name": "user", "action": "REPLACE"}, {"name": "*", "action": "KEEP"}]});
     header(named.clone(), "cookie", "a=1; session=x; user=\"jack\";b=2", "a=1; user=redacted; b=2");
     header(named.clone(), "cookie", "session=x", "");
+    header(named.clone(), "cookie", "s%65ssion=x", "");
     header(named.clone(), "cookie", " SESSION =x;; session = y", "");
     header(named.clone(), "cookie", "a=1, session=x", "");
     header(named.clone(), "set-cookie", "session=x; Path=/", "");
@@ -143,6 +145,10 @@ fn urls_in_headers() {
     header(config(), "x-original-url", "/a;token=abc", "/a;token=redacted");
     header(config(), "refresh", "5; url=/a?to%6ben=abc", "5; url=/a?to%6ben=redacted");
     header(config(), "x", "u=https://x/?token=abc", "u=https://x/?token=redacted");
+    header(config(), "x", "a; token=\"s3 \\\"cret\"; b=\"c\"", "a; token=redacted\"; b=\"c\"");
+    header(config(), "x", "token='s3 cret', b", "token=redacted', b");
+    header(config(), "x", "token=<s3cret>; b", "token=redacted>; b");
+    header(config(), "x", "token= b", "token=redacted b");
     header(config(), "x", "token", "token");
 }
 
@@ -308,6 +314,19 @@ fn fields_of_forms() {
     check("pin=1&a=2&pin=3", "a=2");
     check("a=1;password=x;y&b=2", "a=1;password=redacted&b=2");
     check("payload=%7B%22token%22%3A%22x%22%7D", "payload=%7B%22token%22%3A%22redacted%22%7D");
+    check(
+        "p={\"a\":\"x;y=1\",\"token\":\"s\"}&b=1",
+        "p=%7B%22a%22%3A%22x%3By%3D1%22%2C%22token%22%3A%22redacted%22%7D&b=1",
+    );
+    check(
+        "p=+%7B\"a\":\"x;y\",\"token\":\"s\"}",
+        "p=%20%7B%22a%22%3A%22x%3By%22%2C%22token%22%3A%22redacted%22%7D".replace("%20", "").as_str(),
+    );
+    check(
+        "%7B\"a\":\"x;y=1\",\"token\":\"s\"}",
+        "%7B%22a%22%3A%22x%3By%3D1%22%2C%22token%22%3A%22redacted%22%7D",
+    );
+    check("p={;password=s", "p=%7B%3Bpassword%3Dredacted");
     check("a=%ff", "! charset");
     check("a=b+c%20d", "a=b+c%20d");
 }
