@@ -120,7 +120,7 @@ fn check(unreadable_body: &str) {
         let said = String::from_utf8_lossy(&hostile.body).into_owned();
         for chunks in [1, 2, 3, 7, usize::MAX] {
             let mut host = Host::new();
-            let plugin = host.plugin::<Mirror>(config(unreadable_body)).unwrap();
+            let plugin = host.plugin::<Mirror>(config(unreadable_body)).expect("accepted");
             let mut stream = plugin.stream();
             stream.set_attribute(&["xds", "cluster_name"], "primary");
             assert_eq!(stream.request_headers(&request(&hostile)).outcome, Outcome::Continued);
