@@ -36,7 +36,7 @@ pub struct Redact {
     /// What is recognised by its look, wherever it stands.
     #[serde(default)]
     pub patterns: Vec<RedactPattern>,
-    /// Whether keys of parameters and of JSON match in either case, as many servers read them; spaces and invisible characters in them do not
+    /// Whether keys of parameters, of JSON and of cookies match in either case, as many servers read them; spaces and invisible characters in them do not
     /// count then either. Default true.
     #[serde(default = "yes")]
     pub ignore_case: bool,
@@ -94,7 +94,7 @@ pub struct RedactHeader {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactCookie {
-    /// The name; case matters. `*` is every cookie that is not named.
+    /// The name; case counts as `ignore_case` says. `*` is every cookie that is not named.
     pub name: String,
     /// What becomes of its value. Default `DROP`.
     #[serde(default = "drop_it")]
@@ -189,7 +189,7 @@ pub enum Action {
     Replace,
     /// The first 16 hexadecimal digits of HMAC-SHA-256 under `hash_key` stand in its place: equal values stay equal, and cannot be guessed.
     Hash,
-    /// `****` and its last four characters; of values shorter than twelve characters nothing but `****`.
+    /// `****` and its last four characters; of values with fewer than twelve letters and digits, and of JSON objects and arrays, nothing but `****`.
     Mask,
 }
 

@@ -348,3 +348,62 @@ fn configurations_that_mean_nothing_are_refused() {
     refused(json!({"noise": {"relative": 0}}), "noise.relative");
     refused(json!({"noise": {"max_places": 0}}), "noise.max_places");
 }
+
+#[test]
+fn what_is_ignored_never_counts_and_no_bytes_make_it_panic() {
+    let comparer = comparer(
+        &json!({"ignore": ["**.at"], "unordered": ["$", "**.set"], "body": "JSON", "number_tolerance": 0.1}),
+    );
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"at\"",
+        "\"set\"",
+        "\"a\"",
+        "1",
+        "-2e9",
+        "null",
+        "\"\\u0061\"",
+        " ",
+        "\u{e9}",
+    ];
+    let mut seed = 11u64;
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % below
+    };
+    let mut documents = 0;
+    for _ in 0..20_000 {
+        let text: String = (0..1 + next(14)).map(|_| words[next(words.len())]).collect();
+        let other: String = (0..1 + next(14)).map(|_| words[next(words.len())]).collect();
+        let found = comparer.compare(&json_answer(&text), &json_answer(&other), None, &mut comparer.noise());
+        assert_eq!(found.verdict() == Verdict::Equal, found.places().count() == 0);
+        if serde_json::from_str::<Value>(&text).is_ok() {
+            documents += 1;
+            let (one, two) =
+                (format!("{{\"at\":{text},\"a\":1}}"), format!("{{\"a\":1.05,\"at\":{other:?}}}"));
+            let found = comparer.compare(&json_answer(&one), &json_answer(&two), None, &mut comparer.noise());
+            assert!(
+                serde_json::from_str::<Value>(&two).is_err() || found.verdict() == Verdict::Equal,
+                "{one} {two}"
+            );
+        }
+    }
+    assert!(documents > 500, "{documents}");
+}
+
+#[test]
+fn deep_and_wide_answers_cost_bounded_work() {
+    let comparer = comparer(&json!({"unordered": ["$", "**[*]"]}));
+    let deep = |at: usize| format!("{}{at}{}", "[".repeat(128), "]".repeat(128));
+    let wide = |at: usize| json!((at..at + 5000).rev().collect::<Vec<_>>()).to_string();
+    for (one, two, count) in [(deep(1), deep(2), 1), (wide(0), wide(10), 10), (wide(0), wide(5000), 128)] {
+        let found = comparer.compare(&json_answer(&one), &json_answer(&two), None, &mut comparer.noise());
+        assert_eq!(found.places().count(), count);
+        assert!(comparer.record(&found, &[], &redactor(&json!({}))).len() <= 4096);
+    }
+}

@@ -88,6 +88,8 @@ impl Pass<'_> {
                         let plain = match token {
                             Token::Text(text) => text.decode(),
                             Token::Number(text) | Token::Literal(text) => Cow::Borrowed(text),
+                            // Its last characters are all of a short value within it.
+                            _ if action == Action::Mask => Cow::Borrowed(""),
                             _ => Cow::Borrowed(tokens.between(start, tokens.at())),
                         };
                         if let Some(instead) = self.instead(action, &plain) {

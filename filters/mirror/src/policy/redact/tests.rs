@@ -212,6 +212,7 @@ fn actions_on_json() {
     check("MASK", r#"{"a":"4111 1111 1111 1111"}"#, r#"{"a":"****1111"}"#);
     check("MASK", r#"{"a":4111111111111111}"#, r#"{"a":"****1111"}"#);
     check("MASK", r#"{"a":"1234"}"#, r#"{"a":"****"}"#);
+    check("MASK", r#"{"a":{"name":"somebody","pin":"1234"}}"#, r#"{"a":"****"}"#);
     // The same value has the same hash, wherever it stands and however it is escaped.
     let hash = Values::new("", Some(KEY)).instead(Action::Hash, "jack").unwrap_or_default();
     check("HASH", r#"{"a":"jack"}"#, &format!(r#"{{"a":"{hash}"}}"#));
