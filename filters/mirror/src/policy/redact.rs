@@ -15,7 +15,7 @@ use super::json_path::{Enter, Paths};
 use crate::config::{Action, Place, Redact, UnreadableBody};
 pub(super) use body::is_json;
 use parameters::Parameter;
-use pattern::Finder;
+use pattern::{BUDGET, Finder};
 use value::Values;
 
 mod body;
@@ -133,7 +133,7 @@ impl Redactor {
     /// # Errors
     /// The copy must not be sent. It is left empty, so that sending it all the same would tell nothing.
     pub fn apply(&self, copy: &mut Copy) -> Result<Redacted, Refusal> {
-        let mut pass = Pass { rules: self, place: Place::Body, changes: 0 };
+        let mut pass = Pass { rules: self, place: Place::Body, changes: 0, budget: BUDGET };
         let mut dropped_body = None;
         match pass.body(copy) {
             Ok(None) => {}
@@ -174,14 +174,14 @@ impl Redactor {
                 return None;
             }
         }
-        let mut pass = Pass { rules: self, place: Place::Body, changes: 0 };
+        let mut pass = Pass { rules: self, place: Place::Body, changes: 0, budget: BUDGET };
         let clean = pass.json(Tokens::new(text), walk, 0).ok()?;
         Some(clean.map_or_else(|| String::from(text), |clean| String::from_utf8_lossy(&clean).into_owned()))
     }
 
     /// A header's value as it may be told; `None` when it may not.
     pub(super) fn header_value(&self, name: &str, value: &[u8]) -> Option<String> {
-        let mut pass = Pass { rules: self, place: Place::Headers, changes: 0 };
+        let mut pass = Pass { rules: self, place: Place::Headers, changes: 0, budget: BUDGET };
         let mut out = HeaderMap::new();
         pass.header(name.as_bytes(), value, &mut out);
         out.values(name).next().and_then(|value| String::from_utf8(value.to_vec()).ok())
@@ -189,7 +189,7 @@ impl Redactor {
 
     /// A text as it may be told; `None` when it may not.
     pub(super) fn plain(&self, text: &str) -> Option<String> {
-        let mut pass = Pass { rules: self, place: Place::Body, changes: 0 };
+        let mut pass = Pass { rules: self, place: Place::Body, changes: 0, budget: BUDGET };
         let clean = pass.text(text, 0, None).ok()?;
         Some(clean.unwrap_or_else(|| String::from(text)))
     }
@@ -215,6 +215,8 @@ struct Pass<'r> {
     /// Where the text that is looked at stands.
     place: Place,
     changes: usize,
+    /// What is left for regular expressions.
+    budget: u64,
 }
 
 impl Pass<'_> {

@@ -33,6 +33,9 @@ const DEFAULT_HEADERS: [&str; 20] = [
     "dpop",
 ];
 
+/// Most patterns: each reads all of a copy.
+const MAX_PATTERNS: usize = 64;
+
 /// Shortest `hash_key` in bytes: 128 bits, as RFC 2104 advises no less for a MAC of this length.
 const MIN_KEY: usize = 16;
 
@@ -147,6 +150,9 @@ fn parameters(
 
 fn patterns(config: &Redact, findings: &mut Findings<'_>) -> Vec<Pattern> {
     let mut patterns = Vec::new();
+    if config.patterns.len() > MAX_PATTERNS {
+        findings.add("patterns", "has too many; at most 64 are accepted");
+    }
     for (index, pattern) in config.patterns.iter().enumerate() {
         if pattern.action == Action::Keep {
             findings.item("patterns", index, "action", "cannot be `KEEP`; leave the pattern out");

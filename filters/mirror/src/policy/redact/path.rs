@@ -1,6 +1,7 @@
 //! `:path`: its segments and its query.
 
 use super::parameters::{self, Syntax};
+use super::text::MAX_LEVELS;
 use super::{Pass, percent};
 use crate::config::Action;
 
@@ -66,7 +67,11 @@ impl Pass<'_> {
     /// What becomes of a segment that is several to a server that decodes before it splits: `reset%2Fabc`.
     fn hidden_segment(&self, before: &[u8], segment: &[u8]) -> Option<Action> {
         let mut plain = segment.to_vec();
-        while percent::is_encoded(&plain) {
+        // What is encoded more often is refused as text.
+        for _ in 0..MAX_LEVELS {
+            if !percent::is_encoded(&plain) {
+                break;
+            }
             plain = percent::decode(&plain, false).into_owned();
             let mut last = before;
             for part in plain.split(|byte| matches!(byte, b'/' | b'\\')) {

@@ -17,6 +17,16 @@ const MAX_REGEX_LENGTH: usize = 1024;
 /// Largest compiled regular expression in bytes, as in the SDK's matchers: what one text costs is its length times this.
 const MAX_REGEX_SIZE: usize = 128 * 1024;
 
+/// Bytes of a compiled expression for which a byte of text costs one: typical ones have a few hundred.
+const COST_BYTES: u64 = 256;
+
+/// What a byte of text costs with the largest expression.
+const MAX_COST: u64 = 512;
+
+/// What regular expressions may cost for one copy: for an expression of 256 bytes as many bytes of text, for the largest one the 512th part. About a
+/// second at the very worst, when every state of the expression is alive at every byte.
+pub(super) const BUDGET: u64 = 16 << 20;
+
 /// Digits of a card number, ISO/IEC 7812: shorter ones are no longer issued.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 
@@ -29,7 +39,8 @@ pub(super) enum Finder {
     Card,
     Email,
     Credentials,
-    Regex(Box<Regex>),
+    /// With what a byte of text costs.
+    Regex(Box<Regex>, u64),
 }
 
 impl Finder {
@@ -43,20 +54,24 @@ impl Finder {
         if text.len() > MAX_REGEX_LENGTH {
             return Err(["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"].concat());
         }
-        let regex = RegexBuilder::new(text)
-            .size_limit(MAX_REGEX_SIZE)
-            .build()
+        let build = |limit: usize| RegexBuilder::new(text).size_limit(limit).build();
+        let regex = build(MAX_REGEX_SIZE)
             .map_err(|error| ["is not a regular expression: ", &error.to_string()].concat())?;
+        // The engine does not tell its size; what it is refused with does.
+        let cost = (0..10u32).map(|power| 1u64.wrapping_shl(power)).find(|cost| {
+            usize::try_from(cost.saturating_mul(COST_BYTES)).is_ok_and(|limit| build(limit).is_ok())
+        });
         if regex.is_match("") {
             return Err(String::from(
                 "matches nothing at all, and so everywhere; expected at least one character",
             ));
         }
-        Ok(Self::Regex(Box::new(regex)))
+        Ok(Self::Regex(Box::new(regex), cost.unwrap_or(MAX_COST)))
     }
 
-    /// Adds where it is found; not empty, in any order, and they may overlap.
-    pub(super) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+    /// Adds where it is found; not empty, in any order, and they may overlap. Regular expressions take from `budget`; when nothing is left,
+    /// all of the text counts as found.
+    pub(super) fn find(&self, text: &str, budget: &mut u64, found: &mut Vec<Range<usize>>) {
         match self {
             Self::Card => cards(text, found),
             Self::Email => emails(text, found),
@@ -65,11 +80,29 @@ impl Finder {
                 tokens(text, found);
                 user_infos(text, found);
             }
-            Self::Regex(regex) => {
-                found.extend(
-                    regex.find_iter(text).map(|found| found.range()).filter(|found| !found.is_empty()),
-                );
-            }
+            Self::Regex(regex, cost) => expressions(text, regex, *cost, budget, found),
+        }
+    }
+}
+
+/// What a regular expression finds. To find one match the engine may read to the end of the text, so that many of them can take the square of
+/// its length: what each might take is paid before.
+fn expressions(text: &str, regex: &Regex, cost: u64, budget: &mut u64, found: &mut Vec<Range<usize>>) {
+    let mut start = 0usize;
+    while start < text.len() {
+        let rest = u64::try_from(text.len().saturating_sub(start)).unwrap_or(u64::MAX);
+        let Some(left) = budget.checked_sub(rest.saturating_mul(cost)) else {
+            *budget = 0;
+            found.push(0..text.len());
+            return;
+        };
+        *budget = left;
+        let Some(range) = regex.find_at(text, start).map(|found| found.range()) else { return };
+        // Nothing was found before a character: on to the next one.
+        let next = text.get(range.end..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+        start = if range.is_empty() { range.end.saturating_add(next) } else { range.end };
+        if !range.is_empty() {
+            found.push(range);
         }
     }
 }
@@ -246,7 +279,7 @@ mod tests {
     #[track_caller]
     fn check(find: &Find, text: &str, expected: &str) {
         let mut found = Vec::new();
-        Finder::compile(find).unwrap().find(text, &mut found);
+        Finder::compile(find).unwrap().find(text, &mut BUDGET.clone(), &mut found);
         found.sort_by_key(|range| (range.start, usize::MAX - range.end));
         let (mut marked, mut end) = (String::new(), 0);
         for range in found.into_iter() {
@@ -317,13 +350,32 @@ mod tests {
     }
 
     #[test]
+    fn expressions_take_no_more_than_their_budget() {
+        let text = "ab".repeat(20_000);
+        for regex in ["(?:a.*z|a)", "a", &format!("(?:{})b", "a?b?".repeat(100))] {
+            let (mut budget, mut found) = (BUDGET, Vec::new());
+            Finder::compile(&Find::Regex(regex.into())).unwrap().find(&text, &mut budget, &mut found);
+            assert_eq!((budget, found.last()), (0, Some(&(0..text.len()))), "{regex}");
+        }
+        let (mut budget, mut found) = (BUDGET, Vec::new());
+        Finder::compile(&Find::Regex("AKIA[0-9A-Z]{16}".into())).unwrap().find(
+            &text,
+            &mut budget,
+            &mut found,
+        );
+        assert!(budget > BUDGET / 2 && found.is_empty(), "{budget}");
+    }
+
+    #[test]
     fn expressions() {
         check(
             &Find::Regex("AKIA[0-9A-Z]{16}".into()),
             "k=AKIA0123456789ABCDEF;",
             "k=«AKIA0123456789ABCDEF»;",
         );
-        check(&Find::Regex("(?i)x|$".replace("|$", "")), "aXbx", "a«X»b«x»");
+        check(&Find::Regex("(?i)x".into()), "aXbx", "a«X»b«x»");
+        check(&Find::Regex("é+".into()), "é éé a", "«é» «éé» a");
+        check(&Find::Regex(r"\bx?".into()), "x yé x", "«x» yé «x»");
         for wrong in ["a*", "(", "", "(a{1000}){1000}", "x|"] {
             assert!(Finder::compile(&Find::Regex(wrong.into())).is_err(), "{wrong}");
         }

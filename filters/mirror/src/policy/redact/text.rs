@@ -124,7 +124,7 @@ impl Pass<'_> {
     pub(super) fn number(&mut self, text: &str) -> Option<String> {
         let integer = Decimal::parse(text).and_then(|number| number.integer(MAX_DIGITS));
         let found = integer.and_then(|integer| self.patterns(&integer));
-        let found = found.or_else(|| self.patterns_of(text, |finder| matches!(finder, Finder::Regex(_))));
+        let found = found.or_else(|| self.patterns_of(text, |finder| matches!(finder, Finder::Regex(..))));
         found.map(|found| found.replace([OPEN, CLOSE], ""))
     }
 
@@ -133,7 +133,7 @@ impl Pass<'_> {
         let mut ranges = Vec::new();
         for pattern in &self.rules.patterns {
             if pattern.places.contains(&self.place) && wanted(&pattern.finder) {
-                pattern.finder.find(text, &mut ranges);
+                pattern.finder.find(text, &mut self.budget, &mut ranges);
                 found.extend(ranges.drain(..).map(|range| (range, pattern.action)));
             }
         }
