@@ -22,18 +22,20 @@ mod events;
 mod flow;
 mod line;
 mod prepare;
+mod reply;
 mod response;
 mod router;
 mod run;
 mod start;
 mod stream;
 mod ticks;
+mod timeouts;
 mod upstream;
 
 use events::Events;
-pub use line::Begin;
 use line::Line;
-pub use run::{LOOK_AHEAD, Outcomes};
+pub use line::{Begin, LOOK_AHEAD};
+pub use run::Outcomes;
 use stream::Live;
 pub use ticks::MAX_TICKS_PER_GAP;
 

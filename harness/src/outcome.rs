@@ -67,7 +67,7 @@ pub enum End {
     Reset,
     /// A filter trapped and the stream was ended for it.
     Trapped,
-    /// A filter held the stream and nothing would have woken it: Envoy's own timers end it (`FLOW-30`).
+    /// Nothing happened until a timer of the connection manager's ended the stream (`FLOW-30`): as a rule a filter held it.
     Stalled,
     /// The client left (`LIFE-12`).
     Aborted,

@@ -13,7 +13,7 @@ use changes::HeaderChanges;
 pub use tally::{Tally, Totals};
 
 use crate::exchange::{Exchange, Message};
-use crate::outcome::{LogLine, MetricDelta, Outcome};
+use crate::outcome::{Apart, LogLine, MetricDelta, Outcome};
 
 /// The formats: name, what it is, and how one is begun.
 pub const FORMATS: &[(&str, &str, Begin)] = &[
@@ -65,6 +65,8 @@ pub struct Summary {
     pub start_log: Vec<LogLine>,
     /// What of the recordings could not be read and was left out.
     pub broken: Vec<String>,
+    /// What belongs to no exchange.
+    pub apart: Apart,
 }
 
 /// The arms an exchange was on: what follows `.arm.` in the names of the counters that grew, joined with `,`.

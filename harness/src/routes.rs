@@ -18,7 +18,7 @@ mod parse;
 mod string;
 mod weighted;
 
-pub(crate) use action::{Action, Redirect, TIMEOUT_MS};
+pub(crate) use action::{Action, Forward, Redirect, TIMEOUT_MS};
 pub(crate) use format::Facts;
 use mutation::Mutations;
 pub use parse::RouteError;

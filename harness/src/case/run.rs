@@ -59,6 +59,7 @@ pub fn run(loaded: &Loaded, modules: &mut Modules) -> Result<CaseReport, RunErro
             replay.finish();
             let apart = replay.apart();
             totals.log.extend(apart.log);
+            totals.calls.extend(apart.callouts.into_iter().map(|call| (call.cluster, call.request)));
             let failures = faults(&apart.faults).map(|failure| CaseFailure { exchange: None, failure });
             report.failures.extend(failures);
             totals.metrics = replay.metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();

@@ -85,12 +85,13 @@ impl Run for ReplayArgs {
         let read = self.read(scenario, &recordings, &mut replay, report.as_mut())?;
         replay.finish();
         let apart = replay.apart();
+        let trapped = read.trapped || !apart.faults.is_empty();
         let mut metrics: Vec<_> =
             replay.metrics().into_iter().map(|metric| (metric.name, metric.kind, metric.value)).collect();
         metrics.sort();
         let start_log = replay.start_log().to_vec();
-        report.finish(&Summary { metrics, start_log, broken: read.broken })?;
-        Ok(if read.trapped || !apart.faults.is_empty() { Exit::Trapped } else { Exit::Done })
+        report.finish(&Summary { metrics, start_log, broken: read.broken, apart })?;
+        Ok(if trapped { Exit::Trapped } else { Exit::Done })
     }
 }
 

@@ -9,6 +9,17 @@ use crate::clock::nanoseconds;
 use crate::exchange::Exchange;
 use crate::outcome::Outcome;
 
+/// How many exchanges are known before the first of them begins: recordings of access logs are in the order of the ends, and who begins
+/// earlier must begin earlier.
+pub const LOOK_AHEAD: usize = 256;
+
+/// With so many bytes of bodies the first begins earlier: the memory of a replay is bounded.
+const LOOK_AHEAD_BYTES: usize = 16 << 20;
+
+fn bodies(exchange: &Exchange) -> usize {
+    exchange.request.body.len() + exchange.response.as_ref().map_or(0, |response| response.body.len())
+}
+
 /// When an exchange begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Begin {
@@ -49,6 +60,8 @@ pub(super) struct Line {
     starts: BinaryHeap<Reverse<(u64, u64)>>,
     /// How many exchanges have not begun.
     to_begin: usize,
+    /// How many bytes their bodies have.
+    bytes: usize,
     /// How many of the first flights are over.
     over: usize,
     /// When the last exchange that left the line, or was replayed alone, began.
@@ -58,6 +71,7 @@ pub(super) struct Line {
 impl Line {
     /// Adds an exchange at the end.
     pub(super) fn push(&mut self, number: u64, exchange: Exchange, when: When, now: u64) {
+        self.bytes += bodies(&exchange);
         let flight = Flight { number, exchange, when, planned: false, begin_ns: None, outcome: None };
         self.flights.push_back(flight);
         self.to_begin += 1;
@@ -69,9 +83,9 @@ impl Line {
         self.starts.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// How many exchanges have not begun.
-    pub(super) fn to_begin(&self) -> usize {
-        self.to_begin
+    /// Whether so many exchanges have not begun that the next may, whatever comes.
+    pub(super) fn is_full(&self) -> bool {
+        self.to_begin >= LOOK_AHEAD || self.bytes >= LOOK_AHEAD_BYTES
     }
 
     /// Takes the number of the next exchange that begins.
@@ -97,13 +111,15 @@ impl Line {
     }
 
     /// Notes that an exchange has begun: others may begin so long after it.
-    pub(super) fn begun(&mut self, number: u64, now: u64) {
+    pub(super) fn begun(&mut self, number: u64, exchange: &Exchange, now: u64) {
         let Some(place) = self.place(number) else {
             self.before_ns = Some(now);
             return;
         };
         self.flights[place].begin_ns = Some(now);
+        let bodies = bodies(exchange);
         self.to_begin -= 1;
+        self.bytes = self.bytes.saturating_sub(bodies);
         if let Some(next) = self.flights.get(place + 1)
             && matches!(next.when, When::After(_))
         {

@@ -8,6 +8,9 @@ use crate::host::{ClusterState, Host, Reply, Slot, Stream};
 use crate::outcome::End;
 use crate::routes::{Action, Facts, Redirect, Request, TIMEOUT_MS};
 
+/// The header that gives a request another timeout, in milliseconds.
+const UPSTREAM_TIMEOUT: &[u8] = b"x-envoy-upstream-rq-timeout-ms";
+
 impl Replay {
     /// Chooses the route by the request as it is now (`HDR-40`, `HDR-42`).
     pub(super) fn select_route(&mut self, at: Slot) {
@@ -28,7 +31,8 @@ impl Replay {
 
     /// The request's headers have passed the filters.
     pub(super) fn router_headers(&mut self, at: Slot, end: bool) {
-        if self.host.streams[at].route_stale {
+        let touched = self.host.streams[at].route_stale;
+        if touched {
             self.select_route(at);
         }
         let info = &self.host.streams[at].info;
@@ -62,13 +66,18 @@ impl Replay {
             }
             ClusterState::Healthy => {}
         }
-        if self.host.streams[at].request.headers.get(b":method").is_none() {
-            let details = "filter_removed_required_request_headers{missing_required_header:_:method}";
-            return self.refuse(at, 503, b"missing required header: :method", details, "DPE");
+        // What was recorded is in order: only filters bring in what cannot be sent.
+        if touched && let Err(message) = encodable(&self.host.streams[at].request.headers) {
+            let reason = message.replace(' ', "_");
+            let details = format!("filter_removed_required_request_headers{{{reason}}}");
+            return self.refuse(at, 503, message.as_bytes(), &details, "DPE");
         }
         self.finish_request(at);
         self.host.streams[at].info.upstream = true;
         let mut headers = self.host.streams[at].request.headers.clone();
+        if touched {
+            headers.retain(|name, _| name.first() != Some(&b':') || PSEUDO.contains(&name));
+        }
         // What Envoy's HTTP/1 codec adds for a request without a body; framing by chunks is not shown.
         let bodiless =
             matches!(headers.get(b":method"), Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT"));
@@ -119,6 +128,15 @@ impl Replay {
             Some(Action::Forward(forward)) => forward.timeout_ms,
             _ => TIMEOUT_MS,
         };
+        // A filter may give the request another timeout: a number takes the header away, anything else does nothing.
+        let own = request
+            .headers
+            .get(UPSTREAM_TIMEOUT)
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        if own.is_some() {
+            request.headers.remove(UPSTREAM_TIMEOUT);
+        }
+        let timeout_ms: u64 = own.unwrap_or(timeout_ms);
         self.lives[at].run.timeout_ns = timeout_ms.saturating_mul(1_000_000);
         if timeout_ms > 0 {
             request.headers.replace(b"x-envoy-expected-rq-timeout-ms", timeout_ms.to_string().as_bytes());
@@ -170,6 +188,27 @@ impl Replay {
     }
 }
 
+/// The pseudo headers of a request; others are not sent (`HDR-26`).
+const PSEUDO: [&[u8]; 5] = [b":method", b":path", b":authority", b":scheme", b":protocol"];
+
+/// Whether the upstream's HTTP/1 codec takes the headers, or what it says of them (`HDR-26`, `HDR-29`). A name may be empty.
+fn encodable(headers: &Headers) -> Result<(), String> {
+    if headers.get(b":method").is_none() {
+        return Err("missing required header: :method".to_owned());
+    }
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    for (name, value) in headers.iter().filter(|(name, _)| name.first() != Some(&b':')) {
+        let shown = || String::from_utf8_lossy(name);
+        if !name.iter().all(is_token) {
+            return Err(format!("invalid header name: {}", shown()));
+        }
+        if value.iter().any(|byte| b"\r\n\0".contains(byte)) {
+            return Err(format!("invalid header value for: {}", shown()));
+        }
+    }
+    Ok(())
+}
+
 /// The bit of `response.flags`.
 fn flag_bit(flag: &str) -> u64 {
     match flag {
@@ -178,9 +217,10 @@ fn flag_bit(flag: &str) -> u64 {
         "UF" => 0x20,
         "UC" => 0x40,
         "NR" => 0x100,
-        "DC" => 0x8000,
+        "DC" => 0x4000,
         "SI" => 0x1_0000,
         "DPE" => 0x4_0000,
+        "UPE" => 0x80_0000,
         "NC" => 0x100_0000,
         _ => 0,
     }

@@ -11,10 +11,6 @@ use crate::exchange::Exchange;
 use crate::host::{Slot, StreamId};
 use crate::outcome::Outcome;
 
-/// How many exchanges are known before the first of them begins: recordings of access logs are in the order of the ends, and who begins
-/// earlier must begin earlier.
-pub const LOOK_AHEAD: usize = 256;
-
 /// How long [`Replay::finish`] waits for streams and callouts at most.
 const GRACE: Duration = Duration::from_secs(600);
 
@@ -80,7 +76,7 @@ impl Replay {
             if let Some(over) = self.line.pop_over() {
                 return Some(over);
             }
-            if self.line.to_begin() < LOOK_AHEAD || !self.step_line() {
+            if !self.line.is_full() || !self.step_line() {
                 return None;
             }
         }
@@ -208,6 +204,7 @@ impl Replay {
     /// Begins a stream. Gives the outcome of an exchange that is none of the line's, if it is over.
     fn begin_stream(&mut self, number: u64, exchange: &Exchange, alone: Alone<'_>) -> Option<Outcome> {
         self.begun = true;
+        self.calls_left = calls_in_row(self.host.calls.len());
         self.reload_failed();
         let at = self.open(number, exchange);
         let id = StreamId { slot: at, number };
@@ -222,7 +219,7 @@ impl Replay {
         if let Some(after) = exchange.abort_after {
             self.events.push(now.saturating_add(nanoseconds(after)), id, What::Abort);
         }
-        self.line.begun(number, self.host.clock.now_ns());
+        self.line.begun(number, exchange, self.host.clock.now_ns());
         self.message(at, false, &exchange.request.body, &exchange.request.trailers, true);
         let outcome = self.settle([Some((number, exchange)), alone]);
         self.arm_idle(at, number);

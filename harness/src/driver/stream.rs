@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::events::What;
 use super::{Replay, flow::Flows};
-use crate::clock::nanoseconds;
 use crate::exchange::{Exchange, Message, Protocol};
 use crate::headers::Headers;
 use crate::host::{Host, Owner, Phase, Slot, Stream, StreamId, View};
@@ -142,66 +140,6 @@ impl Replay {
         side.bytes += data.len() as u64;
         side.complete |= last;
         self.pass_data(at, response, 0, View::Chunk, last);
-    }
-
-    /// Starts the idle timer, unless the stream is over or answered at this moment.
-    pub(super) fn arm_idle(&mut self, at: Slot, number: u64) {
-        let id = StreamId { slot: at, number };
-        let after = nanoseconds(self.timeouts.stream_idle);
-        if after == 0 || !self.is_live(id) {
-            return;
-        }
-        let run = &mut self.lives[at].run;
-        if !run.idle && (!run.waiting || run.answer_ns != Some(self.host.clock.now_ns())) {
-            run.idle = true;
-            self.events.push(run.active_ns.saturating_add(after), id, What::Idle);
-            let (lives, streams) = (self.in_flight.len(), &self.host.streams);
-            self.events.tidy(lives, |id| streams[id.slot].number == id.number && streams[id.slot].is_open());
-        }
-    }
-
-    /// The idle timer goes off: if really nothing has happened for so long, Envoy ends the stream (`FLOW-30`).
-    pub(super) fn idle(&mut self, at: Slot) {
-        let after = nanoseconds(self.timeouts.stream_idle);
-        let due = self.lives[at].run.active_ns.saturating_add(after);
-        if due > self.host.clock.now_ns() {
-            let id = StreamId { slot: at, number: self.host.streams[at].number };
-            return self.events.push(due, id, What::Idle);
-        }
-        let holder = self.holder(at);
-        self.lives[at].run.end = Some(if holder.is_some() { End::Stalled } else { End::Refused });
-        self.host.streams[at].notes.faults.extend(holder);
-        self.flag(at, "SI");
-        self.own_reply(at, 504, b"stream timeout", "stream_idle_timeout");
-        // A filter may hold the reply too.
-        self.over(at);
-    }
-
-    /// The request has not reached the router as a whole in the time that there is for it.
-    pub(super) fn request_timeout(&mut self, at: Slot) {
-        let run = &self.lives[at].run;
-        if run.asked || run.replied || self.host.streams[at].response.present {
-            return;
-        }
-        let holder = self.holder(at);
-        self.lives[at].run.end = Some(End::Stalled);
-        self.host.streams[at].notes.faults.extend(holder);
-        self.own_reply(at, 504, b"request timeout", "request_overall_timeout");
-    }
-
-    /// Something happened in the stream.
-    pub(super) fn active(&mut self, at: Slot) {
-        self.lives[at].run.active_ns = self.host.clock.now_ns();
-    }
-
-    /// Which filters hold the stream, for the report; absent when none does.
-    fn holder(&self, at: Slot) -> Option<String> {
-        let response = self.host.streams[at].response.present;
-        let names = self.lives[at].flows.iter().zip(&self.plugins).filter(|(flows, _)| flows.holds(response));
-        let names: Vec<_> = names.map(|(_, plugin)| format!("`{}`", plugin.name)).collect();
-        let what = if response { "response" } else { "request" };
-        let held = || format!("{} held the {what} until a timeout of Envoy's ended it", names.join(", "));
-        (!names.is_empty()).then(held)
     }
 
     /// Ends the stream: `on_log` of all, then `on_done` and `on_delete` of each, in chain order (`LIFE-03`, `LIFE-04`).

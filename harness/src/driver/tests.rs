@@ -2,7 +2,9 @@
 
 mod faults;
 mod lifecycle;
+mod overlap;
 mod streams;
+mod upstreams;
 mod values;
 mod wasm;
 
@@ -11,7 +13,7 @@ use serde_json::json;
 use super::*;
 use crate::exchange::{Exchange, Message};
 use crate::outcome::{End, Outcome};
-use crate::scenario::ClusterResponse;
+use crate::scenario::{ClusterResponse, Latency};
 
 /// A plugin of a module whose callbacks are `code`.
 fn plugin(code: &str) -> Plugin {
@@ -44,9 +46,15 @@ fn start(plugins: Vec<Plugin>) -> Replay {
     let answering = Cluster { response: Some(response), ..Cluster::default() };
     let one = Cluster::default();
     let none = Cluster { endpoints: 0, ..one.clone() };
-    let clusters = [("blue", one.clone()), ("green", one), ("auth", answering), ("dead", none)];
+    let late = Latency::fixed(Duration::from_millis(100));
+    let late = Cluster { latency: Some(late), ..answering.clone() };
+    let clusters =
+        [("blue", one.clone()), ("green", one), ("auth", answering), ("dead", none), ("late", late)];
     let clusters = clusters.into_iter().map(|(name, cluster)| (name.to_owned(), cluster)).collect();
-    let setup = Setup { plugins, routes: Some(routes()), clusters, seed: 1, ..Setup::default() };
+    start_with(Setup { plugins, routes: Some(routes()), clusters, seed: 1, ..Setup::default() })
+}
+
+fn start_with(setup: Setup) -> Replay {
     Replay::start(setup).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -52,8 +52,7 @@ impl Replay {
             Some(Answer::ConnectFailure) => self.refuse(
                 at,
                 503,
-                b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, \
-                  transport failure reason: delayed connect error: Connection refused",
+                b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
                 "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
                 "UF",
             ),
@@ -97,11 +96,11 @@ impl Replay {
         }
     }
 
-    /// The upstream's connection is closed in the middle of a response: the client's stream is reset.
+    /// The upstream's HTTP/1 connection is closed in the middle of a response: the client's stream is reset.
     fn broken_off(&mut self, at: Slot) {
-        self.flag(at, "UC");
+        self.flag(at, "UPE");
         self.host.streams[at].info.details.clear();
-        self.reset(at, "upstream_reset_after_response_started{connection_termination}");
+        self.reset(at, "upstream_reset_after_response_started{protocol_error}");
     }
 
     /// The upstream has not answered in the time that the route gives it.

@@ -39,7 +39,8 @@ fn end(details: &str, answered: bool) -> End {
     let base = details.split('{').next().unwrap_or_default();
     match base {
         "via_upstream" if answered => End::Forwarded,
-        "wasm_close_stream" | "via_upstream" => End::Reset,
+        "wasm_close_stream" | "via_upstream" | "upstream_reset_after_response_started" => End::Reset,
+        "downstream_remote_disconnect" => End::Aborted,
         "wasm_fail_stream" => End::Trapped,
         "stream_idle_timeout" | "request_overall_timeout" => End::Stalled,
         "direct_response" => End::Direct,
@@ -48,6 +49,7 @@ fn end(details: &str, answered: bool) -> End {
         | "no_healthy_upstream"
         | "upstream_reset_before_response_started"
         | "upstream_response_timeout"
+        | "response_timeout"
         | "absolute_path_rejected"
         | "missing_host_header"
         | "filter_removed_required_request_headers"

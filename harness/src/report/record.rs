@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{HeaderChanges, Summary, Totals};
 use crate::clock;
 use crate::exchange::{Exchange, Message};
-use crate::outcome::{LogLine, MetricDelta, Outcome};
+use crate::outcome::{CalloutOutcome, LogLine, MetricDelta, Outcome};
 use crate::time;
 use crate::traffic::jsonl::wire::Bytes;
 
@@ -34,7 +34,7 @@ pub(crate) struct ExchangeRecord<'a> {
     pub start: Option<String>,
     /// What the client asked for.
     pub request: RequestLine<'a>,
-    /// How it ended: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped` or `stalled`.
+    /// How it ended: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled` or `aborted`.
     pub end: &'static str,
     /// The status the client got; null when the stream was reset.
     pub status: Option<u16>,
@@ -52,6 +52,10 @@ pub(crate) struct ExchangeRecord<'a> {
     pub flags: &'a str,
     /// How long filters held the stream, in nanoseconds of the virtual clock.
     pub delay_ns: u64,
+    /// How long the exchange took as a whole, in nanoseconds of the virtual clock.
+    pub duration_ns: u64,
+    /// When it began, in nanoseconds of the virtual clock since the first exchange.
+    pub begin_ns: u64,
     /// How the upstream's request differs from the client's; null when nothing was sent upstream.
     pub request_changes: Option<HeaderChanges<'a>>,
     /// How the client's response differs from the recorded one; null unless it was forwarded and recorded.
@@ -162,6 +166,21 @@ pub(crate) struct SummaryRecord<'a> {
     pub start_log: Vec<Log<'a>>,
     /// What of the recordings could not be read and was left out.
     pub broken: &'a [String],
+    /// What belongs to no exchange: ticks while several streams were in flight, answers of calls whose exchange was over.
+    pub apart: ApartRecord<'a>,
+}
+
+/// What belongs to no exchange.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct ApartRecord<'a> {
+    /// Calls that filters made.
+    pub callouts: Vec<Callout<'a>>,
+    /// Log lines of filters: the first ten thousand.
+    pub log: Vec<Log<'a>>,
+    /// How metrics changed, in order of first change.
+    pub metrics: Vec<Metric<'a>>,
+    /// What went wrong inside a filter.
+    pub faults: &'a [String],
 }
 
 impl<'a> ExchangeRecord<'a> {
@@ -190,6 +209,8 @@ impl<'a> ExchangeRecord<'a> {
             details: &outcome.details,
             flags: &outcome.flags,
             delay_ns: clock::nanoseconds(outcome.delay),
+            duration_ns: clock::nanoseconds(outcome.duration),
+            begin_ns: clock::nanoseconds(outcome.start),
             request_changes: sent.map(|sent| HeaderChanges::between(&request.headers, &sent.headers)),
             response_changes: recorded
                 .zip(got)
@@ -199,20 +220,7 @@ impl<'a> ExchangeRecord<'a> {
                 .map(|got| Response { headers: lines(got), body: Bytes::of(&got.body) }),
             request_body_changed: sent.is_some_and(|sent| sent.body != request.body),
             response_body_changed: recorded.zip(got).is_some_and(|(recorded, got)| recorded.body != got.body),
-            callouts: outcome
-                .callouts
-                .iter()
-                .map(|callout| Callout {
-                    kind: callout.kind.name(),
-                    cluster: &callout.cluster,
-                    headers: lines(&callout.request),
-                    at_ns: clock::nanoseconds(callout.at),
-                    end: callout.end.name(),
-                    latency_ns: callout.latency.map(clock::nanoseconds),
-                    status: callout.status,
-                    grpc_status: callout.grpc_status,
-                })
-                .collect(),
+            callouts: callouts(&outcome.callouts),
             log: log(&outcome.log),
             metrics: outcome.metric_deltas.iter().map(|(name, delta)| metric(name, *delta)).collect(),
             faults: &outcome.faults,
@@ -237,12 +245,37 @@ impl<'a> SummaryRecord<'a> {
                 .collect(),
             start_log: log(&end.start_log),
             broken: &end.broken,
+            apart: ApartRecord {
+                callouts: callouts(&end.apart.callouts),
+                log: log(&end.apart.log),
+                metrics: end.apart.metric_deltas.iter().map(|(name, delta)| metric(name, *delta)).collect(),
+                faults: &end.apart.faults,
+            },
         }
     }
 }
 
 fn lines(message: &Message) -> Vec<Line<'_>> {
     message.headers.iter().map(|(name, value)| (Bytes::of(name), Bytes::of(value))).collect()
+}
+
+fn callouts(callouts: &[CalloutOutcome]) -> Vec<Callout<'_>> {
+    callouts.iter().map(Callout::new).collect()
+}
+
+impl<'a> Callout<'a> {
+    fn new(callout: &'a CalloutOutcome) -> Self {
+        Self {
+            kind: callout.kind.name(),
+            cluster: &callout.cluster,
+            headers: lines(&callout.request),
+            at_ns: clock::nanoseconds(callout.at),
+            end: callout.end.name(),
+            latency_ns: callout.latency.map(clock::nanoseconds),
+            status: callout.status,
+            grpc_status: callout.grpc_status,
+        }
+    }
 }
 
 fn log(lines: &[LogLine]) -> Vec<Log<'_>> {

@@ -258,6 +258,15 @@ impl Table {
             let names: Vec<_> = still.iter().map(|(name, ..)| printable(name.as_bytes())).collect();
             writeln!(self.out, "  still at 0: {}", names.join(", "))?;
         }
+        let apart = &end.apart;
+        if !(apart.faults.is_empty() && apart.log.is_empty() && apart.callouts.is_empty()) {
+            writeln!(self.out, "\n{}", self.paint(Style::Bold, "in no exchange"))?;
+            let (lines, calls) = (apart.log.len(), apart.callouts.len());
+            writeln!(self.out, "  log lines {lines}, callouts {calls}, faults {}", apart.faults.len())?;
+        }
+        for fault in apart.faults.iter().take(MAX_FAULTS) {
+            writeln!(self.out, "  {}", self.paint(Style::Red, &printable(fault.as_bytes())))?;
+        }
         if !end.broken.is_empty() {
             let title = format!("left out: {} broken", end.broken.len());
             writeln!(self.out, "\n{}", self.paint(Style::Yellow, &title))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::headers::Headers;
-use crate::outcome::{CalloutEnd, CalloutOutcome, End};
+use crate::outcome::{Apart, CalloutEnd, CalloutOutcome, End, LogLine};
 
 /// What a report wrote.
 #[derive(Clone, Default)]
@@ -102,6 +102,11 @@ fn end() -> Summary {
         metrics: vec![("canary.arm.v2".to_owned(), "counter", 2), ("latency_ms".to_owned(), "histogram", 7)],
         start_log: Vec::new(),
         broken: vec!["`day.jsonl`: line 5: the recording is cut off here".to_owned()],
+        apart: Apart {
+            log: vec![LogLine { plugin: "m".to_owned(), level: "info", message: "late".to_owned() }],
+            faults: vec!["`m`: Function: proxy_on_tick failed".to_owned()],
+            ..Apart::default()
+        },
     }
 }
 

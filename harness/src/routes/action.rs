@@ -33,6 +33,8 @@ pub(crate) struct Forward {
     append_forwarded_host: bool,
     /// In milliseconds; 0 is none.
     pub(crate) timeout_ms: u64,
+    /// In place of the connection manager's `stream_idle_timeout`; 0 is none.
+    pub(crate) idle_timeout_ms: Option<u64>,
 }
 
 /// Envoy's default route timeout.
@@ -116,12 +118,13 @@ impl Forward {
         let host_literal = fields.string("host_rewrite_literal")?;
         let host_header = fields.string("host_rewrite_header")?;
         fields.ignore(&["auto_host_rewrite"]);
-        let timeout_ms =
-            fields.child("timeout").map(|(value, path)| milliseconds(value, &path)).transpose()?;
+        let mut duration =
+            |name: &str| fields.child(name).map(|(value, path)| milliseconds(value, &path)).transpose();
+        let (timeout_ms, idle_timeout_ms) = (duration("timeout")?, duration("idle_timeout")?);
         let append_forwarded_host = fields.bool("append_x_forwarded_host")?;
         fields.finish()?;
         let timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
-        Ok(Self { to, path, host_literal, host_header, append_forwarded_host, timeout_ms })
+        Ok(Self { to, path, host_literal, host_header, append_forwarded_host, timeout_ms, idle_timeout_ms })
     }
 
     pub(super) fn pick(&self, request: &Request<'_>) -> Option<usize> {

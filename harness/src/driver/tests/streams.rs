@@ -147,6 +147,74 @@ fn body_12_too_much_buffered_is_413() {
 }
 
 #[test]
+fn body_13_too_much_of_a_response() {
+    let mut large = exchange();
+    large.response.as_mut().unwrap().body = vec![b'x'; (1 << 20) + 1];
+    let hold = format!("({ANSWER} (i32.const 1))");
+    let outcome = start(vec![plugin(&hold)]).exchange(&large);
+    verify("BODY-13 after the headers", &outcome, End::Refused, 200, "");
+    assert!(outcome.response.unwrap().body_truncated);
+    let mut holding = plugin(&format!("({RESPONSE} (call $log \"once\") (i32.const 1)) {hold}"));
+    holding.allow_on_headers_stop_iteration = true;
+    let outcome = start(vec![holding]).exchange(&large);
+    verify("BODY-13 before the headers", &outcome, End::Refused, 500, "once");
+    assert_eq!(outcome.details, "response_payload_too_large");
+    assert_eq!(outcome.response.unwrap().body, b"Internal Server Error");
+}
+
+#[test]
+fn body_14_and_15_what_the_limit_is_for() {
+    let mut large = exchange();
+    large.request.body = vec![b'x'; 2 << 20];
+    let code = format!(
+        "({REQUEST} (drop (call $tick (i32.const 1000))) (global.set $stream (local.get 0)) (i32.const 1))
+        (global $stream (mut i32) (i32.const 0))
+        (func (export \"proxy_on_tick\") (param i32)
+            (drop (call $effective (global.get $stream))) (drop (call $continue (i32.const 0))))"
+    );
+    let outcome = start(vec![plugin(&code)]).exchange(&large);
+    verify("BODY-14 paused headers push the client back", &outcome, End::Forwarded, 200, "");
+    assert_eq!(outcome.upstream_request.unwrap().body.len(), 2 << 20);
+    large.request.body = vec![b'x'; 1 << 20];
+    let code = format!(
+        "({BODY} (drop (call $set_body (i32.const 0) (i32.const 0) (i32.const 0) \"XY\")) (i32.const 1))"
+    );
+    let outcome = start(vec![plugin(&code)]).exchange(&large);
+    verify("BODY-15 what a filter adds counts", &outcome, End::Refused, 413, "");
+    assert_eq!(outcome.details, "request_payload_too_large");
+}
+
+#[test]
+fn hdr_26_the_upstream_codec_refuses_what_it_cannot_send() {
+    let rows = [
+        ("\"bad name\" \"v\"", 503, "invalid header name: bad name", "invalid_header_name:_bad_name"),
+        (
+            "\"x-nl\" \"a\\0d\\0ab: c\"",
+            503,
+            "invalid header value for: x-nl",
+            "invalid_header_value_for:_x-nl",
+        ),
+        ("\":bogus\" \"v\"", 200, "hi", ""),
+        ("\"\" \"v\"", 200, "hi", ""),
+    ];
+    for (line, status, body, reason) in rows {
+        let code = format!("({REQUEST} (drop (call $add (i32.const 0) {line})) (i32.const 0))");
+        let outcome = start(vec![plugin(&code)]).exchange(&exchange());
+        let got = outcome.response.as_ref().and_then(|response| crate::host::status(&response.headers));
+        assert_eq!(got, Some(status), "HDR-26 {line}");
+        assert_eq!(outcome.response.unwrap().body, body.as_bytes(), "HDR-26 {line}");
+        if status == 503 {
+            let details = format!("filter_removed_required_request_headers{{{reason}}}");
+            assert_eq!((outcome.details, outcome.flags.as_str()), (details, "DPE"), "HDR-26 {line}");
+            assert!(outcome.upstream_request.is_none(), "HDR-26 {line}");
+        } else {
+            let sent = outcome.upstream_request.unwrap().headers;
+            assert_eq!(sent.get(b":bogus"), None, "HDR-26 {line}");
+        }
+    }
+}
+
+#[test]
 fn flow_01_return_values_of_headers() {
     for (status, end) in
         [(0, End::Forwarded), (1, End::Stalled), (2, End::Forwarded), (3, End::Stalled), (9, End::Stalled)]

@@ -50,6 +50,7 @@ const IMPORTS: &str = r#"
     (import "env" "proxy_call_foreign_function" (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_grpc_cancel" (func $grpc_cancel (param i32) (result i32)))
     (import "env" "proxy_done" (func $done (result i32)))
+    (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
 "#;
