@@ -25,9 +25,23 @@ impl Parameter {
     }
 
     /// Whether a decoded key is this one, or has it as a part: `user[password]`, `user.password`, `password[]`.
-    fn is(&self, plain: &str, folded: &str) -> bool {
-        let key = if self.fold { folded } else { plain };
-        key == self.key || key.split(['[', ']', '.']).any(|part| part == self.key)
+    fn is(&self, plain: &Names<'_>, folded: &Names<'_>) -> bool {
+        let names = if self.fold { folded } else { plain };
+        names.whole == self.key || names.parts.contains(&self.key.as_str())
+    }
+}
+
+/// What a key may be called by: itself, and its parts when it has several.
+struct Names<'k> {
+    whole: &'k str,
+    parts: Vec<&'k str>,
+}
+
+impl<'k> Names<'k> {
+    fn of(whole: &'k str) -> Self {
+        let marks = ['[', ']', '.'];
+        let parts = if whole.contains(marks) { whole.split(marks).collect() } else { Vec::new() };
+        Self { whole, parts }
     }
 }
 
@@ -38,6 +52,7 @@ pub(super) fn action<'p>(list: impl Iterator<Item = &'p Parameter> + Clone, raw:
     for _ in 0..=MAX_LEVELS {
         let plain = String::from_utf8_lossy(&key);
         let folded = fold(&plain);
+        let (plain, folded) = (Names::of(&plain), Names::of(&folded));
         if let Some(found) = list.clone().find(|parameter| parameter.is(&plain, &folded)) {
             return Some(found.action);
         }
