@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use conformance::tools;
-use serde_json::{Value, json};
+use serde_json::json;
 use weir_harness::build;
 use weir_harness::envoy::proxy::{Options, Proxy};
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::scenario::Scenario;
 
 /// Rounds, in which each Envoy has its turn.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 30;
 /// Requests of a turn, one after another, each on a connection of its own.
 const REQUESTS: usize = 25;
 
@@ -24,25 +24,26 @@ fn main() {
         return;
     }
     let Some(binary) = tools::envoy_or_skip("mirror").unwrap() else { return };
-    let target = |options: Value| {
-        let mut target =
-            json!({"cluster": "shadow", "methods": ["*"], "timeout": "60s", "max_in_flight": 1_000_000});
-        target.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    let ours = |percentage: u32| {
+        let target =
+            json!({"cluster": "shadow", "methods": ["*"], "timeout": "60s", "percentage": percentage});
         json!([{"name": "mirror", "config": {"targets": [target]}}])
     };
+    let (none, native) = (json!([]), json!([{"cluster": "shadow"}]));
+    let fails = |how: &str| json!({"failure": {"type": how}});
+    let (answers, hangs, refuses, resets) =
+        (json!({}), fails("TIMEOUT"), fails("CONNECT_FAILURE"), fails("RESET"));
     let rows = [
-        ("no filter", json!([]), json!([]), json!({})),
-        ("Envoy's own mirror", json!([]), json!([{"cluster": "shadow"}]), json!({})),
-        ("mirror, 0 %", target(json!({"percentage": 0})), json!([]), json!({})),
-        ("mirror, target answers", target(json!({})), json!([]), json!({})),
-        ("mirror, target hangs", target(json!({})), json!([]), json!({"failure": {"type": "TIMEOUT"}})),
-        (
-            "mirror, target refuses",
-            target(json!({})),
-            json!([]),
-            json!({"failure": {"type": "CONNECT_FAILURE"}}),
-        ),
-        ("mirror, target resets", target(json!({})), json!([]), json!({"failure": {"type": "RESET"}})),
+        ("no mirror", none.clone(), none.clone(), answers.clone()),
+        ("ours, 0 %", ours(0), none.clone(), answers.clone()),
+        ("native, target answers", none.clone(), native.clone(), answers.clone()),
+        ("ours, target answers", ours(100), none.clone(), answers),
+        ("native, target hangs", none.clone(), native.clone(), hangs.clone()),
+        ("ours, target hangs", ours(100), none.clone(), hangs),
+        ("native, target refuses", none.clone(), native.clone(), refuses.clone()),
+        ("ours, target refuses", ours(100), none.clone(), refuses),
+        ("native, target resets", none.clone(), native, resets.clone()),
+        ("ours, target resets", ours(100), none, resets),
     ];
     let mut proxies: Vec<(&str, Proxy, Vec<Duration>)> = rows
         .into_iter()

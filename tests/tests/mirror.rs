@@ -347,3 +347,44 @@ fn long_bodies_and_trailers_arrive() {
     // Over HTTP/1 Envoy leaves trailers out beside its `content-length`.
     assert_eq!((whole[1].body.as_slice(), whole[1].trailers.len()), (&b"chunked"[..], 0));
 }
+
+/// Late answers are compared on two workers, and the records of what differs arrive at the collector, redacted.
+#[test]
+fn differences_arrive_at_the_collector() {
+    let shadow = json!({
+        "cluster": "shadow", "compare": {"record_values": "REDACTED"},
+        "redact": {"query": [{"key": "token"}], "patterns": [{"find": {"email": {}}}]},
+    });
+    let config = json!({"targets": [shadow], "report": {"cluster": "collector", "interval": "100ms"}});
+    let body = "{\"mail\": \"s3cret@example.com\"}";
+    let clusters = json!({
+        "shadow": {"latency": "50ms", "response": {"headers": {"content-type": "application/json"}, "body": body}},
+        "collector": {},
+    });
+    let scenario = scenario(&config, &clusters, &json!([]));
+    let Some(proxy) = start("differences_arrive_at_the_collector", &scenario, 2) else {
+        return;
+    };
+    for number in 0..10 {
+        answered(&proxy, &request("GET", &format!("/{number}?token=s3cret"), &[], b""));
+    }
+    metrics_when(&proxy, |metrics| {
+        metrics.get("mirror.shadow.compare.different") == Some(&10)
+            && metrics.get("mirror.report_records") == Some(&10)
+    });
+    let mut records = String::new();
+    while records.lines().count() < 10 {
+        for batch in to("collector", proxy.received()) {
+            assert_eq!(batch.headers.get(b"content-type"), Some(&b"application/x-ndjson"[..]));
+            records.push_str(str::from_utf8(&batch.body).unwrap());
+        }
+    }
+    for record in records.lines() {
+        let parsed: Value = serde_json::from_str(record).unwrap();
+        assert_eq!((&parsed["target"], &parsed["verdict"]), (&json!("shadow"), &json!("different")));
+        assert!(
+            parsed["path"].as_str().unwrap().ends_with("?token=redacted") && !record.contains("s3cret"),
+            "{record}"
+        );
+    }
+}
