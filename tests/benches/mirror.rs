@@ -45,6 +45,7 @@ fn main() {
         ("native, target resets", none.clone(), native, resets.clone()),
         ("ours, target resets", ours(100), none, resets),
     ];
+    let names = rows.clone().map(|(name, ..)| name);
     let mut proxies: Vec<(&str, Proxy, Vec<Duration>)> = rows
         .into_iter()
         .map(|(name, filters, mirrors, shadow)| {
@@ -67,6 +68,12 @@ fn main() {
     let exchange = request();
     // The first round warms up.
     for round in 0..=ROUNDS {
+        // Another order each time, so that nobody always comes behind the same one.
+        let count = proxies.len();
+        proxies.rotate_left(round % count);
+        if round % 2 == 1 {
+            proxies.reverse();
+        }
         for (_, proxy, times) in &mut proxies {
             for _ in 0..REQUESTS {
                 let start = Instant::now();
@@ -83,6 +90,7 @@ fn main() {
         "| {ROUNDS} rounds of {REQUESTS} in turns | p50 ms | p90 ms | p99 ms | copies sent | without an answer now |"
     );
     println!("|---|---|---|---|---|---|");
+    proxies.sort_by_key(|(name, ..)| names.iter().position(|other| other == name));
     for (name, proxy, mut times) in proxies {
         times.sort_unstable();
         let at = |percent: usize| {
