@@ -1,5 +1,7 @@
 //! The whole filter on the host in memory: what is sent, what is counted, what is logged, and what is given back.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "plugin/compare.rs"]
 mod compare;
 
