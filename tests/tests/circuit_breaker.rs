@@ -5,18 +5,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use conformance::tools;
 use serde_json::{Value, json};
 use weir_harness::build;
-use weir_harness::envoy::bootstrap::{self, Plan};
+use weir_harness::envoy::bootstrap::{self, Plan, Plugin};
 use weir_harness::envoy::client::{self, Parties, Wait};
 use weir_harness::envoy::process::{Envoy, Started};
 use weir_harness::envoy::proxy::{LISTENER, Options, Proxy};
-use weir_harness::envoy::server::Server;
+use weir_harness::envoy::server::{Answers, Arrival, Reply, Server};
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::headers::Headers;
 use weir_harness::scenario::{Filter, Scenario};
@@ -203,6 +203,59 @@ fn four_workers_under_load_have_one_circuit() {
     load.ask_until("ok", |passed, _| passed >= 1);
     assert_eq!(load.metrics(["closed", "open", "half_open"]), [2, 0, 0]);
     assert_eq!(load.metrics(["contended", "no_room"]), [0, 0]);
+}
+
+/// An upstream that knows how many requests it had at once.
+#[derive(Default)]
+struct Crowd {
+    here: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Answers for Crowd {
+    fn reply(&self, _: Arrival) -> Reply {
+        let here = self.here.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(here, Ordering::SeqCst);
+        // Long enough for others to come, where they may.
+        (0..100).for_each(|_| thread::yield_now());
+        self.here.fetch_sub(1, Ordering::SeqCst);
+        let message = Message { headers: [(":status", "200")].into_iter().collect(), ..Message::default() };
+        Reply::Answer(Duration::ZERO, message)
+    }
+}
+
+/// Never more than two calls at once over four workers, as the upstream sees it; nobody is refused who waits.
+#[test]
+fn a_limit_of_calls_under_way_is_exact() {
+    let Some(envoy) = tools::envoy_or_skip("a_limit_of_calls_under_way_is_exact").unwrap() else { return };
+    let crowd = Arc::new(Crowd::default());
+    let server = Server::start(Arc::clone(&crowd) as Arc<dyn Answers>).unwrap();
+    let filter = Filter { name: "circuit_breaker".to_owned(), ..Filter::default() };
+    let plugin = Plugin {
+        name: "circuit_breaker".to_owned(),
+        module: build::module(&filter, tools::workspace()).unwrap(),
+        configuration: Some(json!({"concurrency": {"max": 2, "max_wait": "1m"}}).to_string()),
+        ..Plugin::default()
+    };
+    let cluster = bootstrap::Cluster { ports: vec![server.port()], ..bootstrap::Cluster::default() };
+    let plan = Plan {
+        plugins: vec![plugin],
+        route_config: bootstrap::everything_to("reviews"),
+        clusters: BTreeMap::from([("reviews".to_owned(), cluster)]),
+        idle: PATIENCE,
+    };
+    let Started::Running(envoy) = Envoy::start(envoy, &plan, WORKERS as u32).unwrap() else {
+        panic!("refused");
+    };
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| (0..20).for_each(|_| assert_eq!(status(&ask_native(&envoy)), 200)));
+        }
+    });
+    assert!(crowd.most.load(Ordering::SeqCst) <= 2, "{crowd:?}", crowd = crowd.most);
+    let metrics: BTreeMap<String, u64> = envoy.metrics().unwrap().into_iter().collect();
+    assert_eq!(metrics["circuit_breaker.concurrency_limited"], 0);
+    assert_eq!(metrics["circuit_breaker.contended"], 0);
 }
 
 /// An Envoy without filters, whose only cluster has these settings, and a server behind it that answers 500.

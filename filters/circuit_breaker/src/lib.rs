@@ -19,6 +19,7 @@ mod policy;
 pub use config::Config;
 pub use policy::{Outcome, Policy, Reason, State, Tally, Transition};
 
+use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_sdk::{
@@ -29,7 +30,7 @@ use weir_sdk::{
 use circuits::{Circuits, Place};
 use config::Force;
 use metrics::Metrics;
-use policy::{Admission, Call, Recorded, Refusal, Steps, Subject, Ticket, Unasked, Why};
+use policy::{Admission, Call, Recorded, Refusal, Rules, Steps, Subject, Ticket, Unasked, Why};
 
 /// How often a call that holds something tells its circuit of its end, where other workers are always faster.
 const TELLS: u32 = 4;
@@ -40,6 +41,9 @@ pub struct CircuitBreaker {
     policy: Policy,
     circuits: Circuits,
     metrics: Metrics,
+    host: PluginHost,
+    /// How many requests of this worker wait for room.
+    waiting: Cell<u32>,
 }
 
 /// What a stream remembers. As new for a stream that never came here, of which nothing is counted (`LIFE-03`).
@@ -48,6 +52,25 @@ pub struct Stream {
     call: Option<Tracked>,
     /// What the response tells the caller.
     told: Option<Bytes>,
+    waiting: Option<Waiting>,
+}
+
+/// A request that asks.
+#[derive(Clone, Debug)]
+struct Asking {
+    set: usize,
+    key: Vec<u8>,
+    dry_run: bool,
+    is_safe: bool,
+    is_grpc: bool,
+    now_ns: u64,
+}
+
+/// One that waits for room.
+#[derive(Debug)]
+struct Waiting {
+    asking: Asking,
+    until_ns: u64,
 }
 
 /// A call whose end is of interest.
@@ -71,7 +94,7 @@ impl HttpFilter for CircuitBreaker {
         let metrics = Metrics::define(host, &prefix)?;
         let name = format!("{}.{prefix}", host.name());
         let circuits = Circuits::new(host, &name, places, refresh_ns, policy.idle_ns());
-        Ok(Self { policy, circuits, metrics })
+        Ok(Self { policy, circuits, metrics, host: host.clone(), waiting: Cell::new(0) })
     }
 
     fn on_request_headers(&self, stream: &mut Stream, request: &Request) -> Result<Decision, HostError> {
@@ -87,14 +110,25 @@ impl HttpFilter for CircuitBreaker {
             Subject::Forced { set, force, dry_run, wrong_policy } => {
                 self.metrics.route_invalid.add(wrong_policy.into());
                 if force == Force::Open {
-                    return Ok(self.refuse(stream, request, set, None, dry_run));
+                    let cleaned = self.policy.cleaned(request);
+                    return Ok(self.refuse(stream, set, None, dry_run, cleaned));
                 }
-                stream.call = Some(self.track(request, set, None));
+                let is_grpc = self.policy.is_grpc(set, request);
+                let began_ns = nanoseconds(request.now());
+                stream.call = Some(Tracked { set, circuit: None, began_ns, is_grpc });
                 Ok(self.policy.held_closed(request))
             }
             Subject::Circuit { set, key, dry_run, wrong_policy } => {
                 self.metrics.route_invalid.add(wrong_policy.into());
-                Ok(self.ask(stream, request, set, &key, dry_run))
+                let asking = Asking {
+                    set,
+                    key,
+                    dry_run,
+                    is_safe: self.policy.is_safe(set, request),
+                    is_grpc: self.policy.is_grpc(set, request),
+                    now_ns: nanoseconds(request.now()),
+                };
+                Ok(self.ask(stream, asking, None, self.policy.cleaned(request)))
             }
         }
     }
@@ -103,7 +137,20 @@ impl HttpFilter for CircuitBreaker {
         Ok(self.policy.on_response(stream.told.take()))
     }
 
+    /// Looks for room once more.
+    fn on_timer(&self, stream: &mut Stream) -> Result<Decision, HostError> {
+        let Some(Waiting { mut asking, until_ns }) = stream.waiting.take() else {
+            return Ok(Decision::next());
+        };
+        self.waiting.set(self.waiting.get().saturating_sub(1));
+        asking.now_ns = nanoseconds(self.host.now()?);
+        Ok(self.ask(stream, asking, Some(until_ns), Decision::next()))
+    }
+
     fn on_log(&self, stream: &mut Stream, ended: &Ended) {
+        if stream.waiting.take().is_some() {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
+        }
         let Some(Tracked { set, circuit, began_ns, is_grpc }) = stream.call.take() else {
             return;
         };
@@ -135,58 +182,73 @@ impl HttpFilter for CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Asks the circuit of `key`.
-    fn ask(&self, stream: &mut Stream, request: &Request, set: usize, key: &[u8], dry_run: bool) -> Decision {
+    /// Asks a circuit, for the first time or again until a time; `cleaned`: what is decided for the request already.
+    fn ask(&self, stream: &mut Stream, asking: Asking, until_ns: Option<u64>, cleaned: Decision) -> Decision {
+        let Asking { set, dry_run, is_safe, is_grpc, now_ns, .. } = asking;
         let Some(rules) = self.policy.rules(set) else {
-            return Decision::next();
+            return cleaned;
         };
-        let call = Call {
-            now_ns: nanoseconds(request.now()),
-            random: request.random(),
-            is_safe: self.policy.is_safe(set, request),
-        };
-        let (place, admission, steps) = match self.circuits.admit(key, rules, &call) {
+        let call = Call { now_ns, random: self.host.random(), is_safe };
+        let (place, admission, steps) = match self.circuits.admit(&asking.key, rules, &call) {
             Ok(Some(asked)) => asked,
             Ok(None) => {
                 self.metrics.no_room.increment();
-                return self.policy.untracked(request);
+                return self.policy.untracked(cleaned);
             }
             Err(error) => {
                 self.metrics.contended.increment();
                 if error.status != Status::CasMismatch {
-                    return self.policy.untracked(request);
+                    return self.policy.untracked(cleaned);
                 }
                 // What cannot be counted is not let through: only probes and limited calls come to this.
                 let why = if rules.counts_calls() { Why::Concurrency } else { Why::HalfOpen };
-                return self.refuse(stream, request, set, Some(&Refusal { why, retry_ns: 0 }), dry_run);
+                return self.refuse(stream, set, Some(&Refusal { why, retry_ns: 0 }), dry_run, cleaned);
             }
         };
         self.note(&place, &steps);
         match admission {
             Admission::Passed(ticket) => {
                 self.metrics.probes.add(ticket.is_probe().into());
-                let decision = self.policy.passed(&ticket, request);
                 stream.told = self.policy.told(Ok(ticket.state));
-                stream.call = Some(self.track(request, set, Some((place, ticket))));
+                let decision = self.policy.passed(&ticket, cleaned);
+                let circuit = Some((place, ticket));
+                stream.call = Some(Tracked { set, circuit, began_ns: now_ns, is_grpc });
                 decision
             }
-            Admission::Refused(refusal) => self.refuse(stream, request, set, Some(&refusal), dry_run),
+            Admission::Refused(Refusal { why: Why::Concurrency, .. })
+                if self.may_wait(&asking, rules, until_ns) =>
+            {
+                let first = until_ns.is_none();
+                let wait_ns = rules.queue().map_or(0, |queue| queue.wait_ns);
+                let until_ns = until_ns.unwrap_or_else(|| now_ns.saturating_add(wait_ns));
+                self.waiting.set(self.waiting.get().saturating_add(1));
+                stream.waiting = Some(Waiting { asking, until_ns });
+                self.metrics.waited.add(first.into());
+                if first { self.policy.waits(cleaned) } else { self.policy.waits_on() }
+            }
+            Admission::Refused(refusal) => self.refuse(stream, set, Some(&refusal), dry_run, cleaned),
         }
     }
 
-    fn track(&self, request: &Request, set: usize, circuit: Option<(Place, Ticket)>) -> Tracked {
-        let is_grpc = self.policy.is_grpc(set, request);
-        Tracked { set, circuit, began_ns: nanoseconds(request.now()), is_grpc }
+    fn may_wait(&self, asking: &Asking, rules: &Rules, until_ns: Option<u64>) -> bool {
+        rules.queue().is_some_and(|queue| {
+            !asking.dry_run
+                && self.waiting.get() < queue.most
+                && until_ns.is_none_or(|until_ns| {
+                    // Further away than any wait: the clock was set back.
+                    asking.now_ns < until_ns && until_ns <= asking.now_ns.saturating_add(queue.wait_ns)
+                })
+        })
     }
 
     /// Refuses a request, sends it elsewhere, or, in a dry run, only counts.
     fn refuse(
         &self,
         stream: &mut Stream,
-        request: &Request,
         set: usize,
         refusal: Option<&Refusal>,
         dry_run: bool,
+        cleaned: Decision,
     ) -> Decision {
         let counters = if dry_run { &self.metrics.dry_run } else { &self.metrics.refusals };
         if self.policy.has_fallback(set) {
@@ -199,7 +261,7 @@ impl CircuitBreaker {
             Some(Refusal { why: Why::Concurrency, .. }) => counters.concurrency_limited.increment(),
             _ => counters.not_permitted.increment(),
         }
-        self.policy.refused(set, refusal, dry_run, request)
+        self.policy.refused(set, refusal, dry_run, cleaned)
     }
 
     /// Counts and logs what a step has changed: one line for each transition, from the worker that wrote it.
@@ -221,4 +283,4 @@ fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-weir_sdk::register!(CircuitBreaker: on_request_headers, on_response_headers, on_log);
+weir_sdk::register!(CircuitBreaker: on_request_headers, on_response_headers, on_timer, on_log);

@@ -1,8 +1,10 @@
 //! Which circuit a request belongs to, whether it is let through, and what its end says. Pure: the shared state, the clock and the dice are
 //! arguments.
 
+use std::time::Duration;
+
 use weir_sdk::{
-    Attributes, Bytes, ConfigError, Decision, Explanation, Key, PerRoute, Problems, RequestMatcher,
+    Attributes, Bytes, ConfigError, Decision, Explanation, Flow, Key, PerRoute, Problems, RequestMatcher,
     RequestView, names,
 };
 
@@ -30,6 +32,9 @@ pub use rules::Reason;
 pub(crate) use rules::Rules;
 pub(crate) use texts::describe;
 pub use window::Tally;
+
+/// Between two looks for room: a call that ends in another worker wakes nobody here.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A compiled [`Config`].
 #[derive(Clone, Debug)]
@@ -248,7 +253,7 @@ impl Policy {
     }
 
     /// A request that goes on, with nothing of the client's in the header that is this filter's.
-    fn cleaned(&self, request: &dyn RequestView) -> Decision {
+    pub(crate) fn cleaned(&self, request: &dyn RequestView) -> Decision {
         match &self.export.request {
             Some(name) if request.get(name).is_some() => Decision::next().remove(name.clone()),
             _ => Decision::next(),
@@ -277,8 +282,8 @@ impl Policy {
     }
 
     /// A request whose circuit could not be asked, or has no room.
-    pub(crate) fn untracked(&self, request: &dyn RequestView) -> Decision {
-        Decision { explanation: Some(Explanation::of(&self.texts.no_room)), ..self.cleaned(request) }
+    pub(crate) fn untracked(&self, cleaned: Decision) -> Decision {
+        Decision { explanation: Some(Explanation::of(&self.texts.no_room)), ..cleaned }
     }
 
     /// A request that all circuits let through because they are held closed.
@@ -286,9 +291,19 @@ impl Policy {
         Decision { explanation: Some(self.texts.forced(Force::Closed)), ..self.cleaned(request) }
     }
 
-    /// A request that is let through.
-    pub(crate) fn passed(&self, ticket: &Ticket, request: &dyn RequestView) -> Decision {
-        let mut decision = self.cleaned(request);
+    /// A request that waits for room among those under way.
+    pub(crate) fn waits(&self, cleaned: Decision) -> Decision {
+        Decision { flow: Flow::Wait(POLL), explanation: Some(self.texts.waits()), ..cleaned }
+    }
+
+    /// There is none yet.
+    pub(crate) fn waits_on(&self) -> Decision {
+        Decision::wait(POLL)
+    }
+
+    /// A request that is let through; `cleaned`: what was decided for it already.
+    pub(crate) fn passed(&self, ticket: &Ticket, cleaned: Decision) -> Decision {
+        let mut decision = cleaned;
         if let (Some(name), false) = (&self.export.request, ticket.state == State::Closed) {
             decision = decision.set(name.clone(), ticket.state.name());
         }
@@ -301,7 +316,7 @@ impl Policy {
         set: usize,
         refusal: Option<&Refusal>,
         dry_run: bool,
-        request: &dyn RequestView,
+        cleaned: Decision,
     ) -> Decision {
         let Some(settings) = self.sets.get(set) else {
             return Decision::next();
@@ -311,7 +326,7 @@ impl Policy {
             None => self.texts.forced(Force::Open),
         };
         if dry_run {
-            return Decision { explanation: Some(explanation), ..self.cleaned(request) };
+            return Decision { explanation: Some(explanation), ..cleaned };
         }
         let held = Refusal { why: Why::Open, retry_ns: 0 };
         let mut decision = settings.answer.refuse(refusal.unwrap_or(&held), &self.export);

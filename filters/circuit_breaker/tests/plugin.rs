@@ -233,6 +233,32 @@ fn calls_under_way_are_limited() {
 }
 
 #[test]
+fn a_request_waits_for_room_or_is_refused() {
+    let mut host = Host::new();
+    let config = json!({"concurrency": {"max": 1, "max_wait": "50ms", "max_waiting": 2}});
+    let plugin = host.plugin::<CircuitBreaker>(config).unwrap();
+    let (one, _) = begin(&plugin, &[]);
+    let (two, seen) = begin(&plugin, &[]);
+    assert_eq!(seen.outcome, weir_sdk::testing::Outcome::Waiting);
+    let (three, _) = begin(&plugin, &[]);
+    let (_, seen) = begin(&plugin, &[]);
+    assert!(seen.reply().is_some(), "no more than two wait");
+    // One that waits leaves, and makes room for another that waits.
+    fail(three, 0, 0x4000);
+    let (four, seen) = begin(&plugin, &[]);
+    assert_eq!(seen.outcome, weir_sdk::testing::Outcome::Waiting);
+    host.advance(Duration::from_millis(20));
+    end(one, 200);
+    host.advance(Duration::from_millis(10));
+    assert!(two.seen_request().reply().is_none());
+    host.advance(Duration::from_millis(30));
+    assert_eq!(four.seen_request().reply().map(|reply| &*reply.details), Some("circuit_breaker_concurrency"));
+    end(two, 200);
+    assert!(call(&plugin, 200));
+    assert_eq!(metrics(&host, ["waited", "concurrency_limited", "successes"]), [3, 2, 3]);
+}
+
+#[test]
 fn a_fallback_gets_what_is_not_let_through_and_clients_may_ask_for_it() {
     let mut host = Host::new();
     let config = json!({"open_when": {"consecutive_errors": 1},

@@ -86,6 +86,12 @@ pub struct Concurrency {
     /// Finds the limit by itself. Default: the limit is `max`.
     #[serde(default)]
     pub adaptive: Option<Adaptive>,
+    /// A request waits so long for room before it is refused; looked after every 10ms, in no promised order. 1ms to 1m. Default: none waits.
+    #[serde(default)]
+    pub max_wait: Option<ConfigDuration>,
+    /// So many may wait at once in each worker; further ones are refused at once. 1 to 10000. Default 100.
+    #[serde(default = "hundred")]
+    pub max_waiting: u32,
 }
 
 /// A limit that finds itself (additive increase, multiplicative decrease): it begins at `max`; an error or a slow call shrinks it, at most once
@@ -114,6 +120,10 @@ fn second() -> ConfigDuration {
 
 fn one() -> f64 {
     1.0
+}
+
+fn hundred() -> u32 {
+    100
 }
 
 fn one_probe() -> u32 {

@@ -63,6 +63,15 @@ pub(super) struct Recovery {
 pub(super) struct Concurrency {
     pub(super) max: u32,
     pub(super) adaptive: Option<Adaptive>,
+    pub(super) queue: Option<Queue>,
+}
+
+/// Requests that wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) wait_ns: u64,
+    /// In each worker.
+    pub(crate) most: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +156,11 @@ impl Rules {
         };
         let minute = 60_000_000_000;
         window.max(self.open.first_ns).max(minute)
+    }
+
+    /// Whether requests wait for room, and which.
+    pub(crate) fn queue(&self) -> Option<Queue> {
+        self.concurrency.as_ref().and_then(|concurrency| concurrency.queue)
     }
 
     /// Whether calls under way are counted.
@@ -290,7 +304,15 @@ fn concurrency(limit: &config::Concurrency, at: &mut At<'_>) -> Concurrency {
         let interval_ns = at.time("concurrency.adaptive.interval", adaptive.interval);
         Adaptive { min, keep_ppm: MILLION.saturating_sub(decrease), interval_ns }
     });
-    Concurrency { max: limit.max, adaptive }
+    at.range("concurrency.max_waiting", limit.max_waiting, 1, 10_000);
+    let queue = limit.max_wait.map(|wait| {
+        let wait_ns = at.time("concurrency.max_wait", wait);
+        if wait_ns > 60_000_000_000 {
+            at.refuse("concurrency.max_wait", &format!("expected at most 1m, found {wait}"));
+        }
+        Queue { wait_ns, most: limit.max_waiting }
+    });
+    Concurrency { max: limit.max, adaptive, queue }
 }
 
 /// Where a field stands, and where problems go.

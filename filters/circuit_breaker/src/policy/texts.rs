@@ -32,6 +32,7 @@ pub(super) struct Texts {
     refused: Rc<str>,
     fallback: Rc<str>,
     would_refuse: Rc<str>,
+    waits: Rc<str>,
 }
 
 impl Texts {
@@ -56,6 +57,7 @@ impl Texts {
             refused: "refused".into(),
             fallback: "fallback".into(),
             would_refuse: "would be refused (dry run)".into(),
+            waits: "waits".into(),
         }
     }
 
@@ -82,6 +84,10 @@ impl Texts {
             State::Open => &self.open,
         };
         with(text, if ticket.is_probe() { &self.probe } else { &self.passed })
+    }
+
+    pub(super) fn waits(&self) -> Explanation {
+        with(&self.concurrency, &self.waits)
     }
 
     pub(super) fn refused(&self, why: Why, dry_run: bool, fallback: bool) -> Explanation {
