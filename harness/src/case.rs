@@ -47,8 +47,8 @@ pub struct CaseExchange {
     /// How many times in a row the exchange happens. Default 1. The expectation holds for each.
     #[serde(default = "once")]
     pub repeat: u32,
-    /// Time that passes before it on the virtual clock, such as `10s`; not waited for in a real Envoy (such a case is harness-only). It begins
-    /// so long after the one before it began, and when all before it are over.
+    /// Time that passes before it on the virtual clock, such as `10s`: it begins so long after the one before it began, and when all before it
+    /// are over. In a real Envoy it is waited for where all of it is at most 3 s; a case with more is harness-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// It begins so long after the one before it began, such as `50ms`, whether that one is over or not; `repeat` spaces repetitions so. The

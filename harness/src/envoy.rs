@@ -2,7 +2,10 @@
 //! how the two compare. The one place of the harness with a network, a wall clock and other processes; a replay has none of them.
 
 pub mod bootstrap;
+pub mod carry;
+pub mod cases;
 pub mod client;
+pub mod compare;
 pub mod find;
 pub mod portrait;
 pub mod process;
@@ -11,6 +14,7 @@ pub mod reading;
 pub mod run;
 pub mod server;
 pub mod stage;
+pub mod versus;
 pub mod wire;
 
 use std::io;

@@ -2,6 +2,7 @@
 //! totals and the lines they still have to show, never the exchanges: a report of any length takes constant memory.
 
 mod changes;
+pub mod comparison;
 mod jsonl;
 mod record;
 mod table;

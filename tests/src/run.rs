@@ -1,6 +1,6 @@
 //! Runs exchanges in the harness and in a real Envoy, as `weir replay --envoy` does. Each module is compiled once for all tests of this process.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -32,7 +32,8 @@ pub fn replay(scenario: &Scenario, base: &Path) -> Result<Result<Replay, Vec<Log
 /// # Errors
 /// As [`replay`].
 pub fn in_harness(scenario: &Scenario, base: &Path, exchanges: &[Exchange]) -> Result<Run> {
-    Ok(run::in_harness(scenario, base, &mut modules(), exchanges)?)
+    let planned = run::in_turn(exchanges.iter().cloned());
+    Ok(run::in_harness(scenario, base, &mut modules(), &planned)?)
 }
 
 /// Runs exchanges in a real Envoy, one after another; `harness` is what came of them there.
@@ -46,8 +47,6 @@ pub fn in_envoy(
     exchanges: &[Exchange],
     harness: &Run,
 ) -> Result<Run> {
-    let build = |filter| Ok(weir_harness::build::module(filter, base)?);
-    let modules = scenario.filters.iter().map(build).collect::<Result<Vec<PathBuf>>>()?;
-    let steps = run::steps(exchanges, &harness.outcomes);
-    Ok(run::in_envoy(binary, scenario, base, &modules, &steps, &mut |_| ())?)
+    let planned = run::in_turn(exchanges.iter().cloned());
+    Ok(run::in_envoy(binary, scenario, base, &planned, harness, &mut |_| ())?)
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use conformance::cases::{self, Ready};
-use conformance::tools;
+use anyhow::{Result, bail};
+use conformance::{cases, run, tools};
 use libtest_mimic::{Arguments, Failed, Trial};
+use weir_harness::case::Case;
+use weir_harness::envoy::cases::Ready;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -26,13 +27,17 @@ fn main() -> ExitCode {
 }
 
 fn test(name: &str, folder: &Path) -> Result<()> {
-    let case = Ready::new(folder)?;
-    let harness = case.in_harness()?;
+    let loaded = Case::load(folder)?;
+    let case = Ready::new(&loaded)?;
+    let harness = case.in_harness(&mut run::modules())?;
+    if let Some(failure) = case.check(&harness).first() {
+        bail!("in the harness: {}: {}", failure.exchange.as_deref().unwrap_or("at the end"), failure.failure);
+    }
     if let Some(reason) = case.skipped_in_envoy() {
         tools::say(&format!("harness only: `{name}`: {reason}"));
         return Ok(());
     }
     let Some(envoy) = tools::envoy_or_skip(name)? else { return Ok(()) };
-    let envoy = case.in_envoy(envoy, &harness)?;
-    case.compare(&harness, &envoy)
+    let both = case.in_envoy(envoy, harness)?;
+    case.verdict(&both).map_or(Ok(()), |wrong| bail!("{wrong}"))
 }

@@ -6,7 +6,7 @@
 use conformance::run::Run;
 use conformance::{run, tools};
 use serde_json::{Value, json};
-use weir_harness::envoy::portrait;
+use weir_harness::envoy::compare;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::outcome::End;
 use weir_harness::scenario::{Filter, Scenario};
@@ -61,7 +61,7 @@ fn both(test: &str, scenario: &Scenario, exchanges: &[Exchange]) -> Run {
         let envoy = run::in_envoy(binary, scenario, base, exchanges, &harness).unwrap();
         assert_eq!(envoy.outcomes.len(), exchanges.len(), "{:?}", envoy.start_log);
         for ((ours, theirs), exchange) in harness.outcomes.iter().zip(&envoy.outcomes).zip(exchanges) {
-            if let Some(difference) = portrait::difference(ours, theirs) {
+            if let Some(difference) = compare::difference(ours, theirs, true) {
                 panic!("{}\n{difference}", exchange.origin);
             }
         }

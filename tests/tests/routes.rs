@@ -7,7 +7,7 @@ use std::path::Path;
 
 use conformance::{run, tools};
 use serde_json::json;
-use weir_harness::envoy::portrait;
+use weir_harness::envoy::compare;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::scenario::{Filter, Scenario};
 
@@ -136,7 +136,7 @@ fn check(test: &str, rows: &[(&str, &str, &str)]) {
     if let Some(binary) = tools::envoy_or_skip(test).unwrap() {
         let envoy = run::in_envoy(binary, &scenario, folder.path(), &exchanges, &harness).unwrap();
         for ((ours, theirs), exchange) in harness.outcomes.iter().zip(&envoy.outcomes).zip(&exchanges) {
-            if let Some(difference) = portrait::difference(ours, theirs) {
+            if let Some(difference) = compare::difference(ours, theirs, true) {
                 panic!("{}\n{difference}", exchange.origin);
             }
         }

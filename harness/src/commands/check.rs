@@ -108,7 +108,7 @@ pub(super) fn start_failure(error: StartError) -> Failure {
 }
 
 /// The lines that tell why: errors, or everything where there is none.
-fn said(log: &[LogLine]) -> String {
+pub(super) fn said(log: &[LogLine]) -> String {
     let is_error = |line: &&LogLine| matches!(line.level, "error" | "critical");
     let errors: Vec<&LogLine> = log.iter().filter(is_error).collect();
     let lines = if errors.is_empty() { log.iter().collect() } else { errors };

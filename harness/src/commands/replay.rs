@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 
+mod envoy;
+
+pub(super) use envoy::EnvoyArgs;
+
 use super::convert::TrafficArgs;
 use super::progress::Progress;
 use super::{Exit, Failure, Run, Terminal, check, output};
@@ -31,11 +35,15 @@ const LIMIT: u64 = 40;
   weir replay examples/bookinfo today.har                    the scenario on other traffic
   weir replay examples/bookinfo --filter canary=next.yaml    the scenario with another configuration
   weir replay day.har --filter canary=canary.yaml --routes routes.yaml
+  weir replay examples/bookinfo --envoy                      the same in a real Envoy: does it agree?
   weir replay day.har --filter ./my.wasm --format jsonl | jq 'select(.end == \"local_reply\")'
 
 Arms are counters named `….arm.<name>` that grow; reasons are log lines `decision: …`.
 
-Exit codes: 0 done; 2 wrong usage, or input that cannot be read (broken recordings too, unless --keep-going);
+With --envoy both are given what can be carried over, and what cannot is listed with its reason: exchanges come one after another (25 ms
+apart where that would take long), from HTTP/1.1 clients, at the machine's time.
+
+Exit codes: 0 done; 1 Envoy comes to other outcomes; 2 wrong usage, or input that cannot be read (broken recordings too, unless --keep-going);
 3 a filter refused its configuration; 4 a filter trapped")]
 pub(super) struct ReplayArgs {
     /// A scenario, or recordings; `-` is a recording on standard input
@@ -64,24 +72,35 @@ pub(super) struct ReplayArgs {
     all: bool,
     #[command(flatten)]
     traffic: TrafficArgs,
+    #[command(flatten)]
+    envoy: EnvoyArgs,
+    /// With --envoy: wait for the times of the recording, in order of the begins
+    #[arg(long, requires = "envoy")]
+    real_time: bool,
+}
+
+/// Where a report goes and how it looks.
+struct Destination<'a> {
+    color: bool,
+    limit: Option<u64>,
+    file: Option<&'a Path>,
 }
 
 impl Run for ReplayArgs {
     fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
         let (loaded, recordings) = self.scenario()?;
         let scenario = &loaded.scenario;
+        if self.envoy.envoy {
+            return envoy::run(&self, &loaded, &recordings, terminal);
+        }
         let setup = check::ready(&loaded)?;
         check::warn(scenario);
         let mut replay = Replay::start(setup).map_err(check::start_failure)?;
-        let to_terminal = self.output.is_none() && terminal.color.is_on(&io::stdout());
-        let options = report::Options {
-            title: scenario.description.clone(),
-            color: to_terminal || (self.output.is_some() && terminal.color == crate::style::Color::Always),
-            limit: (!self.all).then_some(self.limit),
-        };
+        let Destination { color, limit, file } = self.destination(terminal);
+        let options = report::Options { title: scenario.description.clone(), color, limit };
         let begin = report::FORMATS.iter().find(|(name, ..)| *name == self.format);
         let (.., begin) = begin.ok_or_else(|| anyhow!("there is no report format `{}`", self.format))?;
-        let mut report = begin(output(self.output.as_deref())?, options);
+        let mut report = begin(output(file)?, options);
         let read = self.read(scenario, &recordings, &mut replay, report.as_mut())?;
         replay.finish();
         let apart = replay.apart();
@@ -112,6 +131,15 @@ impl Read {
 }
 
 impl ReplayArgs {
+    fn destination(&self, terminal: Terminal) -> Destination<'_> {
+        let to_terminal = self.output.is_none() && terminal.color.is_on(&io::stdout());
+        Destination {
+            color: to_terminal || (self.output.is_some() && terminal.color == crate::style::Color::Always),
+            limit: (!self.all).then_some(self.limit),
+            file: self.output.as_deref(),
+        }
+    }
+
     /// The scenario that is meant and the recordings to replay.
     fn scenario(&self) -> Result<(Loaded, Vec<PathBuf>), Failure> {
         let (first, rest) = self.inputs.split_first().ok_or_else(|| anyhow!("nothing to replay"))?;

@@ -1,4 +1,4 @@
-//! `weir test`: cases as data, run in the harness.
+//! `weir test`: cases as data, run in the harness, and in a real Envoy when asked.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,8 +8,11 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use similar::{ChangeTag, TextDiff};
 
+use super::replay::EnvoyArgs;
 use super::{Exit, Failure, Run, Terminal};
 use crate::case::{self, Case, CaseFailure, CaseReport};
+use crate::envoy::cases::Ready;
+use crate::envoy::find::Found;
 use crate::setup::Modules;
 use crate::style::{Style, paint, printable};
 
@@ -19,12 +22,13 @@ const MAX_FAILURES: usize = 10;
 /// Run cases: scenarios with what must come of them
 ///
 /// A case is a case.yaml in a folder of its own: a scenario, exchanges, and for each what must come of it (`weir schema case`). Each runs in a
-/// fresh replay.
+/// fresh replay. With --envoy each runs in a real Envoy as well, where its expectations hold too and every exchange comes to the same.
 #[derive(Args)]
 #[command(after_help = "Examples:
   weir test                                 every case below filters/ and examples/ of this workspace
   weir test filters/canary/cases/user-jack  one case
   weir test --only sticky                   those whose path has `sticky` in it
+  weir test --envoy --only sticky           the same in a real Envoy
 
 Exit codes: 0 all pass, 1 some failed, 2 some cannot be read or run, or there are none")]
 pub(super) struct Test {
@@ -34,11 +38,14 @@ pub(super) struct Test {
     /// Only cases whose path contains this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    #[command(flatten)]
+    envoy: EnvoyArgs,
 }
 
 impl Run for Test {
     fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
         let color = terminal.color.is_on(&io::stdout());
+        let envoy = self.envoy.envoy.then(|| self.envoy.find()).transpose()?;
         let mut files = Vec::new();
         for path in if self.paths.is_empty() { default_paths()? } else { self.paths } {
             find(&path, true, &mut files)
@@ -55,15 +62,20 @@ impl Run for Test {
         let (mut ok, mut failed, mut errors) = (0_u64, 0_u64, 0_u64);
         for file in &files {
             let name = case_name(file);
-            match run(file, &mut modules) {
-                Ok(report) if report.failures.is_empty() => {
+            match run(file, &mut modules, envoy.as_ref()) {
+                Ok(Verdict { report, harness_only, differs: None }) if report.failures.is_empty() => {
                     ok += 1;
-                    writeln!(out, "{}      {name}", paint(color, Style::Green, "ok"))?;
+                    let only = harness_only.map(|reason| format!("  (harness only: {reason})"));
+                    let only = paint(color, Style::Dim, &only.unwrap_or_default());
+                    writeln!(out, "{}      {name}{only}", paint(color, Style::Green, "ok"))?;
                 }
-                Ok(report) => {
+                Ok(Verdict { report, differs, .. }) => {
                     failed += 1;
                     writeln!(out, "{}  {name}", paint(color, Style::Red, "FAILED"))?;
                     out.write_all(describe(&report.failures, color).as_bytes())?;
+                    for line in differs.iter().flat_map(|text| text.lines()) {
+                        writeln!(out, "        {}", printable(line.as_bytes()))?;
+                    }
                 }
                 Err(error) => {
                     errors += 1;
@@ -87,8 +99,28 @@ impl Run for Test {
     }
 }
 
-fn run(file: &Path, modules: &mut Modules) -> anyhow::Result<CaseReport> {
-    Ok(case::run(&Case::load(file)?, modules)?)
+/// What came of a case.
+struct Verdict {
+    report: CaseReport,
+    /// Why it ran in the harness only, where an Envoy was asked for.
+    harness_only: Option<String>,
+    /// What is wrong in Envoy.
+    differs: Option<String>,
+}
+
+fn run(file: &Path, modules: &mut Modules, envoy: Option<&Found>) -> anyhow::Result<Verdict> {
+    let loaded = Case::load(file)?;
+    let report = case::run(&loaded, modules)?;
+    let mut verdict = Verdict { report, harness_only: None, differs: None };
+    if let Some(envoy) = envoy.filter(|_| verdict.report.failures.is_empty()) {
+        let ready = Ready::new(&loaded)?;
+        verdict.harness_only = ready.skipped_in_envoy();
+        if verdict.harness_only.is_none() {
+            let harness = ready.in_harness(modules)?;
+            verdict.differs = ready.verdict(&ready.in_envoy(&envoy.path, harness)?);
+        }
+    }
+    Ok(verdict)
 }
 
 /// `filters` and `examples` of the workspace around the current folder.

@@ -45,6 +45,10 @@ impl Replay {
             return;
         }
         self.stop_waiting(at);
+        if matches!(self.lives[at].run.answer.as_deref(), Some(Answer::ConnectFailure)) {
+            // Nothing was sent.
+            self.lives[at].run.upstream = None;
+        }
         match self.lives[at].run.answer.take().map(|answer| *answer) {
             None => self.respond(at, recorded.unwrap_or(&Message::default()), None),
             Some(Answer::Message(message)) => self.respond(at, &message, None),

@@ -22,6 +22,8 @@ pub struct Plan {
     pub clusters: BTreeMap<String, Cluster>,
     /// Envoy's `stream_idle_timeout`; zero: [`IDLE`].
     pub idle: Duration,
+    /// Envoy's `request_timeout`; zero: none.
+    pub request_timeout: Duration,
 }
 
 /// One plugin of the chain; the fields are those of Envoy's `PluginConfig`.
@@ -76,7 +78,10 @@ pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
     let mut cases =
         listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(access_log));
     let idle = if plan.idle.is_zero() { IDLE } else { plan.idle };
-    merge(manager(&mut cases), json!({"stream_idle_timeout": format!("{}s", idle.as_secs_f64())}));
+    let seconds = |time: Duration| format!("{}s", time.as_secs_f64());
+    let timeouts =
+        json!({"stream_idle_timeout": seconds(idle), "request_timeout": seconds(plan.request_timeout)});
+    merge(manager(&mut cases), timeouts);
     // So that a case's source address is the one that filters see.
     let proxy =
         typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");

@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use crate::exchange::Message;
-use crate::outcome::Outcome;
-use similar::TextDiff;
+use crate::outcome::{LogLine, Outcome};
 
 /// Headers that are there on both sides and whose values no two runs share: the value is left out, the place is compared.
 const VALUE_VARIES: [&str; 1] = ["x-request-id"];
@@ -15,9 +14,9 @@ const LEFT_OUT: [&str; 6] =
 /// What an HTTP/1 request line and `host` do not carry.
 const NOT_ON_THE_WIRE: &str = ":scheme";
 
-/// Everything of an outcome that must be equal wherever the exchange runs.
+/// Everything of an outcome that must be equal wherever the exchange runs; its log lines only where they are known to be its.
 #[must_use]
-pub fn portrait(outcome: &Outcome) -> String {
+pub fn portrait(outcome: &Outcome, with_log: bool) -> String {
     let mut text = String::new();
     let none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
     // Of a cluster that does not exist Envoy logs no name.
@@ -33,9 +32,26 @@ pub fn portrait(outcome: &Outcome) -> String {
     }
     message(&mut text, "upstream request", outcome.upstream_request.as_ref());
     message(&mut text, "response", outcome.response.as_ref());
-    for line in outcome.log.iter().filter(|line| !line.plugin.is_empty() && line.level != "trace") {
-        let _ = writeln!(text, "log {}: {}: {}", line.plugin, line.level, without_draw(&line.message));
+    if with_log {
+        text.push_str(&log(&outcome.log).concat());
     }
+    text
+}
+
+/// Log lines as portraits have them. Lines of root contexts, which Envoy does not name, and of level trace are left out.
+#[must_use]
+pub fn log<'a>(lines: impl IntoIterator<Item = &'a LogLine>) -> Vec<String> {
+    let lines = lines.into_iter().filter(|line| !line.plugin.is_empty() && line.level != "trace");
+    let text =
+        |line: &LogLine| format!("log {}: {}: {}\n", line.plugin, line.level, without_draw(&line.message));
+    lines.map(text).collect()
+}
+
+/// A call of a filter: what the cluster received.
+#[must_use]
+pub fn call(cluster: &str, request: &Message) -> String {
+    let mut text = String::new();
+    message(&mut text, cluster, Some(request));
     text
 }
 
@@ -47,17 +63,6 @@ fn without_draw(message: &str) -> String {
         Some(format!("{before}(draw …){after}"))
     };
     cut().unwrap_or_else(|| message.to_owned())
-}
-
-/// How two outcomes differ; nothing when they do not. Lines of the first begin with `-`, of the second with `+`.
-#[must_use]
-pub fn difference(harness: &Outcome, envoy: &Outcome) -> Option<String> {
-    let (harness, envoy) = (portrait(harness), portrait(envoy));
-    if harness == envoy {
-        return None;
-    }
-    let diff = TextDiff::from_lines(&harness, &envoy);
-    Some(diff.unified_diff().context_radius(2).header("harness", "envoy").to_string())
 }
 
 fn message(text: &mut String, name: &str, message: Option<&Message>) {
@@ -98,8 +103,8 @@ mod tests {
 
     #[track_caller]
     fn check(one: &[(&str, &str)], other: &[(&str, &str)], equal: bool) {
-        let difference = difference(&outcome(one), &outcome(other));
-        assert_eq!(difference.is_none(), equal, "{}", difference.unwrap_or_default());
+        let (one, other) = (portrait(&outcome(one), true), portrait(&outcome(other), true));
+        assert_eq!(one == other, equal, "{one}\n{other}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::stage::{Received, Seat, Stage};
 use crate::exchange::{Exchange, Message};
 use crate::outcome::LogLine;
 use crate::scenario::{self, FailurePolicy, FailureType, Scenario};
+use crate::time;
 
 /// The port that clients say they call: the one that a replay's listener has.
 pub const LISTENER: u16 = 10_000;
@@ -74,7 +75,10 @@ impl Proxy {
         }
         let stage = Arc::new(Stage::new(&clusters, scenario.seed));
         let mut servers = Vec::new();
-        let mut plan = Plan { plugins, route_config, clusters: BTreeMap::new(), idle: options.idle };
+        let request_timeout =
+            scenario.request_timeout.as_deref().and_then(time::parse_duration).unwrap_or_default();
+        let mut plan =
+            Plan { plugins, route_config, clusters: BTreeMap::new(), idle: options.idle, request_timeout };
         for (name, cluster) in clusters {
             let mut ports = Vec::new();
             for _ in 0..cluster.endpoints {

@@ -30,7 +30,7 @@ pub fn outcome(entry: &Value, upstream: Option<(String, Message)>, response: Opt
         response,
         flags: text("flags").unwrap_or_default(),
         details,
-        delay: Duration::from_millis(number(entry, "duration").unwrap_or_default()),
+        duration: Duration::from_millis(number(entry, "duration").unwrap_or_default()),
         ..Outcome::default()
     }
 }
@@ -48,8 +48,8 @@ fn end(details: &str, answered: bool) -> End {
         | "cluster_not_found"
         | "no_healthy_upstream"
         | "upstream_reset_before_response_started"
-        | "upstream_response_timeout"
         | "response_timeout"
+        | "upstream_per_try_timeout"
         | "absolute_path_rejected"
         | "missing_host_header"
         | "filter_removed_required_request_headers"

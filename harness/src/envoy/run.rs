@@ -2,22 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::EnvoyError;
 use super::bootstrap;
 use super::proxy::{Options, Proxy};
+use crate::build;
 use crate::driver::{Replay, StartError};
-use crate::exchange::{Exchange, Message};
+use crate::exchange::Message;
 use crate::outcome::{LogLine, Outcome};
 use crate::scenario::{self, Scenario};
-use crate::setup::{self, Modules};
+use crate::setup::{self, Modules, SetupError};
+use crate::time;
 
 mod live;
 mod step;
 
-pub use step::{Begin, Step, steps};
+use step::Step;
+pub use step::{Planned, first_ns, in_turn, steps};
 
 /// What came of a run.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +30,9 @@ pub struct Run {
     pub outcomes: Vec<Outcome>,
     /// What was logged before the first.
     pub start_log: Vec<LogLine>,
-    /// What was logged while exchanges overlapped or after they ended, so that it is known of none.
+    /// Exchanges whose log lines are not told apart from those of others.
+    pub loose: BTreeSet<usize>,
+    /// Log lines that are known of no single exchange.
     pub loose_log: Vec<LogLine>,
     /// Calls that filters made, whenever they did: the cluster and what it received.
     pub calls: Vec<(String, Message)>,
@@ -36,7 +42,8 @@ pub struct Run {
     pub refused: bool,
 }
 
-/// Runs exchanges in a real Envoy with one worker; `told` is called with the number of exchanges that are over.
+/// Runs exchanges in a real Envoy with one worker; `harness` is what came of them there, so that what takes time is waited for and no longer.
+/// `told` is called with the number of exchanges that are over.
 ///
 /// # Errors
 /// When it does not start, ends, or stops answering.
@@ -44,22 +51,38 @@ pub fn in_envoy(
     binary: &Path,
     scenario: &Scenario,
     base: &Path,
-    modules: &[PathBuf],
-    steps: &[Step<'_>],
+    planned: &[Planned],
+    harness: &Run,
     told: &mut dyn FnMut(usize),
 ) -> Result<Run, EnvoyError> {
+    let modules = modules_of(scenario, base)?;
+    let steps = steps(planned, &harness.outcomes);
     let options = Options {
         workers: 1,
-        idle: step::idle(steps),
+        idle: idle(scenario, &steps),
         clusters: steps.iter().flat_map(|step| step.clusters.iter().cloned()).collect(),
     };
-    match Proxy::start(binary, scenario, base, modules, &options)? {
-        Ok(proxy) => live::run(&proxy, steps, told),
+    match Proxy::start(binary, scenario, base, &modules, &options)? {
+        Ok(proxy) => live::run(&proxy, &steps, harness.calls.len(), told),
         Err(start_log) => Ok(Run { start_log, refused: true, ..Run::default() }),
     }
 }
 
-/// A replay of a scenario in the harness; the log when a plugin refuses its configuration.
+/// The scenario's own `stream_idle_timeout`, or one that fits what the harness says.
+fn idle(scenario: &Scenario, steps: &[Step<'_>]) -> Duration {
+    let own = scenario.stream_idle_timeout.as_deref().and_then(time::parse_duration);
+    own.filter(|own| !own.is_zero()).unwrap_or_else(|| step::idle(steps))
+}
+
+fn modules_of(scenario: &Scenario, base: &Path) -> Result<Vec<PathBuf>, EnvoyError> {
+    let module = |filter: &scenario::Filter| {
+        build::module(filter, base)
+            .map_err(|source| SetupError::Build { filter: filter.name.clone(), source }.into())
+    };
+    scenario.filters.iter().map(module).collect()
+}
+
+/// A replay of a scenario in the harness; the log when a plugin refuses its configuration, or traps.
 ///
 /// # Errors
 /// When a module does not build, load or start, or the routes make no sense.
@@ -71,6 +94,10 @@ pub fn replay(
     match Replay::start(setup::setup(scenario, base, modules)?) {
         Ok(replay) => Ok(Ok(replay)),
         Err(StartError::Refused { log, .. }) => Ok(Err(log)),
+        Err(StartError::Trapped { plugin, message, mut log }) => {
+            log.push(LogLine { plugin, level: "critical", message });
+            Ok(Err(log))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -83,7 +110,7 @@ pub fn in_harness(
     scenario: &Scenario,
     base: &Path,
     modules: &mut Modules,
-    exchanges: &[Exchange],
+    planned: &[Planned],
 ) -> Result<Run, EnvoyError> {
     let mut replay = match replay(scenario, base, modules)? {
         Ok(replay) => replay,
@@ -92,17 +119,22 @@ pub fn in_harness(
     let start_log = replay.start_log().to_vec();
     let (route_config, _) = scene(scenario);
     let named = route_names(&route_config);
-    let mut outcomes: Vec<Outcome> = exchanges.iter().map(|exchange| replay.exchange(exchange)).collect();
+    for one in planned {
+        replay.begin(one.exchange.clone(), one.begin);
+    }
+    let mut outcomes: Vec<Outcome> =
+        std::iter::from_fn(|| replay.next_outcome()).map(|(_, outcome)| outcome).collect();
     for outcome in &mut outcomes {
         outcome.route = outcome.route.take().filter(|route| named.contains(route.as_str()));
     }
-    let calls = outcomes.iter().flat_map(|outcome| &outcome.callouts);
-    let calls = calls.map(|call| (call.cluster.clone(), call.request.clone())).collect();
     replay.finish();
+    let apart = replay.apart();
+    let calls = outcomes.iter().flat_map(|outcome| &outcome.callouts).chain(&apart.callouts);
+    let calls = calls.map(|call| (call.cluster.clone(), call.request.clone())).collect();
     let metrics = replay.metrics();
     let metrics = metrics.into_iter().filter(|metric| metric.kind != "histogram");
     let metrics = metrics.map(|metric| (metric.name, metric.value)).collect();
-    Ok(Run { outcomes, start_log, calls, metrics, ..Run::default() })
+    Ok(Run { outcomes, start_log, calls, metrics, loose_log: apart.log, ..Run::default() })
 }
 
 /// The routes and clusters that a scenario means: what it leaves out is made up as a replay does.

@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, WireError>;
 
 /// Writes a request: `:method :path :authority` make its first lines, the other headers follow in order.
 ///
-/// A body without `content-length` goes out chunked. Absent pseudo headers: `GET`, `/`, no `host` line.
+/// A body without `content-length`, or trailers, go out chunked. Absent pseudo headers: `GET`, `/`, no `host` line.
 ///
 /// # Errors
 /// When the socket fails.
@@ -42,7 +42,7 @@ pub fn write_request(out: &mut impl Write, request: &Message) -> io::Result<()> 
     if let Some(authority) = pseudo(b":authority") {
         line(&mut head, b"host", authority);
     }
-    write_rest(out, head, request, !request.body.is_empty())
+    write_rest(out, head, request, !request.body.is_empty() || !request.trailers.is_empty())
 }
 
 /// Writes a response. Without `content-length`, a body goes out chunked and an absent one as `content-length: 0`.
@@ -56,10 +56,11 @@ pub fn write_response(out: &mut impl Write, response: &Message, to_head: bool) -
     head.extend_from_slice(status);
     head.extend_from_slice(b" OK\r\n");
     let bodiless = to_head || no_body(status);
-    if response.body.is_empty() && !bodiless && response.headers.get(b"content-length").is_none() {
+    let empty = response.body.is_empty() && response.trailers.is_empty();
+    if empty && !bodiless && response.headers.get(b"content-length").is_none() {
         line(&mut head, b"content-length", b"0");
     }
-    write_rest(out, head, response, !response.body.is_empty() && !bodiless)
+    write_rest(out, head, response, !empty && !bodiless)
 }
 
 fn write_rest(out: &mut impl Write, mut head: Vec<u8>, message: &Message, body: bool) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::comparison::record::{ComparisonRecord, ComparisonSummaryRecord};
 use super::{HeaderChanges, Summary, Totals};
 use crate::clock;
 use crate::exchange::{Exchange, Message};
@@ -21,6 +22,10 @@ pub(crate) enum Record<'a> {
     Exchange(Box<ExchangeRecord<'a>>),
     /// What is known at the end: the last line.
     Summary(Box<SummaryRecord<'a>>),
+    /// What came of an exchange in the harness and in a real Envoy: a line of `weir replay --envoy`.
+    Comparison(Box<ComparisonRecord<'a>>),
+    /// How both compare: the last line of it.
+    ComparisonSummary(Box<ComparisonSummaryRecord<'a>>),
 }
 
 /// What came of an exchange. Values that are not UTF-8 are `{"base64": …}`.
@@ -183,10 +188,16 @@ pub(crate) struct ApartRecord<'a> {
     pub faults: &'a [String],
 }
 
+impl<'a> RequestLine<'a> {
+    pub(super) fn of(exchange: &'a Exchange) -> Self {
+        let name = |name: &[u8]| exchange.request.headers.get(name).map(Bytes::of);
+        Self { method: name(b":method"), authority: name(b":authority"), path: name(b":path") }
+    }
+}
+
 impl<'a> ExchangeRecord<'a> {
     pub(super) fn new(number: u64, exchange: &'a Exchange, outcome: &'a Outcome) -> Self {
         let request = &exchange.request;
-        let name = |name: &[u8]| request.headers.get(name).map(Bytes::of);
         let sent = outcome.upstream_request.as_ref();
         let got = outcome.response.as_ref();
         let forwarded = outcome.end == crate::outcome::End::Forwarded;
@@ -195,11 +206,7 @@ impl<'a> ExchangeRecord<'a> {
             number,
             origin: &exchange.origin,
             start: exchange.start_ns.map(time::format_timestamp),
-            request: RequestLine {
-                method: name(b":method"),
-                authority: name(b":authority"),
-                path: name(b":path"),
-            },
+            request: RequestLine::of(exchange),
             end: outcome.end.name(),
             status: got.and_then(super::status),
             arm: super::arm(outcome),
@@ -255,7 +262,7 @@ impl<'a> SummaryRecord<'a> {
     }
 }
 
-fn lines(message: &Message) -> Vec<Line<'_>> {
+pub(super) fn lines(message: &Message) -> Vec<Line<'_>> {
     message.headers.iter().map(|(name, value)| (Bytes::of(name), Bytes::of(value))).collect()
 }
 
@@ -278,7 +285,7 @@ impl<'a> Callout<'a> {
     }
 }
 
-fn log(lines: &[LogLine]) -> Vec<Log<'_>> {
+pub(super) fn log(lines: &[LogLine]) -> Vec<Log<'_>> {
     lines.iter().map(|line| Log { plugin: &line.plugin, level: line.level, message: &line.message }).collect()
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Run;
-use super::step::{self, Begin, Step};
+use super::step::{self, Step};
+use crate::driver::Begin;
 use crate::envoy::EnvoyError;
 use crate::envoy::client::PATIENCE;
 use crate::envoy::proxy::{LISTENER, Proxy};
@@ -30,15 +31,24 @@ struct Seen {
     log: Vec<LogLine>,
 }
 
-/// Runs all; needs an Envoy with one worker.
-pub(super) fn run(proxy: &Proxy, steps: &[Step<'_>], told: &mut dyn FnMut(usize)) -> Result<Run, EnvoyError> {
+/// Runs all; needs an Envoy with one worker. In the harness filters made `all_calls`.
+pub(super) fn run(
+    proxy: &Proxy,
+    steps: &[Step<'_>],
+    all_calls: usize,
+    told: &mut dyn FnMut(usize),
+) -> Result<Run, EnvoyError> {
     let mut run = Run { start_log: proxy.start_log(), ..Run::default() };
     let mut position = 0;
     drop(proxy.log_since(&mut position));
     let ports = Ports::default();
     let (mut seen, mut misses, mut calls) = (Vec::new(), 0, 0);
+    // What filters say when the answer of a call comes may be said in the midst of a later exchange.
+    let calling = steps.iter().any(|step| step.calls > 0);
+    let begun = Instant::now();
+    let first_ns = steps.first().and_then(|step| step.planned.exchange.start_ns).unwrap_or_default();
     for group in step::groups(steps) {
-        let mut these = overlapping(proxy, group, seen.len(), &ports)?;
+        let mut these = overlapping(proxy, group, seen.len(), (begun, first_ns), &ports)?;
         calls += group.iter().map(|step| step.calls).sum::<usize>();
         if proxy.stage().settle(calls, if misses < MISSES { MISSED } else { Duration::ZERO }).calls < calls {
             misses += 1;
@@ -47,12 +57,16 @@ pub(super) fn run(proxy: &Proxy, steps: &[Step<'_>], told: &mut dyn FnMut(usize)
         proxy.fence()?;
         let log = proxy.log_since(&mut position);
         match these.as_mut_slice() {
-            [only] => only.log = log,
-            _ => run.loose_log.extend(log),
+            [only] if !calling => only.log = log,
+            _ => {
+                run.loose_log.extend(log);
+                run.loose.extend(seen.len()..seen.len() + these.len());
+            }
         }
         seen.extend(these);
         told(seen.len());
     }
+    proxy.stage().settle(all_calls, PATIENCE);
     proxy.stage().finish(PATIENCE);
     proxy.fence()?;
     run.loose_log.extend(proxy.log_since(&mut position));
@@ -80,22 +94,26 @@ fn overlapping(
     proxy: &Proxy,
     group: &[Step<'_>],
     first: usize,
+    (begun, first_ns): (Instant, u64),
     ports: &Ports,
 ) -> Result<Vec<Seen>, EnvoyError> {
     let idle = step::idle(group);
-    let mut due = Instant::now();
+    let mut before = Instant::now();
     thread::scope(|scope| {
         let mut clients = Vec::new();
         for (number, step) in (first..).zip(group) {
-            let (Begin::AfterEnd(pause) | Begin::AfterBegin(pause)) = step.begin;
-            due += pause;
+            let due = match step.planned.begin {
+                Begin::After(pause) => before + pause,
+                Begin::Next | Begin::Recorded => begun + step.planned.since(first_ns),
+            };
             thread::sleep(due.saturating_duration_since(Instant::now()));
+            before = Instant::now();
             let port = ports.take();
-            proxy.stage().begin(port, number, step.exchange.response.clone());
+            proxy.stage().begin(port, number, step.planned.exchange.response.clone());
             clients.push(scope.spawn(move || {
-                let response = proxy.ask_at(step.exchange, port, step.wait(idle));
+                let response = proxy.ask_at(&step.planned.exchange, port, step.wait(idle));
                 // A request of a client that left may still arrive, and must not be taken for another's.
-                if step.leave.is_none() && matches!(response, Ok(Some(_))) {
+                if step.planned.exchange.abort_after.is_none() && matches!(response, Ok(Some(_))) {
                     proxy.stage().end(port);
                     ports.give_back(port);
                 }

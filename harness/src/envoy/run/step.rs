@@ -3,57 +3,72 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::driver::Begin;
 use crate::envoy::bootstrap::IDLE;
 use crate::envoy::client::{PATIENCE, Wait};
 use crate::exchange::Exchange;
 use crate::outcome::{End, Outcome};
 
-/// When an exchange begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// So long after all before it have ended.
-    AfterEnd(Duration),
-    /// So long after the one before it began, whatever that does.
-    AfterBegin(Duration),
+/// An exchange and when it begins.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The exchange; where it begins when all before it are over, its time says how long after the first at least.
+    pub exchange: Exchange,
+    /// When it begins.
+    pub begin: Begin,
 }
 
-/// An exchange to run in real time.
+impl Planned {
+    /// How long after the first exchange, which began at `first_ns` of its recording, it begins at the earliest.
+    #[must_use]
+    pub fn since(&self, first_ns: u64) -> Duration {
+        let since = self.exchange.start_ns.filter(|_| !matches!(self.begin, Begin::After(_)));
+        Duration::from_nanos(since.unwrap_or_default().saturating_sub(first_ns))
+    }
+}
+
+/// The time of the first exchange, as its recording has it.
+#[must_use]
+pub fn first_ns(planned: &[Planned]) -> u64 {
+    planned.first().and_then(|one| one.exchange.start_ns).unwrap_or_default()
+}
+
+/// Exchanges that come one after another, without a pause.
+#[must_use]
+pub fn in_turn(exchanges: impl IntoIterator<Item = Exchange>) -> Vec<Planned> {
+    let planned =
+        |exchange| Planned { exchange: Exchange { start_ns: None, ..exchange }, begin: Begin::Next };
+    exchanges.into_iter().map(planned).collect()
+}
+
+/// An exchange to run in real time, and what came of it in the harness.
 #[derive(Clone, Debug)]
 pub struct Step<'a> {
     /// The exchange.
-    pub exchange: &'a Exchange,
-    /// When it begins.
-    pub begin: Begin,
-    /// The client leaves so long after that.
-    pub leave: Option<Duration>,
-    /// How long it takes in the harness.
+    pub planned: &'a Planned,
+    /// How long it takes.
     pub takes: Duration,
-    /// How it ends in the harness.
+    /// How it ends.
     pub end: End,
-    /// How many calls filters make in the harness.
+    /// How many calls filters make.
     pub calls: usize,
-    /// The clusters that it needs in the harness.
+    /// The clusters that it needs.
     pub clusters: BTreeSet<String>,
 }
 
-/// The steps of exchanges that come one after another, with what the harness made of them where it ran them.
+/// The steps of exchanges, with what the harness made of them where it ran them.
 #[must_use]
-pub fn steps<'a>(exchanges: &'a [Exchange], outcomes: &[Outcome]) -> Vec<Step<'a>> {
+pub fn steps<'a>(planned: &'a [Planned], outcomes: &[Outcome]) -> Vec<Step<'a>> {
     let none = Outcome::default();
     let outcomes = outcomes.iter().chain(std::iter::repeat(&none));
-    exchanges
-        .iter()
-        .zip(outcomes)
-        .map(|(exchange, outcome)| Step {
-            exchange,
-            begin: Begin::AfterEnd(Duration::ZERO),
-            leave: None,
-            takes: outcome.delay,
-            end: outcome.end,
-            calls: outcome.callouts.len(),
-            clusters: clusters(outcome),
-        })
-        .collect()
+    let step = |(planned, outcome): (&'a Planned, &Outcome)| Step {
+        planned,
+        takes: outcome.duration,
+        end: outcome.end,
+        calls: outcome.callouts.len(),
+        clusters: clusters(outcome),
+    };
+    planned.iter().zip(outcomes).map(step).collect()
 }
 
 fn clusters(outcome: &Outcome) -> BTreeSet<String> {
@@ -65,7 +80,7 @@ impl Step<'_> {
     /// How long its client waits.
     pub(super) fn wait(&self, idle: Duration) -> Wait {
         let stall = if self.end == End::Stalled { idle } else { Duration::ZERO };
-        self.leave.map_or(Wait::Answer(self.takes + stall + PATIENCE), Wait::Leave)
+        self.planned.exchange.abort_after.map_or(Wait::Answer(self.takes + stall + PATIENCE), Wait::Leave)
     }
 }
 
@@ -78,35 +93,35 @@ pub(super) fn idle(steps: &[Step<'_>]) -> Duration {
 
 /// The steps that overlap, together.
 pub(super) fn groups<'s, 'a>(steps: &'s [Step<'a>]) -> impl Iterator<Item = &'s [Step<'a>]> {
-    steps.chunk_by(|_, next| matches!(next.begin, Begin::AfterBegin(_)))
+    steps.chunk_by(|_, next| matches!(next.planned.begin, Begin::After(_)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn step(exchange: &Exchange, begin: Begin, takes: u64, end: End) -> Step<'_> {
-        let takes = Duration::from_secs(takes);
-        Step { exchange, begin, leave: None, takes, end, calls: 0, clusters: BTreeSet::new() }
+    fn planned(begin: Begin) -> Planned {
+        Planned { exchange: Exchange::default(), begin }
+    }
+
+    fn outcome(takes: u64, end: End) -> Outcome {
+        Outcome { duration: Duration::from_secs(takes), end, ..Outcome::default() }
     }
 
     #[test]
     fn what_overlaps_is_together() {
-        let exchange = Exchange::default();
-        let (after, within) = (Begin::AfterEnd(Duration::ZERO), Begin::AfterBegin(Duration::ZERO));
-        let steps = [after, within, after, after, within, within]
-            .map(|begin| step(&exchange, begin, 0, End::Forwarded));
+        let (next, within) = (Begin::Next, Begin::After(Duration::ZERO));
+        let planned = [next, within, next, next, within, within].map(planned);
+        let steps = steps(&planned, &[]);
         assert_eq!(groups(&steps).map(<[Step<'_>]>::len).collect::<Vec<_>>(), [2, 1, 3]);
     }
 
     #[test]
     fn only_what_goes_on_makes_envoy_wait() {
-        let exchange = Exchange::default();
-        let after = Begin::AfterEnd(Duration::ZERO);
-        let long = step(&exchange, after, 7, End::Forwarded);
-        let stalled = step(&exchange, after, 300, End::Stalled);
-        assert_eq!(idle(&[]), IDLE);
-        assert_eq!(idle(std::slice::from_ref(&stalled)), IDLE);
-        assert_eq!(idle(&[long, stalled]), Duration::from_secs(14) + IDLE);
+        let planned = in_turn([Exchange::default(), Exchange::default()]);
+        let steps = steps(&planned, &[outcome(300, End::Stalled), outcome(7, End::Forwarded)]);
+        assert_eq!(idle(&steps[..0]), IDLE);
+        assert_eq!(idle(&steps[..1]), IDLE);
+        assert_eq!(idle(&steps), Duration::from_secs(14) + IDLE);
     }
 }
