@@ -120,6 +120,43 @@ fn canary_lives() {
 }
 
 #[test]
+fn fault_lives() {
+    let by = json!([{"header": "end-user"}, {"cookie": "b"}, {"query_parameter": "q"}]);
+    let asked = json!({"delay": {"header_delay": {}}, "abort": {"header_abort": {}}, "response_rate_limit": {"header_limit": {}}});
+    let config = json!({
+        "seed": "hostile",
+        "faults": [
+            {"match": {"headers": [{"name": "x-request-id", "regex": "never"}]}, "abort": 500},
+            {"downstream_nodes": ["a"], "upstream_cluster": "b", "abort": 500},
+            {"sticky": {"by": by}, "percentage": 0, "abort": 500},
+            {"name": "none", "first": {"requests": 1, "by": by}, "delay": {"fixed_delay": "1s", "percentage": 0}},
+            asked,
+        ],
+        "policies": [{"name": "signed", "faults": [asked]}],
+        "per_route": {"namespace": "weir.fault"},
+        "blast_radius": {"max_error_percentage": 50},
+        "max_active_faults": 1,
+    });
+    let names = [
+        "end-user",
+        "cookie",
+        "x-request-id",
+        "x-envoy-downstream-service-node",
+        "x-envoy-fault-delay-request",
+        "x-envoy-fault-delay-request-percentage",
+        "x-envoy-fault-abort-request",
+        "x-envoy-fault-abort-grpc-request",
+        "x-envoy-fault-abort-request-percentage",
+        "x-envoy-fault-throughput-response",
+        "x-envoy-fault-signature",
+    ];
+    lives("fault_lives", &scenario("filters/fault", config.clone()), &names);
+    let mut signed = config;
+    signed["signature"] = json!({"secrets": [{"inline": "a secret of thirty-two characters"}]});
+    lives("fault_lives", &scenario("filters/fault", signed), &names);
+}
+
+#[test]
 fn the_stock_getter_dies_and_takes_all_later_requests_with_it() {
     let scenario = scenario("tests/guests/stock", Value::Null);
     let exchanges = [

@@ -115,7 +115,8 @@ pub struct JsonField {
     pub path: Vec<String>,
     /// The value that takes its place: any JSON.
     pub value: serde_json::Value,
-    /// A longer body passes unchanged. At most Envoy's buffer limit, or the stream is lost. Default 262144.
+    /// A longer body passes unchanged. At most 1048576, and at most what the listener buffers (`per_connection_buffer_limit_bytes`), or the
+    /// stream is lost. Default 262144.
     #[serde(default = "quarter_mebibyte")]
     pub max_body_bytes: u32,
 }

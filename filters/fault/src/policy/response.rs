@@ -12,6 +12,9 @@ use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
 use crate::config::{self, CorruptSpec, StatusMatch};
 
+/// What Envoy holds of a body: `per_connection_buffer_limit_bytes` of its listeners, 1 MiB unless configured (`BODY-12`).
+const ENVOY_BUFFERS: u32 = 1_048_576;
+
 /// A compiled [`config::ResponseFault`].
 #[derive(Clone, Debug)]
 pub(crate) struct ResponseFault {
@@ -20,6 +23,8 @@ pub(crate) struct ResponseFault {
     delay: Option<Delay>,
     ending: Option<Ending>,
     damage: Option<(Damage, Share, Rc<str>)>,
+    /// How it is called in explanations.
+    pub(crate) label: Rc<str>,
 }
 
 /// What has been drawn for a response.
@@ -34,6 +39,7 @@ impl ResponseFault {
     /// Checks and compiles what stands at `path`.
     pub(crate) fn compile(
         path: &str,
+        label: &str,
         config: &config::ResponseFault,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -74,7 +80,14 @@ impl ResponseFault {
             );
         }
         let statuses = matches.status.clone();
-        (problems.len() == before).then_some(Self { statuses, headers, delay, ending, damage })
+        (problems.len() == before).then(|| Self {
+            statuses,
+            headers,
+            delay,
+            ending,
+            damage,
+            label: [label, ", response"].concat().into(),
+        })
     }
 
     /// Whether the response is one of these.
@@ -119,6 +132,12 @@ fn compile_corrupt(path: &str, with: &CorruptSpec, problems: &mut Problems) -> (
             if field.path.is_empty() {
                 problems
                     .add(format!("{path}.json_field.path"), "expected at least one name, such as `[rating]`");
+            }
+            if field.max_body_bytes > ENVOY_BUFFERS {
+                problems.add(
+                    format!("{path}.json_field.max_body_bytes"),
+                    "expected at most 1048576: Envoy holds no more unless configured, and drops the stream",
+                );
             }
             let damage = Damage::Json {
                 path: field.path.clone(),

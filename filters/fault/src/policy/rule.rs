@@ -113,10 +113,10 @@ impl Rule {
             problems.add(path, "expected at most one of `abort`, `reset` and `black_hole`");
         }
         let ending = Ending::compile(path, abort, reset, hole, false, problems);
-        let response = fault
-            .response
-            .as_ref()
-            .and_then(|response| ResponseFault::compile(&format!("{path}.response"), response, problems));
+        let label = fault.name.as_ref().map_or_else(|| path.to_owned(), |name| format!("fault `{name}`"));
+        let response = fault.response.as_ref().and_then(|response| {
+            ResponseFault::compile(&format!("{path}.response"), &label, response, problems)
+        });
         let nothing = limit.is_none() && delay.is_none() && ending.is_none() && response.is_none();
         if nothing && problems.len() == before {
             problems.add(
@@ -145,7 +145,7 @@ impl Rule {
             delay,
             ending,
             response,
-            label: name.map_or_else(|| path.to_owned(), |name| format!("fault `{name}`")).into(),
+            label: label.into(),
             state_key: name.unwrap_or(path).to_owned(),
         })
     }

@@ -183,9 +183,7 @@ impl Stream {
             active.entered = true;
         }
         let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| text));
-        let mut why = Why { delay: drawn.delay, end: text.cloned(), ..Why::of(&rule.label) };
-        why.what = [&rule.label, ", response"].concat().into();
-        step.why = Some(why);
+        step.why = Some(Why { delay: drawn.delay, end: text.cloned(), ..Why::of(&fault.label) });
         active.end = drawn.end;
         if let Some(((damaging, length), damage, _)) = damaging {
             active.damage = if damage.is_truncation() { Count::Truncation } else { Count::Corruption };
