@@ -141,7 +141,6 @@ fn fault_lives() {
         "end-user",
         "cookie",
         "x-request-id",
-        "x-envoy-downstream-service-node",
         "x-envoy-fault-delay-request",
         "x-envoy-fault-delay-request-percentage",
         "x-envoy-fault-abort-request",
