@@ -16,6 +16,7 @@ use limit::Limit;
 use reply::Replies;
 
 mod attempt;
+mod bucket;
 mod cost;
 mod key;
 mod limit;
