@@ -104,7 +104,7 @@ pub struct Limit {
     /// where all is given back anyway. Default: none.
     #[serde(default)]
     pub refund_statuses: Vec<IntegerRange>,
-    /// How many keys are remembered, 8 to 1048576, rounded up to a multiple of 8: memory is at most that times the size of a state (24 to 60 bytes). Default 16384.
+    /// How many keys are remembered, 8 to 1048576, rounded up to a multiple of 8: memory is at most that times the size of a place (16 to 60 bytes). Default 16384.
     #[serde(default = "max_keys")]
     pub max_keys: u32,
     /// What happens to a key when there is no room for it. Default `SHARED`.
