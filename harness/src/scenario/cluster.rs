@@ -274,3 +274,6 @@ fn ok() -> u16 {
 fn is_false(value: &bool) -> bool {
     !value
 }
+
+#[cfg(test)]
+mod tests;
