@@ -173,6 +173,8 @@ pub struct Replay {
     ticks_in_row: u64,
     /// How many more answers of calls may follow each other at this moment.
     calls_left: u64,
+    /// A filter is being told of a gRPC call that could not be made.
+    telling: bool,
 }
 
 impl std::fmt::Debug for Replay {
@@ -218,6 +220,7 @@ impl Replay {
             begun: setup.start_ns.is_some(),
             ticks_in_row: 0,
             calls_left: 0,
+            telling: false,
         };
         replay.load()?;
         Ok(replay)

@@ -12,9 +12,11 @@ use crate::upstream::Upstreams;
 pub(crate) mod attributes;
 pub(crate) mod calls;
 pub(crate) mod clusters;
+pub(crate) mod grpc;
 pub(crate) mod guest;
 mod metrics;
 mod notes;
+mod queues;
 mod shared;
 mod slots;
 mod stream;
@@ -25,6 +27,7 @@ pub(crate) use clusters::{Clusters, State as ClusterState};
 pub(crate) use guest::{Abi, Guest, Owner};
 pub(crate) use metrics::{Metrics, Type as MetricType};
 pub(crate) use notes::Notes;
+pub(crate) use queues::Queues;
 pub(crate) use shared::{CasMismatch, SharedData};
 pub(crate) use slots::{Slot, Slots, StreamId};
 pub(crate) use stream::{Access, Filter, Info, Phase, Reply, Stream, View};
@@ -40,6 +43,7 @@ pub(crate) struct Host {
     /// What clusters answer.
     pub upstreams: Upstreams,
     pub shared: SharedData,
+    pub queues: Queues,
     pub metrics: Metrics,
     /// The filters of a new stream, in order.
     pub chain: Vec<Filter>,
@@ -76,6 +80,8 @@ pub(crate) struct Root {
     pub id: u32,
     /// Its timer.
     pub tick: Option<Tick>,
+    /// Code and message of its last call that failed (`CALL-07`, `CALL-23`): the code stays, the message is of one callback only.
+    pub status: (u32, Vec<u8>),
 }
 
 /// An armed timer.
@@ -94,6 +100,8 @@ pub(crate) enum Action {
     Close(Slot),
     /// Answer in place of the upstream.
     Reply(Slot, Reply),
+    /// Tell of a gRPC call that could not be made (`CALL-21`).
+    Call(Call),
 }
 
 impl Host {
@@ -106,6 +114,7 @@ impl Host {
             upstreams: clusters.upstreams(seed),
             clusters,
             shared: SharedData::default(),
+            queues: Queues::default(),
             metrics: Metrics::default(),
             chain: Vec::new(),
             streams: Slots::default(),
@@ -174,6 +183,19 @@ impl Host {
         let callout = CalloutOutcome { id, kind, cluster, request, at, end, ..CalloutOutcome::default() };
         self.notes(owner).callouts.push(callout);
         (id, by)
+    }
+
+    /// The outcome of a call whose exchange, if it belongs to one, is still going on.
+    pub(crate) fn callout_mut(&mut self, by: Option<StreamId>, id: u64) -> Option<&mut CalloutOutcome> {
+        let notes = match by {
+            Some(by) => {
+                let stream = &mut self.streams[by.slot];
+                (stream.number == by.number && stream.phase != Phase::None).then_some(&mut stream.notes)?
+            }
+            None => &mut self.apart,
+        };
+        // The latest are last.
+        notes.callouts.iter_mut().rev().find(|callout| callout.id == id)
     }
 
     /// Notes what a filter did that would end the process (section 13); the driver reports it.

@@ -35,6 +35,7 @@ fn readable<'a>(host: &'a Host, guest: &'a Guest, buffer: u32) -> Result<&'a [u8
             Ok(body.map_or(&[], Vec::as_slice))
         }
         4 => guest.call.as_ref().map(|call| call.body.as_slice()).ok_or(Status::NotFound),
+        5 => Ok(guest.grpc.message()),
         7 => {
             let plugin = guest.configuring.and_then(|plugin| host.plugins.get(plugin));
             plugin.map(|plugin| plugin.configuration.as_slice()).ok_or(Status::NotFound)

@@ -32,12 +32,13 @@ fn done(call: &mut Call<'_, '_>) -> Answer {
     Ok(())
 }
 
-/// Code and message of the last call that failed (`CALL-07`, `CTX-02`).
+/// Code and message of the last call that failed (`CALL-07`, `CALL-23`); always the root's (`CTX-02`).
 fn get_status(call: &mut Call<'_, '_>, code: u32, pointer: u32, size: u32) -> Answer {
-    call.give(pointer, size, |_, _, guest, out| {
-        out.extend_from_slice(&guest.status.1);
+    let root = call.owner().and_then(|owner| call.host().root_of(owner));
+    call.give(pointer, size, |_, host, _, out| {
+        out.extend_from_slice(root.and_then(|root| host.roots.get(root)).map_or(&[], |root| &root.status.1));
         Ok(())
     })?;
-    let number = call.guest().status.0;
+    let number = root.and_then(|root| call.host().roots.get(root)).map_or(0, |root| root.status.0);
     call.put_word(code, number)
 }

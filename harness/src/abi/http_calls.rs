@@ -64,9 +64,9 @@ fn http_call(
     let head = request.headers.get(b":method") == Some(b"HEAD");
     let (callout, by) =
         host.note_callout(Some(owner), CalloutKind::Http, &cluster, request, CalloutEnd::Pending);
-    if let Some((event, ending)) = outcome(turn, timeout, head) {
+    if let Some((event, ending)) = outcome(turn, timeout, head, callout) {
         let due = host.clock.now_ns().saturating_add(nanoseconds(ending.latency));
-        host.calls.push(due, host::Call { root, token: id, callout, by, event, ending: Some(ending) });
+        host.calls.push(due, host::Call { root, token: id, by, event, ending: Some(ending) });
     }
     Ok(memory::write_word(memory, token, id)?)
 }
@@ -98,7 +98,7 @@ fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32)
 }
 
 /// What comes of a call, and when; nothing at all where there is neither an answer nor a timeout (`CALL-02`, `CALL-07`).
-fn outcome(turn: Turn<'_>, timeout: Option<Duration>, head: bool) -> Option<(Event, Ending)> {
+fn outcome(turn: Turn<'_>, timeout: Option<Duration>, head: bool, callout: u64) -> Option<(Event, Ending)> {
     let latency = turn.latency;
     let in_time = timeout.is_none_or(|timeout| latency <= timeout);
     let (end, latency, answer) = match turn.answer {
@@ -112,7 +112,7 @@ fn outcome(turn: Turn<'_>, timeout: Option<Duration>, head: bool) -> Option<(Eve
         }
     };
     let status = answer.as_ref().and_then(|answer| host::status(&answer.headers));
-    Some((Event::Http(answer), Ending { end, latency, status, grpc_status: None }))
+    Some((Event::Http(answer), Ending { callout, end, latency, status, grpc_status: None }))
 }
 
 /// The bodies of Envoy's own answers to a call, as a real Envoy 1.40 was seen to give them.

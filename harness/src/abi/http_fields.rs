@@ -26,6 +26,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// A map to read, or nothing where it is not available now.
 fn readable<'a>(host: &'a Host, guest: &'a Guest, map: u32) -> Option<&'a Headers> {
     match (map, guest.owner()) {
+        (4 | 5, _) => guest.grpc.metadata(map == 5),
         (6 | 7, _) => guest.call_headers(map == 7),
         (_, Some(Owner::Stream { at, filter })) => host.streams[at].map(filter, map),
         _ => None,

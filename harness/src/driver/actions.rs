@@ -207,7 +207,15 @@ impl Replay {
             self.die(fatal);
         }
         while let Some(action) = self.vms[vm].guest().actions.pop_front() {
-            let (Action::Continue { at, .. } | Action::Close(at) | Action::Reply(at, _)) = action;
+            let at = match &action {
+                Action::Continue { at, .. } | Action::Close(at) | Action::Reply(at, _) => *at,
+                Action::Call(_) => {
+                    if let Action::Call(call) = action {
+                        self.tell_at_once(call);
+                    }
+                    continue;
+                }
+            };
             if self.host.streams[at].phase != Phase::Open || self.lives[at].run.over {
                 if let Action::Reply(_, reply) = action
                     && self.lives[at].run.replied
@@ -219,6 +227,7 @@ impl Replay {
             match action {
                 Action::Continue { filter, response, .. } => self.release(at, filter, response),
                 Action::Close(_) => self.reset(at, "wasm_close_stream"),
+                Action::Call(_) => {}
                 Action::Reply(_, reply) => {
                     let run = &mut self.lives[at].run;
                     // In place of Envoy's own answer, whose headers have just come, a filter may still give another.

@@ -2,7 +2,7 @@
 
 use super::ticks::calls_in_row;
 use super::{Plugin, Replay, StartError};
-use crate::host::{Filter, Owner, Root};
+use crate::host::{Action, Filter, Owner, Root};
 use crate::scenario::FailurePolicy;
 use crate::vm::{LoadError, Vm};
 
@@ -84,7 +84,7 @@ impl Replay {
     /// Creates, starts and configures a root context (`LOAD-34`).
     fn start_root(&mut self, plugin: usize, vm: usize) -> Result<usize, Failed> {
         let root = self.host.roots.len();
-        self.host.roots.push(Root { plugin, vm, id: 0, tick: None });
+        self.host.roots.push(Root { plugin, vm, id: 0, tick: None, status: (0, Vec::new()) });
         self.run_root(plugin, vm, root)?;
         Ok(root)
     }
@@ -107,7 +107,11 @@ impl Replay {
         if configured.map_err(Failed::Trapped)? == Some(0) {
             return Err(Failed::Refused("Failed to configure base Wasm plugin"));
         }
-        machine.guest().actions.clear();
+        for action in std::mem::take(&mut machine.guest().actions) {
+            if let Action::Call(call) = action {
+                self.host.calls.push(self.host.clock.now_ns(), call);
+            }
+        }
         self.host.fatal = None;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Statements of the host semantics, one row each: a hand-written module, an exchange, what comes of it.
 
+mod calls;
 mod faults;
 mod lifecycle;
 mod overlap;

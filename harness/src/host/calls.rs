@@ -1,5 +1,5 @@
-//! Calls that wait for their answer, in the order of time. What comes of a call is known when it is made, as is when; a filter learns it
-//! then. Knows neither clusters nor Wasm.
+//! What roots will be told: what comes of calls, and of queues, in the order of time. What comes of a call is known when it is made, as is
+//! when; a filter learns it then. Knows neither clusters nor Wasm.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,10 +22,8 @@ pub(crate) struct Calls {
 pub(crate) struct Call {
     /// Whom it is told (`CALL-05`): index of the root.
     pub root: usize,
-    /// The token that the guest has of it; 13 where it never got one (`CALL-21`).
+    /// The token that the guest has of it, or never got (`CALL-21`); of a queue its own.
     pub token: u32,
-    /// The id of its [`CalloutOutcome`].
-    pub callout: u64,
     /// The stream that it belongs to, if any: what comes of it is told of that stream as long as it is in flight.
     pub by: Option<StreamId>,
     /// What the guest is told.
@@ -36,7 +34,6 @@ pub(crate) struct Call {
 
 /// What a guest is told of a call.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(dead_code, reason = "gRPC calls follow")]
 pub(crate) enum Event {
     /// The answer of an HTTP call; absent when it broke off after its headers (`CALL-07`).
     Http(Option<Message>),
@@ -48,11 +45,22 @@ pub(crate) enum Event {
     TrailingMetadata(Headers),
     /// The end of a gRPC call or stream, with its status.
     Close { code: u32, message: Vec<u8> },
+    /// Something was put into a shared queue (`SHR-13`).
+    QueueReady,
+}
+
+impl Event {
+    /// Whether it is told of a gRPC call or stream.
+    pub(crate) fn is_grpc(&self) -> bool {
+        !matches!(self, Self::Http(_) | Self::QueueReady)
+    }
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
+    /// The id of its [`CalloutOutcome`].
+    pub callout: u64,
     pub end: CalloutEnd,
     /// The time since it was made.
     pub latency: Duration,
@@ -126,7 +134,7 @@ mod tests {
         let mut calls = Calls::default();
         for (due, token) in [(20, 4), (10, 8), (10, 12), (30, 16)] {
             let event = Event::Http(None);
-            calls.push(due, Call { root: 0, token, callout: 0, by: None, event, ending: None });
+            calls.push(due, Call { root: 0, token, by: None, event, ending: None });
         }
         calls.retain(|call| call.token != 16);
         assert_eq!(calls.next_due(), Some(10));

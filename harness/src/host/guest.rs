@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::grpc::Grpc;
 use super::{Action, MetricType, Slot};
 use crate::exchange::Message;
 use crate::headers::Headers;
@@ -82,8 +83,8 @@ pub(crate) struct Guest {
     pub configuring: Option<usize>,
     /// The answer that is being delivered (`CALL-06`).
     pub call: Option<Message>,
-    /// Code and message of the last call that failed (`CALL-07`, `CALL-23`): the code stays, the message is of its callback only.
-    pub status: (u32, Vec<u8>),
+    /// Its gRPC calls and streams.
+    pub grpc: Grpc,
     /// A local reply was asked for in this callback (`FLOW-04`).
     pub stop: bool,
     next_call: u32,
@@ -110,7 +111,7 @@ impl Guest {
             environment,
             configuring: None,
             call: None,
-            status: (0, Vec::new()),
+            grpc: Grpc::default(),
             stop: false,
             next_call: 4,
             metrics: [const { Vec::new() }; 3],

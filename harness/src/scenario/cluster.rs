@@ -48,7 +48,7 @@ pub struct Cluster {
     /// What comes when the sequence is over. Default `LAST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_sequence: Option<AfterSequence>,
-    /// The HTTP version it speaks. Default `HTTP2` for a cluster with `grpc` answers, else `HTTP1`. A gRPC call to an `HTTP1` cluster fails.
+    /// The HTTP version it speaks. Default `HTTP2` for a cluster with `grpc` answers, else `HTTP1`. gRPC needs `HTTP2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<ClusterProtocol>,
     /// How many endpoints it has: 0 makes Envoy answer 503 `UH` (no healthy host). Default 1.

@@ -18,7 +18,10 @@ fn fault_02_texts() {
         ("(call $deep)", "Uncaught RangeError: Maximum call stack size exceeded"),
         ("(loop $for_ever (br $for_ever))", "this kills Envoy"),
         ("(loop $again (drop (call $tick (i32.const 0))) (br $again))", "100000 hostcalls"),
-        ("(drop (call $grpc_cancel (i32.const 1)))", "`proxy_grpc_cancel` is not there yet"),
+        (
+            "(drop (call $resolve_dns (i32.const 0) (i32.const 0) (i32.const 0)))",
+            "`envoy_resolve_dns` is not there yet",
+        ),
     ];
     for (code, text) in rows {
         let code = format!("(func $deep (call $deep) (drop (i32.const 1))) {}", request(code));
