@@ -160,7 +160,7 @@ pub enum Find {
     Email {},
     /// What follows `Bearer` or `Basic`, JSON Web Tokens, and what stands before the `@` in `https://user:password@host`.
     Credentials {},
-    /// What a regular expression finds, as in RE2; at most 1024 bytes, and it must not match nothing. It sees decoded text. Its work is bounded: text beyond is replaced whole.
+    /// What a regular expression finds, as in RE2; at most 1024 bytes, and it must not match nothing. It sees decoded text. Its work is bounded: what takes more counts as unreadable.
     Regex(String),
 }
 

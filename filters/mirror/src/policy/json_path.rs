@@ -165,6 +165,11 @@ impl Walk {
         }
     }
 
+    /// At how many places it stands: what the next step costs.
+    pub(crate) fn width(&self) -> usize {
+        self.here().len()
+    }
+
     fn here(&self) -> &[usize] {
         self.places.get(self.frames.last().copied().unwrap_or_default()..).unwrap_or_default()
     }

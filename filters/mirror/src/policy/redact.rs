@@ -15,7 +15,7 @@ use super::json_path::{Enter, Paths};
 use crate::config::{Action, Place, Redact, UnreadableBody};
 pub(super) use body::is_json;
 use parameters::Parameter;
-use pattern::{BUDGET, Finder};
+use pattern::Finder;
 use value::Values;
 
 mod body;
@@ -74,7 +74,7 @@ pub struct Redacted {
 pub enum Refusal {
     /// Only the beginning of it is there.
     Truncated,
-    /// More bytes than `max_body_bytes`.
+    /// More bytes than `max_body_bytes`, or more work than a copy may make.
     TooLarge,
     /// It has a `content-encoding`, or a part of it has.
     Encoded,
@@ -119,6 +119,10 @@ impl Refusal {
     }
 }
 
+/// Units of work for the body of a copy, and as many for its headers: up to some hundred instructions of wasm each, so a
+/// second at the very worst. A unit is two bytes of text that are looked through once, or the 16th part of one for a regular expression of a kilobyte, compiled.
+const BUDGET: u64 = 6 << 20;
+
 /// Headers that are computed from a body, and would tell something of what was taken out of it.
 const BODY_DIGESTS: [&str; 5] = ["content-length", "content-md5", "content-digest", "repr-digest", "digest"];
 
@@ -155,6 +159,7 @@ impl Redactor {
             },
         }
         pass.place = Place::Headers;
+        pass.budget = BUDGET;
         copy.headers = pass.header_block(&copy.headers);
         copy.trailers = pass.header_block(&copy.trailers);
         Ok(Redacted { changes: pass.changes, dropped_body })
@@ -215,13 +220,20 @@ struct Pass<'r> {
     /// Where the text that is looked at stands.
     place: Place,
     changes: usize,
-    /// What is left for regular expressions.
+    /// What is left of [`BUDGET`].
     budget: u64,
 }
 
 impl Pass<'_> {
     fn note(&mut self) {
         self.changes = self.changes.saturating_add(1);
+    }
+
+    /// Takes from what is left for this copy, before the work is done.
+    fn spend(&mut self, units: usize) -> Result<(), Refusal> {
+        let units = u64::try_from(units).unwrap_or(u64::MAX);
+        self.budget = self.budget.saturating_sub(units);
+        if self.budget == 0 { Err(Refusal::TooLarge) } else { Ok(()) }
     }
 
     /// What stands in place of a value; `None` when it goes with its name.

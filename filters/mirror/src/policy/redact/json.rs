@@ -70,6 +70,7 @@ impl Pass<'_> {
                     }
                 }
                 token => {
+                    self.spend((walk.width() / 3).saturating_add(2))?;
                     let start = tokens.at().saturating_sub(1);
                     let found = match (open.last_mut(), &key) {
                         (None, _) => None,
@@ -107,7 +108,7 @@ impl Pass<'_> {
                             continue;
                         }
                         Token::Text(text) => self.string(&mut out, text, level, Some(&walk))?,
-                        Token::Number(text) => match self.number(text) {
+                        Token::Number(text) => match self.number(text)? {
                             Some(instead) => push_string(&mut out, &instead),
                             None => out.extend_from_slice(text.as_bytes()),
                         },

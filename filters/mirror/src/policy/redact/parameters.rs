@@ -179,6 +179,8 @@ impl Pass<'_> {
                 rest = after;
                 continue;
             };
+            let known = first.len().saturating_add(second.len());
+            self.spend((known / 4).saturating_add(key.len().saturating_mul(known) / 16).saturating_add(8))?;
             match action(first.iter().chain(second), key).filter(|action| *action != Action::Keep) {
                 Some(action) => {
                     let (value, after) = syntax.value(behind);
@@ -272,7 +274,7 @@ impl Pass<'_> {
         let level = level.saturating_add(usize::from(matches!(decoded, Cow::Owned(_))));
         let clean = match self.text(&text, level, None) {
             Ok(clean) => clean,
-            Err(refusal) if syntax == Syntax::Form => return Err(refusal),
+            Err(refusal) if syntax == Syntax::Form || refusal == Refusal::TooLarge => return Err(refusal),
             Err(_) => Some(self.doubtful()),
         };
         Ok(clean.map_or(Cow::Borrowed(raw), |clean| Cow::Owned(percent::encode(clean.as_bytes()))))

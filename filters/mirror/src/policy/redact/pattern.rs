@@ -17,15 +17,14 @@ const MAX_REGEX_LENGTH: usize = 1024;
 /// Largest compiled regular expression in bytes, as in the SDK's matchers: what one text costs is its length times this.
 const MAX_REGEX_SIZE: usize = 128 * 1024;
 
-/// Bytes of a compiled expression for which a byte of text costs one: typical ones have a few hundred.
-const COST_BYTES: u64 = 256;
+/// Bytes of a compiled expression for which a byte of text costs one unit; typical ones have a thousand.
+const COST_BYTES: u64 = 64;
 
 /// What a byte of text costs with the largest expression.
-const MAX_COST: u64 = 512;
+const MAX_COST: u64 = 2048;
 
-/// What regular expressions may cost for one copy: for an expression of 256 bytes as many bytes of text, for the largest one the 512th part. A unit
-/// is about 300 instructions of wasm when every state of the expression is alive at every byte: 0.2 s at the very worst.
-pub(super) const BUDGET: u64 = 2 << 20;
+/// What a search costs beside its text, as bytes of text.
+const SEARCH_BYTES: u64 = 32;
 
 /// Digits of a card number, ISO/IEC 7812: shorter ones are no longer issued.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
@@ -58,7 +57,7 @@ impl Finder {
         let regex = build(MAX_REGEX_SIZE)
             .map_err(|error| ["is not a regular expression: ", &error.to_string()].concat())?;
         // The engine does not tell its size; what it is refused with does.
-        let cost = (0..10u32).map(|power| 1u64.wrapping_shl(power)).find(|cost| {
+        let cost = (0..12u32).map(|power| 1u64.wrapping_shl(power)).find(|cost| {
             usize::try_from(cost.saturating_mul(COST_BYTES)).is_ok_and(|limit| build(limit).is_ok())
         });
         if regex.is_match("") {
@@ -91,7 +90,7 @@ fn expressions(text: &str, regex: &Regex, cost: u64, budget: &mut u64, found: &m
     let mut start = 0usize;
     while start < text.len() {
         let rest = u64::try_from(text.len().saturating_sub(start)).unwrap_or(u64::MAX);
-        let Some(left) = budget.checked_sub(rest.saturating_mul(cost)) else {
+        let Some(left) = budget.checked_sub(rest.saturating_add(SEARCH_BYTES).saturating_mul(cost)) else {
             *budget = 0;
             found.push(0..text.len());
             return;
@@ -273,6 +272,7 @@ fn user_infos(text: &str, found: &mut Vec<Range<usize>>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::BUDGET;
     use super::*;
 
     /// What is found, each between `«»`.

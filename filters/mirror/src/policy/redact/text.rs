@@ -50,6 +50,7 @@ impl Pass<'_> {
         if rules.json.is_empty() && rules.query.is_empty() && rules.form.is_empty() && !self.has_patterns() {
             return Ok(None);
         }
+        self.spend((text.len() / 2).saturating_add(rules.patterns.len()).saturating_add(8))?;
         if text.contains([OPEN, CLOSE]) {
             return Err(Refusal::Charset);
         }
@@ -78,6 +79,7 @@ impl Pass<'_> {
         if let Some(found) = self.patterns(&clean) {
             clean = Cow::Owned(found);
         }
+        self.spend(0)?;
         if encoded {
             // Decoded as a whole, there may be more in it than in its parts.
             let rest = untouched(&clean);
@@ -121,11 +123,16 @@ impl Pass<'_> {
 
     /// What stands in place of a number in which a pattern is found: an integer is looked at spelled out, and the point of another is no gap
     /// between groups of digits.
-    pub(super) fn number(&mut self, text: &str) -> Option<String> {
+    pub(super) fn number(&mut self, text: &str) -> Result<Option<String>, Refusal> {
+        if !self.has_patterns() {
+            return Ok(None);
+        }
+        self.spend((text.len() / 2).saturating_add(self.rules.patterns.len()))?;
         let integer = Decimal::parse(text).and_then(|number| number.integer(MAX_DIGITS));
         let found = integer.and_then(|integer| self.patterns(&integer));
         let found = found.or_else(|| self.patterns_of(text, |finder| matches!(finder, Finder::Regex(..))));
-        found.map(|found| found.replace([OPEN, CLOSE], ""))
+        self.spend(0)?;
+        Ok(found.map(|found| found.replace([OPEN, CLOSE], "")))
     }
 
     fn patterns_of(&mut self, text: &str, wanted: impl Fn(&Finder) -> bool) -> Option<String> {
