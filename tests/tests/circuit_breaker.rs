@@ -243,6 +243,7 @@ fn a_limit_of_calls_under_way_is_exact() {
         route_config: bootstrap::everything_to("reviews"),
         clusters: BTreeMap::from([("reviews".to_owned(), cluster)]),
         idle: PATIENCE,
+        ..Plan::default()
     };
     let Started::Running(envoy) = Envoy::start(envoy, &plan, WORKERS as u32).unwrap() else {
         panic!("refused");
