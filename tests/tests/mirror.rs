@@ -19,6 +19,9 @@ use weir_harness::scenario::Scenario;
 /// Targets that hang do so for longer than [`PATIENCE`](weir_harness::envoy::client::PATIENCE): so long clients wait for an answer.
 const HANG: &str = "60s";
 
+/// Header lines of a request.
+type Lines<'a> = Vec<(&'a str, &'a [u8])>;
+
 /// What the primary answers.
 const ANSWER: &[u8] = b"the primary's answer";
 
@@ -161,13 +164,10 @@ fn our_copy_is_the_native_one_but_for_a_list() {
     for exchange in &exchanges {
         answered(&proxy, exchange);
         metrics_when(&proxy, |metrics| metrics.get("mirror.ours.in_flight") == Some(&0));
-        let received = loop {
-            let mut received = proxy.received();
-            while !["ours", "native"].iter().all(|name| received.iter().any(|one| one.cluster == *name)) {
-                received.extend(proxy.received());
-            }
-            break received;
-        };
+        let mut received = proxy.received();
+        while !["ours", "native"].iter().all(|name| received.iter().any(|one| one.cluster == *name)) {
+            received.extend(proxy.received());
+        }
         let [native, ours] = ["native", "ours"].map(|name| to(name, received.clone()).remove(0));
         assert_eq!(native.body, ours.body);
         assert_eq!(differences(&native, &ours), expected(exchange), "{:?}", exchange.request.headers);
@@ -227,7 +227,7 @@ fn secrets_never_arrive() {
     let kind = |kind: &'static str| ("content-type", kind.as_bytes());
     let json_kind = kind("application/json");
     let long = format!("{{\"a\": \"{}\", \"password\": \"{SECRET}\"}}", "x".repeat(5000));
-    let bodies: Vec<(Vec<(&str, &[u8])>, Vec<u8>)> = vec![
+    let bodies: Vec<(Lines, Vec<u8>)> = vec![
         (vec![json_kind], format!("{{\"password\": \"{SECRET}\"}}").into()),
         (vec![json_kind], format!("{{\"p\\u0061ssword\": \"{SECRET}\"}}").into()),
         (vec![json_kind], format!("{{\"PassWord\": [{{\"x\": \"{SECRET}\"}}]}}").into()),
@@ -258,7 +258,7 @@ fn secrets_never_arrive() {
         ),
         (vec![kind("application/x-www-form-urlencoded")], format!("a=b&p%61ssword={SECRET}").into()),
     ];
-    let headers: [Vec<(&str, &[u8])>; 4] = [
+    let headers: [Lines; 4] = [
         vec![("authorization", b"Bearer s3cret")],
         vec![("cookie", b"session=s3cret"), ("cookie", b"other=s3cret")],
         vec![("x-internal", b"s3cret"), ("X-API-Key", b"s3cret")],
