@@ -1,6 +1,6 @@
 //! Our fault filter beside Envoy's own, in one Envoy: the same requests get the same status, body, headers and details; delays are never early;
 //! ten thousand streams wait at once; a client that leaves takes its timer with it. How long things take: `benches/fault.rs`.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::time::Duration;
