@@ -138,7 +138,8 @@ fn received(message: &Message, latency: Duration, head: bool) -> Message {
         headers.add(name, value, Kind::Response);
     }
     let framed = headers.get(b"content-length").is_some() || headers.get(b"transfer-encoding").is_some();
-    if !framed && !(message.body.is_empty() && message.trailers.is_empty()) {
+    let bare = message.body.is_empty() && message.trailers.is_empty();
+    if !framed && !bare {
         headers.push("transfer-encoding", "chunked");
     }
     headers.replace(b"x-envoy-upstream-service-time", latency.as_millis().to_string().as_bytes());
