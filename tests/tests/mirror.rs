@@ -17,7 +17,7 @@ use weir_harness::exchange::{Exchange, Message};
 use weir_harness::scenario::Scenario;
 
 /// Targets that hang do so for longer than [`PATIENCE`](weir_harness::envoy::client::PATIENCE): so long clients wait for an answer.
-const HANG: &str = "60s";
+const HANG: &str = "600s";
 
 /// Header lines of a request.
 type Lines<'a> = Vec<(&'a str, &'a [u8])>;
@@ -124,17 +124,21 @@ fn no_primary_waits_for_a_target() {
         targets.iter().all(|target| {
             let of = |name: &str| metrics.get(&format!("mirror.{target}.{name}")).copied().unwrap_or(0);
             let not_sent = of("skipped_in_flight") + of("skipped_refused") + of("skipped_back_off");
-            of("sent") + not_sent == all && of("in_flight") <= 50
+            // What fails at once has done so; of the one that dies some answers are there.
+            let over = !["refuses", "resets"].contains(target) || of("in_flight") == 0;
+            let begun = *target != "dies" || of("answered") > 0;
+            of("sent") + not_sent == all && of("in_flight") <= 50 && over && begun
         })
     });
     let of = |name: &str| metrics.get(&format!("mirror.{name}")).copied().unwrap_or(0);
     assert_eq!((of("hangs.sent"), of("hangs.in_flight"), of("hangs.skipped_in_flight")), (50, 50, all - 50));
     assert_eq!((of("empty.sent"), of("refuses.answered"), of("resets.answered")), (0, 0, 0));
-    assert!(
-        of("refuses.failed") >= 20 && of("resets.failed") >= 20 && of("dies.answered") > 0,
-        "{metrics:?}"
-    );
-    assert!(of("refuses.skipped_back_off") > 0 && of("resets.skipped_back_off") > 0, "{metrics:?}");
+    for target in ["refuses", "resets"] {
+        let of = |name: &str| of(&format!("{target}.{name}"));
+        // A target that only fails is sent less, whichever limit is met first on this machine.
+        let kept_back = of("skipped_back_off") + of("skipped_in_flight") + of("skipped_refused");
+        assert!(of("failed") >= 20 && kept_back > 0, "{metrics:?}");
+    }
 }
 
 /// What both copies of one request look like, and every difference between them.
