@@ -121,7 +121,7 @@ impl Refusal {
 
 /// Units of work for the body of a copy, and as many for its headers: up to some hundred instructions of wasm each, so a
 /// second at the very worst. A unit is two bytes of text that are looked through once, or the 16th part of one for a regular expression of a kilobyte, compiled.
-const BUDGET: u64 = 6 << 20;
+const BUDGET: u64 = 12 << 20;
 
 /// Headers that are computed from a body, and would tell something of what was taken out of it.
 const BODY_DIGESTS: [&str; 5] = ["content-length", "content-md5", "content-digest", "repr-digest", "digest"];

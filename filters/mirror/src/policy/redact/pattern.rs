@@ -24,7 +24,7 @@ const COST_BYTES: u64 = 64;
 const MAX_COST: u64 = 2048;
 
 /// What a search costs beside its text, as bytes of text.
-const SEARCH_BYTES: u64 = 32;
+const SEARCH_BYTES: u64 = 4;
 
 /// Digits of a card number, ISO/IEC 7812: shorter ones are no longer issued.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
@@ -57,15 +57,18 @@ impl Finder {
         let regex = build(MAX_REGEX_SIZE)
             .map_err(|error| ["is not a regular expression: ", &error.to_string()].concat())?;
         // The engine does not tell its size; what it is refused with does.
-        let cost = (0..12u32).map(|power| 1u64.wrapping_shl(power)).find(|cost| {
-            usize::try_from(cost.saturating_mul(COST_BYTES)).is_ok_and(|limit| build(limit).is_ok())
-        });
+        let (mut fits, mut less) = (MAX_COST, 0u64);
+        while fits.saturating_sub(less) > 1 {
+            let middle = (fits.saturating_add(less)) / 2;
+            let limit = usize::try_from(middle.saturating_mul(COST_BYTES)).unwrap_or(usize::MAX);
+            if build(limit).is_ok() { fits = middle } else { less = middle }
+        }
         if regex.is_match("") {
             return Err(String::from(
                 "matches nothing at all, and so everywhere; expected at least one character",
             ));
         }
-        Ok(Self::Regex(Box::new(regex), cost.unwrap_or(MAX_COST)))
+        Ok(Self::Regex(Box::new(regex), fits))
     }
 
     /// Adds where it is found; not empty, in any order, and they may overlap. Regular expressions take from `budget`; when nothing is left,

@@ -439,3 +439,18 @@ fn configurations_that_mean_nothing_are_refused() {
     refused(json!({"max_body_bytes": 0}), "max_body_bytes");
     refused(json!({"path_segments": [{"after": "a/b"}]}), "path_segments[0].after");
 }
+
+#[test]
+fn ordinary_bodies_are_far_from_the_bound_of_work() {
+    let config = json!({
+        "json": [{"path": "**.password"}, {"path": "**.token"}, {"path": "items[*].card"}],
+        "patterns": [{"find": {"card_number": {}}}, {"find": {"email": {}}}, {"find": {"credentials": {}}},
+            {"find": {"regex": "AKIA[0-9A-Z]{16}"}}, {"find": {"regex": "gh[pousr]_[A-Za-z0-9]{36}"}}, {"find": {"regex": "(?i)sk_live_[a-z0-9]{24}"}}]
+    });
+    let items: Vec<Value> = (0..700)
+        .map(|id| json!({"id": id, "name": format!("item {id}"), "price": 1.5, "tags": ["a", "b"], "password": "x"}))
+        .collect();
+    let mut copy = copy(&[("content-type", "application/json")], json!({ "items": items }).to_string());
+    assert!(copy.body.len() > 48 << 10);
+    assert_eq!(redactor(&config).apply(&mut copy).map(|done| done.changes), Ok(700));
+}
