@@ -4,27 +4,29 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use conformance::tools;
 use serde_json::Value;
 use weir_harness::build;
 use weir_harness::envoy::client::{self, Wait};
 use weir_harness::envoy::process::{Envoy, Started};
-use weir_harness::envoy::server::Server;
+use weir_harness::envoy::server::{Answers, Arrival, Reply, Server};
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::scenario::Filter;
 use weir_harness::traffic;
 use weir_harness::yaml;
 
-/// The ports that the services have in the example's Envoy configurations.
-const SERVICES: [(&str, u64); 6] = [
+/// The ports that the services have in the example's Envoy configurations; where versions of reviews do not matter, `reviews` has the first's.
+const SERVICES: [(&str, u64); 7] = [
     ("productpage", 9081),
     ("details", 9082),
     ("reviews-v1", 9083),
     ("reviews-v2", 9084),
     ("reviews-v3", 9085),
     ("ratings", 9086),
+    ("ratings-shadow", 9087),
 ];
 
 fn example(file: &str) -> PathBuf {
@@ -60,13 +62,29 @@ fn says_the_same(policy: &str) {
         let text = value.get("value").and_then(Value::as_str).expect("a StringValue");
         found.push(serde_json::from_str(text).expect("JSON"));
     });
-    each(&mut read(&format!("istio/{policy}.yaml")), "pluginConfig", &mut |value| found.push(value.take()));
+    each(&mut read(&format!("istio/{policy}.yaml")), "pluginConfig", &mut |value| {
+        // Istio names its clusters itself.
+        each(value, "cluster", &mut |cluster| {
+            let service = cluster.as_str().and_then(|name| name.strip_prefix("outbound|9080||"));
+            if let Some(service) = service.and_then(|name| name.split('.').next()) {
+                *cluster = service.into();
+            }
+        });
+        found.push(value.take());
+    });
     assert_eq!(found, [want.clone(), want]);
 }
 
 #[test]
 fn every_form_says_the_same() {
-    for policy in ["request-routing", "traffic-shifting", "blue-green"] {
+    for policy in [
+        "request-routing",
+        "traffic-shifting",
+        "blue-green",
+        "delay-everybody",
+        "abort-jason",
+        "mirror-ratings",
+    ] {
         says_the_same(policy);
     }
 }
@@ -84,42 +102,96 @@ fn local(policy: &str, upstreams: &[(u64, Server)], module: &Path) -> Value {
     config
 }
 
-/// Requests for reviews by these users go to these versions; everything else goes where it always goes.
+/// The example's Envoy, and the services behind it.
+struct Bookinfo {
+    // Dropped first, so that the services end without open connections.
+    envoy: Envoy,
+    services: Vec<(u64, Arc<Service>)>,
+    _servers: Vec<(u64, Server)>,
+}
+
+/// Answers its name, and keeps what it receives.
+struct Service {
+    name: &'static str,
+    received: Mutex<Vec<Message>>,
+}
+
+impl Answers for Service {
+    fn reply(&self, arrival: Arrival) -> Reply {
+        self.received.lock().unwrap().push(arrival.request);
+        let headers = [(":status", "200"), ("x-service", self.name)].into_iter().collect();
+        Reply::Answer(Duration::ZERO, Message { headers, ..Message::default() })
+    }
+}
+
+impl Bookinfo {
+    /// Starts it with a policy's configuration; nothing where there is no Envoy.
+    fn start(policy: &str, filter: &str) -> Option<Self> {
+        let envoy = tools::envoy_or_skip(policy).unwrap()?;
+        let filter = Filter { name: filter.to_owned(), ..Filter::default() };
+        let module = build::module(&filter, tools::workspace()).unwrap();
+        let services =
+            SERVICES.map(|(name, port)| (port, Arc::new(Service { name, received: Mutex::default() })));
+        let serve = |(port, service): &(u64, Arc<Service>)| {
+            (*port, Server::start(Arc::clone(service) as Arc<dyn Answers>).unwrap())
+        };
+        let servers: Vec<_> = services.iter().map(serve).collect();
+        let config = local(policy, &servers, &module);
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("envoy.json");
+        fs::write(&file, config.to_string()).unwrap();
+        let validated = Command::new(envoy).args(["--mode", "validate", "-c"]).arg(&file).output().unwrap();
+        assert!(validated.status.success(), "{policy}: {}", String::from_utf8_lossy(&validated.stderr));
+
+        let Started::Running(envoy) = Envoy::start_with(envoy, &config, 1, folder).unwrap() else {
+            panic!("{policy}: refused")
+        };
+        Some(Self { envoy: *envoy, services: services.into(), _servers: servers })
+    }
+
+    /// The status, and the service that answered.
+    fn ask(&self, authority: &str, path: &str, more: &[(&str, &str)]) -> (String, String) {
+        let lines = [(":method", "GET"), (":path", path), (":authority", authority)];
+        let headers = lines.into_iter().chain(more.iter().copied()).collect();
+        let request = Message { headers, ..Message::default() };
+        let listener = self.envoy.listener("bookinfo").unwrap();
+        let answer = client::exchange(listener, None, &request, Wait::default());
+        let response = answer.unwrap().expect("an answer");
+        let text =
+            |name: &[u8]| String::from_utf8_lossy(response.headers.get(name).unwrap_or(b"none")).into_owned();
+        (text(b":status"), text(b"x-service"))
+    }
+
+    /// What is not spoken of goes where it always goes.
+    #[track_caller]
+    fn others_are_left_alone(&self) {
+        for (authority, path, service) in [
+            ("bookinfo.example.com", "/productpage", "productpage"),
+            ("details:9080", "/details/0", "details"),
+        ] {
+            let got = self.ask(authority, path, &[("end-user", "jack")]);
+            assert_eq!(got, ("200".to_owned(), service.to_owned()));
+        }
+    }
+
+    /// What the service of a port has received since the last time.
+    fn received(&self, port: u64) -> Vec<Message> {
+        let services = self.services.iter().filter(|(own, _)| *own == port);
+        services.flat_map(|(_, service)| std::mem::take(&mut *service.received.lock().unwrap())).collect()
+    }
+}
+
+/// Requests for reviews by these users go to these versions.
 #[track_caller]
 fn routes(policy: &str, users: &[(&str, &str)]) {
-    let Some(envoy) = tools::envoy_or_skip(policy).unwrap() else { return };
-    let canary = Filter { name: "canary".to_owned(), ..Filter::default() };
-    let module = build::module(&canary, tools::workspace()).unwrap();
-    let upstreams = SERVICES.map(|(name, port)| {
-        let headers = [(":status", "200"), ("x-service", name)].into_iter().collect();
-        (port, Server::start(Arc::new(Message { headers, ..Message::default() })).unwrap())
-    });
-    let config = local(policy, &upstreams, &module);
-
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("envoy.json");
-    fs::write(&file, config.to_string()).unwrap();
-    let validated = Command::new(envoy).args(["--mode", "validate", "-c"]).arg(&file).output().unwrap();
-    assert!(validated.status.success(), "{policy}: {}", String::from_utf8_lossy(&validated.stderr));
-
-    let Started::Running(envoy) = Envoy::start_with(envoy, &config, 1, folder).unwrap() else {
-        panic!("{policy}: refused")
-    };
-    let service = |authority: &str, path: &str, user: Option<&str>| {
-        let lines = [(":method", "GET"), (":path", path), (":authority", authority)];
-        let headers = lines.into_iter().chain(user.map(|user| ("end-user", user))).collect();
-        let request = Message { headers, ..Message::default() };
-        let listener = envoy.listener("bookinfo").unwrap();
-        let response =
-            client::exchange(listener, None, &request, Wait::default()).unwrap().expect("an answer");
-        String::from_utf8_lossy(response.headers.get(b"x-service").unwrap_or(b"none")).into_owned()
-    };
+    let Some(bookinfo) = Bookinfo::start(policy, "canary") else { return };
     for (user, version) in users {
-        assert_eq!(service("reviews:9080", "/reviews/0", Some(user)), *version, "{policy}: {user}");
+        let (_, service) = bookinfo.ask("reviews:9080", "/reviews/0", &[("end-user", user)]);
+        assert_eq!(service, *version, "{policy}: {user}");
     }
-    assert_eq!(service("bookinfo.example.com", "/productpage", Some("jack")), "productpage");
-    assert_eq!(service("details:9080", "/details/0", Some("jack")), "details");
-    assert_eq!(service("ratings:9080", "/ratings/0", None), "ratings");
+    bookinfo.others_are_left_alone();
+    assert_eq!(bookinfo.ask("ratings:9080", "/ratings/0", &[]).1, "ratings");
 }
 
 #[test]
@@ -136,6 +208,42 @@ fn blue_green_routes() {
 fn traffic_shifting_routes() {
     // Which side a user is on is frozen with the hash.
     routes("traffic-shifting", &[("jack", "reviews-v3"), ("jason", "reviews-v1"), ("hanna", "reviews-v3")]);
+}
+
+#[test]
+fn ratings_take_seven_seconds() {
+    let Some(bookinfo) = Bookinfo::start("delay-everybody", "fault") else { return };
+    let start = Instant::now();
+    assert_eq!(bookinfo.ask("ratings:9080", "/ratings/0", &[]).1, "ratings");
+    assert!(start.elapsed() >= Duration::from_secs(7), "{:?}", start.elapsed());
+    bookinfo.others_are_left_alone();
+}
+
+#[test]
+fn ratings_fail_for_jason() {
+    let Some(bookinfo) = Bookinfo::start("abort-jason", "fault") else { return };
+    let ratings = |user| bookinfo.ask("ratings:9080", "/ratings/0", &[("end-user", user)]);
+    assert_eq!(ratings("jason"), ("500".to_owned(), "none".to_owned()));
+    assert_eq!(ratings("jack"), ("200".to_owned(), "ratings".to_owned()));
+    assert_eq!(bookinfo.ask("reviews:9080", "/reviews/0", &[("end-user", "jason")]).0, "200");
+    bookinfo.others_are_left_alone();
+}
+
+#[test]
+fn a_tenth_of_the_ratings_is_copied() {
+    const REQUESTS: usize = 400;
+    let Some(bookinfo) = Bookinfo::start("mirror-ratings", "mirror") else { return };
+    for number in 0..REQUESTS {
+        let id = format!("{number:08x}-0000-4000-8000-000000000000");
+        let (_, service) = bookinfo.ask("ratings:9080", "/ratings/0", &[("x-request-id", &id)]);
+        assert_eq!(service, "ratings");
+    }
+    bookinfo.others_are_left_alone();
+    let copies = bookinfo.received(9087);
+    // The sample is frozen with the hash; three standard deviations beside a tenth would be 22 to 58.
+    assert!((22..=58).contains(&copies.len()), "{}", copies.len());
+    assert!(copies.iter().all(|copy| copy.headers.get(b"x-shadow") == Some(b"1")));
+    assert_eq!(bookinfo.received(9086).len(), REQUESTS);
 }
 
 /// Of each exchange: the authority without its port, the user, and the status.
