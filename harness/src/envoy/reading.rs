@@ -75,11 +75,11 @@ fn number(entry: &Value, field: &str) -> Option<u64> {
 /// What an Envoy that did not start complains of: its last line at level critical or error, else all that it said.
 #[must_use]
 pub fn complaint(log: &str) -> String {
-    let said = log.lines().filter_map(|line| {
+    let mut said = log.lines().filter_map(|line| {
         let (_, rest) = line.split_once("][critical][").or_else(|| line.split_once("][error]["))?;
         Some(rest.split_once("] ")?.1.split_once("] ").map_or(rest, |(_, said)| said).to_owned())
     });
-    said.last().unwrap_or_else(|| log.trim().to_owned())
+    said.next_back().unwrap_or_else(|| log.trim().to_owned())
 }
 
 /// The lines that plugins logged, in order; a line of a root context, which Envoy does not name, belongs to no plugin.
