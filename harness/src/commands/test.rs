@@ -13,6 +13,7 @@ use super::{Exit, Failure, Run, Terminal};
 use crate::case::{self, Case, CaseFailure, CaseReport};
 use crate::envoy::cases::Ready;
 use crate::envoy::find::Found;
+use crate::envoy::process;
 use crate::setup::Modules;
 use crate::style::{Style, paint, printable};
 
@@ -117,7 +118,8 @@ fn run(file: &Path, modules: &mut Modules, envoy: Option<&Found>) -> anyhow::Res
         verdict.harness_only = ready.skipped_in_envoy();
         if verdict.harness_only.is_none() {
             let harness = ready.in_harness(modules)?;
-            verdict.differs = ready.verdict(&ready.in_envoy(&envoy.path, harness)?);
+            let both = ready.in_envoy(&envoy.path, harness).inspect_err(|_| process::unless_ending())?;
+            verdict.differs = ready.verdict(&both);
         }
     }
     Ok(verdict)

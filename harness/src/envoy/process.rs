@@ -2,7 +2,7 @@
 //! bootstrap as JSON, and nothing of scenarios.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// So much of the log is shown when something fails.
 const TAIL: usize = 4000;
 
-/// Every Envoy of this process, and whether no more may start.
-static ALL: Mutex<(Vec<Weak<Process>>, bool)> = Mutex::new((Vec::new(), false));
+/// Every Envoy of this process.
+static ALL: Mutex<Vec<Weak<Process>>> = Mutex::new(Vec::new());
 
 /// A running Envoy.
 #[derive(Debug)]
@@ -42,14 +42,20 @@ struct Process {
     folder: TempDir,
 }
 
-/// Ends every Envoy that this process started and removes its files; no other starts from now on. For a process that is about to end itself.
-pub fn end_all() {
+/// Ends this process with that code, and first every Envoy that it started, with its files.
+pub fn exit(code: i32) -> ! {
+    // Held to the end: no other Envoy starts, and nobody complains that one is gone.
     let mut all = lock(&ALL);
-    all.1 = true;
-    for process in all.0.drain(..).filter_map(|process| process.upgrade()) {
+    for process in all.drain(..).filter_map(|process| process.upgrade()) {
         process.end();
         let _ = fs::remove_dir_all(process.folder.path());
     }
+    std::process::exit(code)
+}
+
+/// Goes on unless this process is ending by [`exit`]: that an Envoy is gone is then nothing to tell of.
+pub fn unless_ending() {
+    drop(lock(&ALL));
 }
 
 impl Process {
@@ -255,14 +261,12 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        // None starts between a look at whether it may and its name on the list.
+        // None starts between the end of all and the end of this process.
         let mut all = lock(&ALL);
-        let stopped = || io::Error::from(io::ErrorKind::Interrupted);
-        let spawned = if all.1 { Err(stopped()) } else { command.spawn() };
-        let child = spawned.map_err(EnvoyError::io(format!("cannot start {}", binary.display())))?;
+        let child = command.spawn().map_err(EnvoyError::io(format!("cannot start {}", binary.display())))?;
         let process = Arc::new(Self { child: Mutex::new(child), folder });
-        all.0.retain(|process| process.strong_count() > 0);
-        all.0.push(Arc::downgrade(&process));
+        all.retain(|process| process.strong_count() > 0);
+        all.push(Arc::downgrade(&process));
         Ok(process)
     }
 }

@@ -44,10 +44,7 @@ impl EnvoyArgs {
             hint: Some(find::hint()),
         })?;
         // Where there is a handler already, it is this one.
-        let _ = ctrlc::set_handler(|| {
-            process::end_all();
-            std::process::exit(INTERRUPTED);
-        });
+        let _ = ctrlc::set_handler(|| process::exit(INTERRUPTED));
         eprintln!("Envoy {} ({})", found.version, found.path.display());
         Ok(found)
     }
@@ -73,7 +70,8 @@ pub(super) fn run(
     }
     let mut progress = Progress::new(Some(count));
     let mut told = |done: usize| progress.at(done as u64, done as u64);
-    let versus = versus::compare(task, prepared, &mut modules, &mut told)?;
+    let versus = versus::compare(task, prepared, &mut modules, &mut told);
+    let versus = versus.inspect_err(|_| process::unless_ending())?;
     progress.finish();
     if let Some(exit) = refused(&versus) {
         return exit;
@@ -116,7 +114,7 @@ fn read(args: &ReplayArgs, scenario: &Scenario, recordings: &[PathBuf]) -> Resul
     let mut exchanges = Vec::new();
     for path in recordings {
         let mut recording = traffic::open(path, &options)?;
-        while let Some(exchange) = recording.next() {
+        for exchange in recording.by_ref() {
             match exchange {
                 Ok(exchange) => exchanges.push(exchange),
                 Err(error) if args.traffic.keep_going => eprintln!("warning: left out: {error}"),
