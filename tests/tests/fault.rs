@@ -199,14 +199,16 @@ fn delays_are_never_early_and_not_later_than_native() {
         for _ in 0..rounds {
             for (connection, times) in connections.iter_mut().zip(&mut times) {
                 let (_, took) = connection.exchange(&request).unwrap();
-                assert!(took >= delay, "{took:?} instead of {delay:?}");
                 times.push(took);
             }
         }
         let [native, ours] = times.map(|mut times| {
             times.sort_unstable();
-            times[times.len() / 2]
+            (times[0], times[times.len() / 2])
         });
+        // The native filter is early by some milliseconds at times: its timer counts from when the event loop last looked at the clock.
+        let ((_, native), (least, ours)) = (native, ours);
+        assert!(least >= delay, "{least:?} instead of {delay:?}");
         // Measured in turns, so a busy machine slows both; what it measures: `benches/fault.rs`.
         assert!(ours < native * 3 + Duration::from_millis(50), "{ours:?}, native {native:?}");
     }
