@@ -48,6 +48,10 @@ pub struct Config {
     /// Other lists of faults, which a route chooses by name (`per_route`).
     #[serde(default)]
     pub policies: Vec<NamedFaults>,
+    /// Envoy's `stream_idle_timeout` for these streams, as its connection manager or the route has it: Envoy ends a stream that waits longer, so no
+    /// wait here may be that long. `0s`: Envoy has none; then a wait may be up to `1h`. Default `5m`, Envoy's.
+    #[serde(default = "stream_idle_timeout")]
+    pub stream_idle_timeout: ConfigDuration,
     /// First part of the names of all counters. Letters, digits, `_`, `-` and `.`. Default `fault`.
     #[serde(default = "stat_prefix")]
     pub stat_prefix: String,
@@ -210,6 +214,10 @@ pub struct BlastRadius {
     /// Default `60s`; more than 0.
     #[serde(default = "minute")]
     pub resume_after: ConfigDuration,
+}
+
+fn stream_idle_timeout() -> ConfigDuration {
+    ConfigDuration(std::time::Duration::from_secs(300))
 }
 
 fn stat_prefix() -> String {

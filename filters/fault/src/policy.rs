@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use weir_sdk::{ConfigError, Decision, Mutation, PerRoute, Problems, RequestView, names};
 
@@ -111,7 +111,8 @@ impl Policy {
     pub fn compile(config: &Config, setup: Setup<'_>) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let seed = config.seed.as_deref();
-        let faults = compile("", &config.faults, seed, &mut problems);
+        let longest = delay::longest(config.stream_idle_timeout.0);
+        let faults = compile("", &config.faults, seed, longest, &mut problems);
         let mut policies: Vec<(String, Vec<Rc<Rule>>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
             let path = format!("policies[{index}].");
@@ -119,7 +120,7 @@ impl Policy {
                 let reason = format!("`{}` is there already; expected another name", named.name);
                 problems.add(format!("{path}name"), reason);
             }
-            policies.push((named.name.clone(), compile(&path, &named.faults, seed, &mut problems)));
+            policies.push((named.name.clone(), compile(&path, &named.faults, seed, longest, &mut problems)));
         }
         if config.faults.is_empty() && config.policies.is_empty() {
             problems.add(
@@ -291,12 +292,18 @@ impl Policy {
     }
 }
 
-fn compile(path: &str, faults: &[Fault], seed: Option<&str>, problems: &mut Problems) -> Vec<Rc<Rule>> {
+fn compile(
+    path: &str,
+    faults: &[Fault],
+    seed: Option<&str>,
+    longest: Duration,
+    problems: &mut Problems,
+) -> Vec<Rc<Rule>> {
     faults
         .iter()
         .enumerate()
         .filter_map(|(index, fault)| {
-            Rule::compile(&format!("{path}faults[{index}]"), fault, seed, problems).map(Rc::new)
+            Rule::compile(&format!("{path}faults[{index}]"), fault, seed, longest, problems).map(Rc::new)
         })
         .collect()
 }

@@ -149,3 +149,32 @@ fn only_requests_of_these_nodes_for_this_cluster() {
     assert!(aborted("reviews", "a") && aborted("reviews", "b"));
     assert!(!aborted("reviews", "c") && !aborted("ratings", "a"));
 }
+
+/// What Envoy's idle timer would end first is refused, unless the timer is said to be another.
+#[test]
+fn no_wait_is_longer_than_envoy_lets_a_stream_wait() {
+    let accepted =
+        |config: Value| Host::new().plugin::<Fault>(config).map(drop).map_err(|refused| refused.to_string());
+    let hole = |duration: &str| json!({"duration": duration});
+    for (config, want) in [
+        (json!({"faults": [{"delay": "299s"}]}), None),
+        (json!({"faults": [{"delay": "5m"}]}), Some("`faults[0].delay`")),
+        (json!({"faults": [{"delay": "5m"}], "stream_idle_timeout": "10m"}), None),
+        (json!({"faults": [{"delay": "1h"}], "stream_idle_timeout": "0s"}), None),
+        (json!({"faults": [{"delay": "61m"}], "stream_idle_timeout": "0s"}), Some("at most `1h`")),
+        (json!({"faults": [{"black_hole": hole("5m")}]}), Some("`faults[0].black_hole.duration`")),
+        (json!({"faults": [{"delay": "4m", "black_hole": hole("2m")}]}), Some("together")),
+        (
+            json!({"faults": [{"delay": {"exponential": {"mean": "1s"}, "max_delay": "1m"}, "black_hole": hole("2m")}]}),
+            None,
+        ),
+        (json!({"faults": [{"response": {"delay": "5m"}}]}), Some("`faults[0].response.delay`")),
+        (json!({"faults": [{"delay": "700ms"}], "stream_idle_timeout": "1s"}), Some("at most `500ms`")),
+    ] {
+        match (accepted(config.clone()), want) {
+            (Ok(()), None) => {}
+            (Err(said), Some(want)) => assert!(said.contains(want), "{config}: {said}"),
+            (got, want) => panic!("{config}: {got:?}, not {want:?}"),
+        }
+    }
+}

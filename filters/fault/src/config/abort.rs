@@ -71,7 +71,7 @@ pub struct Reset {
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlackHole {
-    /// For how long: more than 0, at most `1h`. Envoy's `stream_idle_timeout` (5 minutes unless configured) may end it before.
+    /// For how long: more than 0, and with a delay before it at most a second less than `stream_idle_timeout`.
     pub duration: ConfigDuration,
     /// What happens then. Default `RESET`.
     #[serde(default)]

@@ -57,7 +57,7 @@ pub struct DelaySpec {
     /// The share of the fault's requests that are delayed, drawn on its own. Default: all.
     #[serde(default)]
     pub percentage: Option<Percentage>,
-    /// No delay is longer. Default and most: `1h`.
+    /// No delay is longer. Default and most: a second less than `stream_idle_timeout`.
     #[serde(default)]
     pub max_delay: Option<ConfigDuration>,
 }

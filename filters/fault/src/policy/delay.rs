@@ -11,6 +11,43 @@ use crate::config::{self, DelaySpec};
 /// No delay is longer, whatever is configured or asked for.
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(3600);
 
+/// How long a stream may be made to wait, so that Envoy's idle timer does not end it first (`FLOW-30`): a second less than the timeout, for
+/// the upstream to answer in; of a shorter one half. Zero is no timeout.
+pub(crate) fn longest(stream_idle_timeout: Duration) -> Duration {
+    if stream_idle_timeout.is_zero() {
+        return MAX_DELAY;
+    }
+    let margin = stream_idle_timeout.checked_div(2).unwrap_or_default().min(Duration::from_secs(1));
+    stream_idle_timeout.saturating_sub(margin).min(MAX_DELAY)
+}
+
+/// A delay and a black hole wait one after the other, and nothing moves in between.
+pub(crate) fn sum(
+    path: &str,
+    delay: Option<&Delay>,
+    hole: Option<&config::BlackHole>,
+    longest: Duration,
+    problems: &mut Problems,
+) {
+    if let (Some(delay), Some(hole)) = (delay, hole)
+        && delay.longest().saturating_add(hole.duration.0) > longest
+    {
+        let longest = ConfigDuration(longest);
+        problems.add(
+            format!("{path}.black_hole.duration"),
+            format!("with the delay before it expected at most `{longest}` together (`stream_idle_timeout`); a `max_delay` bounds the delay"),
+        );
+    }
+}
+
+/// What a wait that is too long is told.
+pub(crate) fn too_long(longest: Duration) -> String {
+    let longest = ConfigDuration(longest);
+    format!(
+        "expected more than 0 and at most `{longest}`, as Envoy ends a stream that waits longer (`stream_idle_timeout`)"
+    )
+}
+
 /// The 99th percentile of the normal distribution.
 const Z99: f64 = 2.326_347_874_040_841;
 
@@ -62,6 +99,7 @@ impl Delay {
         path: &str,
         delay: &config::Delay,
         on_response: bool,
+        longest: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
         let spec = match delay {
@@ -69,9 +107,9 @@ impl Delay {
             config::Delay::Spec(spec) => spec,
         };
         let before = problems.len();
-        let max = spec.max_delay.map_or(MAX_DELAY, |max| max.0);
-        if max.is_zero() || max > MAX_DELAY {
-            problems.add(format!("{path}.max_delay"), "expected more than 0 and at most `1h`");
+        let max = spec.max_delay.map_or(longest, |max| max.0);
+        if max.is_zero() || max > longest {
+            problems.add(format!("{path}.max_delay"), too_long(longest));
         }
         if spec.jitter.is_some() && spec.fixed_delay.is_none() {
             problems.add(format!("{path}.jitter"), "is for `fixed_delay` only");
@@ -85,7 +123,7 @@ impl Delay {
         };
         let mut times = Vec::new();
         if let Some(time) = spec.fixed_delay {
-            times.push(fixed(&fixed_path, time, spec.jitter, problems));
+            times.push(fixed(&fixed_path, time, spec.jitter, longest, problems));
         }
         if let Some(uniform) = &spec.uniform {
             let (min, max) = (seconds(uniform.min), seconds(uniform.max));
@@ -132,6 +170,14 @@ impl Delay {
         }
         (problems.len() == before).then_some(())?;
         Some(Self { time: times.pop()?, share: Share(spec.percentage.map(|share| share.0)), max })
+    }
+
+    /// No draw waits longer.
+    pub(crate) fn longest(&self) -> Duration {
+        match self.time {
+            Time::Fixed(time) => time.min(self.max),
+            _ => self.max,
+        }
     }
 
     /// Whether callers say how long.
@@ -185,9 +231,15 @@ fn interpolated(points: &[(f64, f64)], p: f64) -> f64 {
     points.last().map_or(0.0, |(_, time)| *time)
 }
 
-fn fixed(path: &str, time: ConfigDuration, jitter: Option<ConfigDuration>, problems: &mut Problems) -> Time {
-    if time.0.is_zero() || time.0 > MAX_DELAY {
-        problems.add(path, "expected more than 0 and at most `1h`");
+fn fixed(
+    path: &str,
+    time: ConfigDuration,
+    jitter: Option<ConfigDuration>,
+    longest: Duration,
+    problems: &mut Problems,
+) -> Time {
+    if time.0.is_zero() || time.0 > longest {
+        problems.add(path, too_long(longest));
     }
     match jitter {
         Some(jitter) if !jitter.0.is_zero() => Time::Jitter { middle: seconds(time), half: seconds(jitter) },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_sdk::{Bytes, Headers, LocalReply, Problems, names};
 
 use super::callers;
-use super::delay::MAX_DELAY;
+use super::delay::too_long;
 use super::dice::Share;
 use crate::config::{self, AbortSpec, Then};
 
@@ -47,6 +47,7 @@ impl Ending {
         reset: Option<&config::Reset>,
         black_hole: Option<&config::BlackHole>,
         on_response: bool,
+        longest: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut endings = Vec::new();
@@ -61,8 +62,8 @@ impl Ending {
             });
         }
         if let Some(config::BlackHole { duration, then, percentage }) = black_hole {
-            if duration.0.is_zero() || duration.0 > MAX_DELAY {
-                problems.add(format!("{path}.black_hole.duration"), "expected more than 0 and at most `1h`");
+            if duration.0.is_zero() || duration.0 > longest {
+                problems.add(format!("{path}.black_hole.duration"), too_long(longest));
             }
             let then_text = match then {
                 Then::Reset => "reset",

@@ -7,7 +7,7 @@ use weir_sdk::matcher::HeaderMatcher;
 use weir_sdk::{Headers, Problems};
 
 use super::body::Damage;
-use super::delay::Delay;
+use super::delay::{Delay, sum};
 use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
 use crate::config::{self, CorruptSpec, StatusMatch};
@@ -41,6 +41,7 @@ impl ResponseFault {
         path: &str,
         label: &str,
         config: &config::ResponseFault,
+        longest: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
@@ -50,10 +51,19 @@ impl ResponseFault {
             let path = format!("{path}.match.headers[{index}]");
             headers.extend(problems.take(&path, HeaderMatcher::try_from(header)));
         }
-        let delay =
-            delay.as_ref().and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, true, problems));
-        let ending =
-            Ending::compile(path, abort.as_ref(), reset.as_ref(), black_hole.as_ref(), true, problems);
+        let delay = delay
+            .as_ref()
+            .and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, true, longest, problems));
+        let ending = Ending::compile(
+            path,
+            abort.as_ref(),
+            reset.as_ref(),
+            black_hole.as_ref(),
+            true,
+            longest,
+            problems,
+        );
+        sum(path, delay.as_ref(), black_hole.as_ref(), longest, problems);
         let ends =
             [abort.is_some(), reset.is_some(), black_hole.is_some(), truncate.is_some(), corrupt.is_some()];
         if ends.iter().filter(|there| **there).count() > 1 {

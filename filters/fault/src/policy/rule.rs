@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_sdk::{Draw, FractionalPercent, Key, Problems, RequestMatcher, RequestView};
 
-use super::delay::Delay;
+use super::delay::{Delay, sum};
 use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
 use super::response::ResponseFault;
@@ -77,6 +77,7 @@ impl Rule {
         path: &str,
         fault: &config::Fault,
         seed: Option<&str>,
+        longest: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
@@ -106,16 +107,17 @@ impl Rule {
         let delay = fault
             .delay
             .as_ref()
-            .and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, false, problems));
+            .and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, false, longest, problems));
         let (abort, reset, hole) = (fault.abort.as_ref(), fault.reset.as_ref(), fault.black_hole.as_ref());
         let ends = [abort.is_some(), reset.is_some(), hole.is_some()];
         if ends.iter().filter(|there| **there).count() > 1 {
             problems.add(path, "expected at most one of `abort`, `reset` and `black_hole`");
         }
-        let ending = Ending::compile(path, abort, reset, hole, false, problems);
+        let ending = Ending::compile(path, abort, reset, hole, false, longest, problems);
+        sum(path, delay.as_ref(), hole, longest, problems);
         let label = fault.name.as_ref().map_or_else(|| path.to_owned(), |name| format!("fault `{name}`"));
         let response = fault.response.as_ref().and_then(|response| {
-            ResponseFault::compile(&format!("{path}.response"), &label, response, problems)
+            ResponseFault::compile(&format!("{path}.response"), &label, response, longest, problems)
         });
         let nothing = limit.is_none() && delay.is_none() && ending.is_none() && response.is_none();
         if nothing && problems.len() == before {

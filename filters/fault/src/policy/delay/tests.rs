@@ -7,7 +7,7 @@ use super::*;
 fn compile(delay: Value) -> Result<Delay, String> {
     let delay: config::Delay = serde_json::from_value(delay).map_err(|error| error.to_string())?;
     let mut problems = Problems::new();
-    let compiled = Delay::compile("delay", &delay, false, &mut problems);
+    let compiled = Delay::compile("delay", &delay, false, MAX_DELAY, &mut problems);
     problems.finish().map_err(|error| error.to_string())?;
     Ok(compiled.unwrap())
 }
