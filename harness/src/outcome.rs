@@ -172,6 +172,12 @@ pub enum CalloutEnd {
 }
 
 impl CalloutEnd {
+    /// Whether the cluster can have received the call: there was a connection, or there may still be one.
+    #[must_use]
+    pub fn arrives(self) -> bool {
+        !matches!(self, Self::Refused | Self::ConnectFailure)
+    }
+
     /// The name in reports: snake case.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -130,6 +130,8 @@ pub fn in_harness(
     replay.finish();
     let apart = replay.apart();
     let calls = outcomes.iter().flat_map(|outcome| &outcome.callouts).chain(&apart.callouts);
+    // What nobody received cannot be seen behind an Envoy.
+    let calls = calls.filter(|call| call.end.arrives());
     let calls = calls.map(|call| (call.cluster.clone(), call.request.clone())).collect();
     let metrics = replay.metrics();
     let metrics = metrics.into_iter().filter(|metric| metric.kind != "histogram");

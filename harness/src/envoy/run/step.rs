@@ -50,7 +50,7 @@ pub struct Step<'a> {
     pub takes: Duration,
     /// How it ends.
     pub end: End,
-    /// How many calls filters make.
+    /// How many calls of filters arrive somewhere.
     pub calls: usize,
     /// The clusters that it needs.
     pub clusters: BTreeSet<String>,
@@ -65,7 +65,7 @@ pub fn steps<'a>(planned: &'a [Planned], outcomes: &[Outcome]) -> Vec<Step<'a>> 
         planned,
         takes: outcome.duration,
         end: outcome.end,
-        calls: outcome.callouts.len(),
+        calls: outcome.callouts.iter().filter(|call| call.end.arrives()).count(),
         clusters: clusters(outcome),
     };
     planned.iter().zip(outcomes).map(step).collect()
