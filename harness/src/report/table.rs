@@ -1,6 +1,7 @@
 //! The report for a reader: a line an exchange up to a limit, failures, totals with bars, metrics.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::{Options, Report, Summary, Tally, Totals};
 use crate::exchange::Exchange;
@@ -17,12 +18,12 @@ const MAX_FAULTS: usize = 20;
 const MAX_NAMES: usize = 20;
 
 /// The widest a column gets; the last column is never cut.
-const MAX_WIDTHS: [usize; COLUMNS] = [10, 12, 8, 44, 6, 11, 24, 52, 52, usize::MAX];
-const COLUMNS: usize = 10;
+const MAX_WIDTHS: [usize; COLUMNS] = [10, 12, 8, 44, 6, 12, 11, 24, 52, 52, usize::MAX];
+const COLUMNS: usize = 11;
 const TITLES: [&str; COLUMNS] =
-    ["#", "time", "method", "request", "status", "end", "arm", "route → cluster", "callouts", "why"];
+    ["#", "time", "method", "request", "status", "delay", "end", "arm", "route → cluster", "callouts", "why"];
 /// Numbers stand to the right.
-const RIGHT: [bool; COLUMNS] = [true, true, false, false, true, false, false, false, false, false];
+const RIGHT: [bool; COLUMNS] = [true, true, false, false, true, true, false, false, false, false, false];
 
 /// Cells of a bar.
 const BAR: u64 = 24;
@@ -113,6 +114,7 @@ impl Table {
             text(b":method"),
             text(b":authority") + &text(b":path"),
             status.map(|status| status.to_string()).unwrap_or_default(),
+            delay(outcome.delay),
             outcome.end.name().to_owned(),
             printable(super::arm(outcome).unwrap_or_default().as_bytes()),
             way,
@@ -255,7 +257,11 @@ impl Table {
             writeln!(self.out, "  {}{blanks}  {value}{kind}", printable(name.as_bytes()))?;
         }
         if !still.is_empty() {
-            let names: Vec<_> = still.iter().map(|(name, ..)| printable(name.as_bytes())).collect();
+            let mut names: Vec<_> =
+                still.iter().take(MAX_NAMES).map(|(name, ..)| printable(name.as_bytes())).collect();
+            if still.len() > MAX_NAMES {
+                names.push(format!("({} others)", still.len() - MAX_NAMES));
+            }
             writeln!(self.out, "  still at 0: {}", names.join(", "))?;
         }
         let apart = &end.apart;
@@ -283,6 +289,14 @@ fn offset(ns: i128) -> String {
     let sign = if ns < 0 { '-' } else { '+' };
     let ms = ns.abs() / 1_000_000;
     format!("{sign}{}.{:03}s", ms / 1000, ms % 1000)
+}
+
+/// How long filters held an exchange, in whole microseconds; nothing where they did not.
+fn delay(time: Duration) -> String {
+    match u64::try_from(time.as_micros()).unwrap_or(u64::MAX) {
+        0 => String::new(),
+        us => format!("{:?}", Duration::from_micros(us)),
+    }
 }
 
 /// A share with one decimal, rounded to nearest: integers only, so the same everywhere. `<0.1 %` is not nothing.
