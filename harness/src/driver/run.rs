@@ -70,7 +70,7 @@ impl Replay {
     }
 
     /// The next exchange in the order of the input and what came of it, as far as that can be told before more exchanges are known:
-    /// [`LOOK_AHEAD`] are kept back.
+    /// the last 256, or 16 MiB of bodies, are kept back.
     pub fn next_ready(&mut self) -> Option<(Exchange, Outcome)> {
         loop {
             if let Some(over) = self.line.pop_over() {
