@@ -13,6 +13,10 @@ use crate::outcome::{End, Outcome};
 const GRAIN: Duration = Duration::from_millis(5);
 /// So much longer than in the harness an exchange may take; only a hung machine takes longer.
 const SLACK: Duration = Duration::from_secs(10);
+/// Response headers that count seconds until something: a real clock goes on while the harness's stands.
+const SECONDS: [&[u8]; 2] = [b"retry-after", b"x-ratelimit-reset"];
+/// So many seconds apart they may be: longer runs are told apart from mistakes by nobody.
+const SECONDS_APART: u64 = 60;
 /// Lines around a change in a difference.
 const CONTEXT: usize = 2;
 
@@ -107,7 +111,7 @@ pub fn compare(harness: &Run, envoy: &Run) -> Comparison {
     let differ = |(index, (ours, theirs))| {
         let with_log = !harness.loose.contains(&index) && !envoy.loose.contains(&index);
         let diff = difference(ours, theirs, with_log)?;
-        Some(Difference { diff, because: None })
+        Some(Difference { diff, because: seconds(ours, theirs, with_log) })
     };
     let pairs = harness.outcomes.iter().zip(&envoy.outcomes);
     let mut others = metrics(&harness.metrics, &envoy.metrics);
@@ -129,6 +133,23 @@ pub fn difference(harness: &Outcome, envoy: &Outcome, with_log: bool) -> Option<
         theirs.push_str(&took);
     }
     diff(&ours, &theirs)
+}
+
+/// The reason, where the outcomes differ in nothing but headers that count seconds.
+fn seconds(harness: &Outcome, envoy: &Outcome, with_log: bool) -> Option<String> {
+    let number = |value: Option<&[u8]>| std::str::from_utf8(value?).ok()?.parse::<u64>().ok();
+    let mut envoy = envoy.clone();
+    let (ours, theirs) = (&harness.response.as_ref()?.headers, &mut envoy.response.as_mut()?.headers);
+    let mut named = Vec::new();
+    for name in SECONDS {
+        let (Some(here), Some(there)) = (number(ours.get(name)), number(theirs.get(name))) else { continue };
+        if here != there && here.abs_diff(there) <= SECONDS_APART {
+            theirs.set(name, here.to_string().as_bytes());
+            named.push(format!("`{}`", String::from_utf8_lossy(name)));
+        }
+    }
+    let explains = !named.is_empty() && difference(harness, &envoy, with_log).is_none();
+    explains.then(|| format!("time: {} counts seconds, and they pass while Envoy runs", named.join(" and ")))
 }
 
 fn diff(harness: &str, envoy: &str) -> Option<String> {
@@ -204,6 +225,25 @@ mod tests {
         time(7000, 3000, false);
         time(25, 4000, true);
         time(25, 60_000, false);
+    }
+
+    #[test]
+    fn seconds_that_pass_explain_a_difference_of_seconds_only() {
+        let answer = |retry_after: &str, status: &str| {
+            let mut run = run(&[0]);
+            let headers = [(":status", status), ("retry-after", retry_after)].into_iter().collect();
+            run.outcomes[0].response = Some(crate::exchange::Message { headers, ..Default::default() });
+            run
+        };
+        let explained = |harness: &Run, envoy: &Run| {
+            let comparison = compare(harness, envoy);
+            comparison.exchanges[0].as_ref().is_some_and(|difference| difference.because.is_some())
+        };
+        assert!(explained(&answer("3599", "429"), &answer("3592", "429")));
+        assert!(!explained(&answer("3599", "429"), &answer("3592", "503")));
+        assert!(!explained(&answer("3599", "429"), &answer("99", "429")));
+        assert!(!explained(&answer("soon", "429"), &answer("later", "429")));
+        assert!(compare(&answer("5", "429"), &answer("5", "429")).agrees());
     }
 
     #[test]
