@@ -92,7 +92,7 @@ pub enum Flow {
     Reply(LocalReply),
     /// The stream waits for an answer; `on_callout_reply` decides on.
     Await(Callout),
-    /// The stream waits; `on_timer` decides on.
+    /// The stream waits, early by less than 1 ms or late by what the worker is busy with; `on_timer` decides on.
     Wait(Duration),
     /// Body callbacks: hold what came and call again with more.
     Buffer,

@@ -6,6 +6,7 @@ mod abi;
 #[cfg(not(all(target_arch = "wasm32", not(test))))]
 use crate::testing::abi;
 
+mod again;
 mod apply;
 mod callbacks;
 mod dispatch;

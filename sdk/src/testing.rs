@@ -59,6 +59,7 @@ pub(crate) trait Guest {
     fn on_response_trailers(&self, context: u32) -> u32;
     fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32);
     fn on_tick(&self, root: u32);
+    fn on_queue_ready(&self, root: u32, token: u32);
     fn on_log(&self, context: u32);
     fn on_delete(&self, context: u32);
 }
@@ -88,6 +89,7 @@ guest! {
     on_response_trailers(context: u32) -> u32;
     on_callout_reply(root: u32, token: u32, headers: u32, body_size: u32);
     on_tick(root: u32);
+    on_queue_ready(root: u32, token: u32);
     on_log(context: u32);
     on_delete(context: u32);
 }
@@ -303,9 +305,20 @@ impl Host {
         if let Some(root) = self.state.borrow_mut().roots.get_mut(&id) {
             root.tick = root.tick.map(|(period, due)| (period, due + period));
         }
+        self.tell(id, Callbacks::ON_TIMER | Callbacks::ON_PLUGIN_TIMER, |guest| guest.on_tick(id));
+        // At once, but not within the callback (`SHR-13`).
+        loop {
+            let ready = self.state.borrow_mut().ready.pop_front();
+            let Some((root, token)) = ready else { break };
+            self.tell(root, Callbacks::ON_TIMER, |guest| guest.on_queue_ready(root, token));
+        }
+    }
+
+    /// Calls a root context.
+    fn tell(&self, root: u32, callbacks: Callbacks, call: impl Fn(&dyn Guest)) {
         for guest in self.guests_once() {
-            if guest.callbacks().has(Callbacks::ON_TIMER | Callbacks::ON_PLUGIN_TIMER) {
-                state::enter(&self.state, id, || guest.on_tick(id));
+            if guest.callbacks().has(callbacks) {
+                state::enter(&self.state, root, || call(&*guest));
                 stream::run_deferred(&self.state, &*guest);
             }
         }

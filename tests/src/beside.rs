@@ -22,7 +22,7 @@ pub struct Pair {
     pub name: &'static str,
     /// Envoy's `HTTPFault`.
     pub native: Value,
-    /// Our configuration.
+    /// Our configuration; a list of them is as many filters behind each other.
     pub ours: Value,
     /// Envoy's `HTTPFault` behind ours.
     pub behind: Option<Value>,
@@ -55,7 +55,14 @@ impl Beside {
         let mut listeners = vec![listener("none", &[], &log)];
         for Pair { name, native, ours, behind } in pairs {
             listeners.push(listener(&format!("{name}-native"), &[fault(native)], &log));
-            let mut chain = vec![wasm(name, &module, ours)];
+            let mut chain: Vec<Value> = match ours {
+                Value::Array(several) => several
+                    .iter()
+                    .enumerate()
+                    .map(|(index, config)| wasm(&format!("{name}{index}"), &module, config))
+                    .collect(),
+                one => vec![wasm(name, &module, one)],
+            };
             chain.extend(behind.iter().map(fault));
             listeners.push(listener(&format!("{name}-ours"), &chain, &log));
         }

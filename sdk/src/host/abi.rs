@@ -93,6 +93,9 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, size: usize, cas: u32)
     -> u32;
+    fn proxy_register_shared_queue(name: *const u8, name_size: usize, token: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(token: u32, item: *const u8, item_size: usize) -> u32;
+    fn proxy_dequeue_shared_queue(token: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
         name_size: usize,
@@ -394,6 +397,29 @@ pub(crate) fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<()> 
     check("proxy_set_shared_data", unsafe {
         proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)
     })
+}
+
+pub(crate) fn register_shared_queue(name: &[u8]) -> Result<u32> {
+    let mut token = 0;
+    // SAFETY: as in `log` and `log_level`.
+    check("proxy_register_shared_queue", unsafe {
+        proxy_register_shared_queue(name.as_ptr(), name.len(), &mut token)
+    })?;
+    Ok(token)
+}
+
+pub(crate) fn enqueue_shared_queue(token: u32, item: &[u8]) -> Result<()> {
+    // SAFETY: as in `log`.
+    check("proxy_enqueue_shared_queue", unsafe {
+        proxy_enqueue_shared_queue(token, item.as_ptr(), item.len())
+    })
+}
+
+pub(crate) fn dequeue_shared_queue(token: u32) -> Result<Vec<u8>> {
+    let mut returned = Returned::new();
+    // SAFETY: as in `log_level`.
+    let status = unsafe { proxy_dequeue_shared_queue(token, &mut returned.data, &mut returned.size) };
+    returned.take("proxy_dequeue_shared_queue", status)
 }
 
 pub(crate) fn call_foreign_function(name: &[u8], arguments: &[u8]) -> Result<Vec<u8>> {

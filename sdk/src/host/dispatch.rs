@@ -10,7 +10,7 @@ use super::apply::{Applied, apply, fail_closed};
 use super::ids::IdMap;
 use super::plugin::Vm;
 use super::stream::{Action, Hold, Holds, Point, Section, Until};
-use super::timers::Sleeper;
+use super::timers::{Sleeper, TimerKey};
 use super::views::{Block, Ended, Part, View, read_map};
 use super::wire::{BufferType, MapType, Side};
 use super::{
@@ -200,16 +200,38 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             return;
         };
         let before = self.enter(root);
-        let result = plugin.host.tick(|key, sleeper| match sleeper {
+        let result = plugin.host.tick(|key, sleeper| self.wake(&plugin, key, sleeper));
+        self.woken(&plugin, result);
+        self.leave(before);
+    }
+
+    /// `proxy_on_queue_ready`: more is due than one callback wakes.
+    pub fn on_queue_ready(&self, root: u32, token: u32) {
+        let Some(plugin) = self.plugin(root) else {
+            return;
+        };
+        let before = self.enter(root);
+        let result = plugin.host.queue_ready(token, |key, sleeper| self.wake(&plugin, key, sleeper));
+        self.woken(&plugin, result);
+        self.leave(before);
+    }
+
+    fn wake(&self, plugin: &Plugin<F>, key: TimerKey, sleeper: Sleeper) {
+        match sleeper {
             Sleeper::Plugin => plugin.filter().on_plugin_timer(&plugin.host),
             Sleeper::Stream(stream, side) => {
                 self.resume(stream, side, Until::Timer(key), |filter, state| filter.on_timer(state));
             }
-        });
-        if let Err(error) = result {
-            log::error!("{}: timers: {error}", plugin.host.name());
         }
-        self.leave(before);
+    }
+
+    fn woken(&self, plugin: &Plugin<F>, more: Result<bool, HostError>) {
+        match more {
+            // Only streams are many, and only a module with their callback hears of queues.
+            Ok(true) if F::CALLBACKS.has(super::Callbacks::ON_TIMER) => plugin.host.again(),
+            Ok(_) => {}
+            Err(error) => log::error!("{}: timers: {error}", plugin.host.name()),
+        }
     }
 
     /// `proxy_on_log`: the end of a stream. Comes also for streams that never came to this filter (`LIFE-03`), with a state that is

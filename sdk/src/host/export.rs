@@ -137,8 +137,11 @@ macro_rules! __exports {
             $dispatcher.with(|dispatcher| dispatcher.on_callout_reply(root, token, headers, body_size)) }
         $crate::__exports! { $dispatcher [exported] $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt [] on_timer $($rest:ident)*) => {
-        $crate::__exports! { $dispatcher $calls [] on_plugin_timer $($rest)* }
+    ($dispatcher:ident $calls:tt $ticks:tt on_timer $($rest:ident)*) => {
+        // Where many are due at once, it wakes the next of them.
+        $crate::__export! { proxy_on_queue_ready(root: u32, token: u32) =>
+            $dispatcher.with(|dispatcher| dispatcher.on_queue_ready(root, token)) }
+        $crate::__exports! { $dispatcher $calls $ticks on_plugin_timer $($rest)* }
     };
     ($dispatcher:ident $calls:tt [] on_plugin_timer $($rest:ident)*) => {
         $crate::__export! { proxy_on_tick(root: u32) => $dispatcher.with(|dispatcher| dispatcher.on_tick(root)) }

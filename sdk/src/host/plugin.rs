@@ -5,16 +5,17 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::again::Again;
 use super::ids::IdMap;
 use super::timers::{self, Sleeper, TimerKey, Timers};
 use super::wire::{self, BufferType, Side};
 use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
 use crate::{Attributes, Callout, CalloutId, HeaderMap};
 
-/// How many of those that are due one tick wakes; the others follow a millisecond later. What a tick asks for happens when it returns, one
-/// after the other (`FLOW-10`), and where that calls the module, as an answer does with the response's callbacks, the rest happens inside of
-/// that call: each lies on the stack above the one before. In Envoy 1.40 some 330 answers of one tick overflow it, which traps, with no
-/// other filter in the chain.
+/// How many of those that are due one call wakes; the others follow in calls of their own, at once ([`Again`]). What a call asks for happens
+/// when it returns, one after the other (`FLOW-10`), and where that calls the module, as an answer does with the response's callbacks, the
+/// rest happens inside of that call: each lies on the stack above the one before. In Envoy 1.40 some 330 answers of one tick overflow it,
+/// which traps, with no other filter in the chain.
 const WOKEN_AT_ONCE: usize = 32;
 
 /// What all plugins of a VM share.
@@ -67,6 +68,7 @@ struct Inner {
     /// The deadline that the tick is set to; `None` while it is off.
     armed: Cell<Option<u64>>,
     ticking: Cell<bool>,
+    again: Again,
 }
 
 impl PluginHost {
@@ -80,6 +82,7 @@ impl PluginHost {
             timers: RefCell::default(),
             armed: Cell::new(None),
             ticking: Cell::new(false),
+            again: Again::default(),
         }))
     }
 
@@ -284,8 +287,28 @@ impl PluginHost {
         self.0.timers.borrow_mut().remove(key);
     }
 
-    /// The tick has come: hands out what is due, then sets the tick anew.
-    pub(crate) fn tick(&self, mut wake: impl FnMut(TimerKey, Sleeper)) -> Result<(), HostError> {
+    /// The tick has come: hands out what is due, then sets the tick anew. Tells whether more is due.
+    pub(crate) fn tick(&self, wake: impl FnMut(TimerKey, Sleeper)) -> Result<bool, HostError> {
+        // The period that has just passed is not the next one.
+        self.0.armed.set(Some(0));
+        self.wake_due(wake)
+    }
+
+    /// A queue has something: as [`PluginHost::tick`], if it is what [`PluginHost::again`] has asked for.
+    pub(crate) fn queue_ready(
+        &self,
+        token: u32,
+        wake: impl FnMut(TimerKey, Sleeper),
+    ) -> Result<bool, HostError> {
+        if self.0.again.comes(token) { self.wake_due(wake) } else { Ok(false) }
+    }
+
+    /// Has more woken at once, where the host can. The tick is set as well: it comes where that does not.
+    pub(crate) fn again(&self) {
+        self.0.again.ask();
+    }
+
+    fn wake_due(&self, mut wake: impl FnMut(TimerKey, Sleeper)) -> Result<bool, HostError> {
         self.0.ticking.set(true);
         let now = clock_ns();
         let due = now.map(|now| self.0.timers.borrow_mut().take_due(now, WOKEN_AT_ONCE)).unwrap_or_default();
@@ -293,23 +316,23 @@ impl PluginHost {
             wake(key, sleeper);
         }
         self.0.ticking.set(false);
-        // The period that has just passed is not the next one.
-        self.0.armed.set(Some(0));
-        now.and_then(|_| self.arm())
+        self.arm()?;
+        now.map(|now| self.0.timers.borrow().is_due(now))
     }
 
     /// Sets the tick to the nearest deadline, or off; makes no host call when it is so already.
     fn arm(&self) -> Result<(), HostError> {
         let nearest = self.0.timers.borrow().nearest();
-        if self.0.ticking.get() || nearest == self.0.armed.get() {
+        let deadline = nearest.map(|(deadline, _)| deadline);
+        if self.0.ticking.get() || deadline == self.0.armed.get() {
             return Ok(());
         }
         let period = match nearest {
-            Some(deadline) => timers::period_ms(clock_ns()?, deadline),
+            Some(nearest) => timers::period_ms(clock_ns()?, nearest),
             None => 0,
         };
         self.0.vm.within(self.0.root, || abi::set_tick_period(period))??;
-        self.0.armed.set(nearest);
+        self.0.armed.set(deadline);
         Ok(())
     }
 

@@ -39,30 +39,51 @@ impl Timers {
         self.sleepers.remove(&key);
     }
 
-    /// Takes those whose deadline has come, earliest first, at most so many.
+    /// Takes those that are due, earliest first, at most so many.
     pub(crate) fn take_due(&mut self, now_ns: u64, most: usize) -> Vec<(TimerKey, Sleeper)> {
-        let mut due = Vec::new();
-        while due.len() < most
-            && let Some(first) = self.sleepers.first_entry()
-            && first.key().0 <= now_ns
-        {
-            due.push(first.remove_entry());
+        let due: Vec<_> = self.due(now_ns).take(most).collect();
+        for (key, _) in &due {
+            self.sleepers.remove(key);
         }
         due
     }
 
-    /// The nearest deadline.
-    pub(crate) fn nearest(&self) -> Option<u64> {
-        self.sleepers.first_key_value().map(|((deadline, _), _)| *deadline)
+    /// Whether one is due.
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        self.due(now_ns).next().is_some()
+    }
+
+    fn due(&self, now_ns: u64) -> impl Iterator<Item = (TimerKey, Sleeper)> {
+        let soon = self.sleepers.range(..=(now_ns.saturating_add(MS_NS - 1), u64::MAX));
+        soon.filter(move |((deadline, _), sleeper)| *deadline <= now_ns || sleeper.may_be_early())
+            .map(|(key, sleeper)| (*key, *sleeper))
+    }
+
+    /// The nearest deadline, and who waits for it.
+    pub(crate) fn nearest(&self) -> Option<(u64, Sleeper)> {
+        self.sleepers.first_key_value().map(|((deadline, _), sleeper)| (*deadline, *sleeper))
     }
 }
 
-/// The tick's period, in ms, that comes to `deadline` and not before: rounded up, at least 1, at most a day, as a longer one is
+impl Sleeper {
+    /// Whether it is woken when its deadline is less than a millisecond away. The host's timers count whole milliseconds, from when its
+    /// event loop last looked at the clock, so at times a tick comes before the deadline that it was set to; the next would come a
+    /// millisecond later at the soonest, and some 4 ms where the host's clock is coarse. For a stream, now is nearer. A plugin may
+    /// rest on its time having come.
+    fn may_be_early(self) -> bool {
+        matches!(self, Self::Stream(..))
+    }
+}
+
+const MS_NS: u64 = 1_000_000;
+
+/// The tick's period in ms that comes nearest to a deadline, for a plugin not before it; at least 1, at most a day, as a longer one is
 /// simply set again.
-pub(crate) fn period_ms(now_ns: u64, deadline_ns: u64) -> u32 {
+pub(crate) fn period_ms(now_ns: u64, (deadline_ns, sleeper): (u64, Sleeper)) -> u32 {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    let period = deadline_ns.saturating_sub(now_ns).div_ceil(1_000_000).clamp(1, DAY_MS);
-    u32::try_from(period).unwrap_or(u32::MAX)
+    let early = if sleeper.may_be_early() { MS_NS / 2 } else { 0 };
+    let until = deadline_ns.saturating_sub(now_ns).saturating_sub(early);
+    u32::try_from(until.div_ceil(MS_NS).clamp(1, DAY_MS)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -77,13 +98,14 @@ mod tests {
         let gone = timers.add(0, ms(1), Sleeper::Stream(1, Side::Request));
         timers.add(0, ms(2), Sleeper::Stream(2, Side::Request));
         timers.add(1_000_000, ms(1), Sleeper::Plugin);
-        assert_eq!(timers.nearest(), Some(1_000_000));
+        let nearest = |timers: &Timers| timers.nearest().map(|(deadline, _)| deadline);
+        assert_eq!(nearest(&timers), Some(1_000_000));
         timers.remove(gone);
-        assert_eq!(timers.nearest(), Some(2_000_000));
-        assert_eq!(timers.take_due(1_999_999, 9), []);
+        assert_eq!(nearest(&timers), Some(2_000_000));
+        assert_eq!(timers.take_due(1_000_000, 9), []);
         let due: Vec<_> = timers.take_due(2_000_000, 9).into_iter().map(|(_, sleeper)| sleeper).collect();
         assert_eq!(due, [Sleeper::Stream(2, Side::Request), Sleeper::Plugin]);
-        assert_eq!(timers.nearest(), Some(5_000_000));
+        assert_eq!(nearest(&timers), Some(5_000_000));
     }
 
     #[test]
@@ -101,18 +123,40 @@ mod tests {
     }
 
     #[test]
-    fn no_time_overflows() {
+    fn a_stream_goes_on_where_no_tick_comes_nearer_and_a_plugin_is_never_early() {
         let mut timers = Timers::default();
-        timers.add(u64::MAX, Duration::MAX, Sleeper::Plugin);
-        assert_eq!(timers.nearest(), Some(u64::MAX));
-        assert_eq!(period_ms(0, u64::MAX), 86_400_000);
+        let stream = Sleeper::Stream(1, Side::Request);
+        timers.add(0, Duration::from_millis(3), Sleeper::Plugin);
+        timers.add(0, Duration::from_millis(3), stream);
+        assert!(!timers.is_due(2_000_000));
+        assert_eq!(
+            timers.take_due(2_000_001, 9).into_iter().map(|(_, who)| who).collect::<Vec<_>>(),
+            [stream]
+        );
+        assert!(!timers.is_due(2_999_999));
+        assert!(timers.is_due(3_000_000));
+        assert_eq!(timers.take_due(3_000_000, 9).len(), 1);
     }
 
     #[test]
-    fn a_period_is_rounded_up() {
-        assert_eq!(period_ms(0, 1), 1);
-        assert_eq!(period_ms(0, 1_000_001), 2);
-        assert_eq!(period_ms(5, 5), 1);
-        assert_eq!(period_ms(9, 5), 1);
+    fn no_time_overflows() {
+        let mut timers = Timers::default();
+        timers.add(u64::MAX, Duration::MAX, Sleeper::Plugin);
+        assert_eq!(timers.nearest(), Some((u64::MAX, Sleeper::Plugin)));
+        assert_eq!(period_ms(0, (u64::MAX, Sleeper::Plugin)), 86_400_000);
+        assert!(timers.is_due(u64::MAX));
+    }
+
+    #[test]
+    fn a_period_is_rounded_to_the_nearest_and_for_a_plugin_up() {
+        let periods = |now, deadline| {
+            [Sleeper::Stream(1, Side::Request), Sleeper::Plugin].map(|who| period_ms(now, (deadline, who)))
+        };
+        assert_eq!(periods(0, 1), [1, 1]);
+        assert_eq!(periods(0, 3_000_000), [3, 3]);
+        assert_eq!(periods(0, 3_500_000), [3, 4]);
+        assert_eq!(periods(0, 3_500_001), [4, 4]);
+        assert_eq!(periods(5, 5), [1, 1]);
+        assert_eq!(periods(9, 5), [1, 1]);
     }
 }

@@ -1,5 +1,6 @@
 //! The ABI's functions on the in-memory host: the same names and types as in `host/abi.rs`, which calls the real one.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::lines::Lines;
@@ -359,6 +360,42 @@ pub(crate) fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<()> 
         state.shared.insert(key.to_vec(), (value.to_vec(), state.last_cas));
         Ok(())
     })
+}
+
+pub(crate) fn register_shared_queue(name: &[u8]) -> Result<u32> {
+    call("proxy_register_shared_queue", small, |state| {
+        let (root, _) = state.root().ok_or(Status::BadArgument)?;
+        let known = state.queues.iter().position(|(other, ..)| other == name);
+        let at = known.unwrap_or_else(|| {
+            state.queues.push((name.to_vec(), root, VecDeque::new()));
+            state.queues.len() - 1
+        });
+        // Who registers last is told (`SHR-10`).
+        state.queues[at].1 = root;
+        Ok(at as u32 + 1)
+    })
+}
+
+pub(crate) fn enqueue_shared_queue(token: u32, item: &[u8]) -> Result<()> {
+    call("proxy_enqueue_shared_queue", nothing, |state| {
+        let queue = (token as usize).checked_sub(1).and_then(|at| state.queues.get_mut(at));
+        let (_, root, items) = queue.ok_or(Status::NotFound)?;
+        items.push_back(item.to_vec());
+        let root = *root;
+        state.ready.push_back((root, token));
+        Ok(())
+    })
+}
+
+pub(crate) fn dequeue_shared_queue(token: u32) -> Result<Vec<u8>> {
+    call(
+        "proxy_dequeue_shared_queue",
+        |bytes| bytes,
+        |state| {
+            let queue = (token as usize).checked_sub(1).and_then(|at| state.queues.get_mut(at));
+            queue.ok_or(Status::NotFound)?.2.pop_front().ok_or(Status::Empty)
+        },
+    )
 }
 
 pub(crate) fn call_foreign_function(name: &[u8], arguments: &[u8]) -> Result<Vec<u8>> {

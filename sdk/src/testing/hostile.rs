@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Every call that the SDK makes.
-const CALLS: [&str; 25] = [
+const CALLS: [&str; 28] = [
     "proxy_log",
     "proxy_get_log_level",
     "proxy_set_effective_context",
@@ -45,6 +45,9 @@ const CALLS: [&str; 25] = [
     "proxy_increment_metric",
     "proxy_get_shared_data",
     "proxy_set_shared_data",
+    "proxy_register_shared_queue",
+    "proxy_enqueue_shared_queue",
+    "proxy_dequeue_shared_queue",
     "proxy_call_foreign_function",
 ];
 

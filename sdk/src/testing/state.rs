@@ -34,6 +34,10 @@ pub(crate) struct State {
     pub(crate) histograms: BTreeMap<Vec<u8>, Vec<u64>>,
     pub(crate) shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     pub(crate) last_cas: u32,
+    /// Shared queues by their token, from 1 on: the name, the root that is told, and what is in it.
+    pub(crate) queues: Vec<(Vec<u8>, u32, VecDeque<Vec<u8>>)>,
+    /// Roots that are to be told of a queue (`SHR-13`).
+    pub(crate) ready: VecDeque<(u32, u32)>,
     pub(crate) log: Vec<super::LogLine>,
     pub(crate) log_level: u32,
     pub(crate) last_token: u32,
@@ -65,6 +69,8 @@ impl Default for State {
             histograms: BTreeMap::new(),
             shared: BTreeMap::new(),
             last_cas: 0,
+            queues: Vec::new(),
+            ready: VecDeque::new(),
             log: Vec::new(),
             // Debug, so that explanations are there.
             log_level: 1,
