@@ -163,6 +163,11 @@ impl Call<'_, '_> {
         &mut self.caller.data_mut().guest
     }
 
+    /// The call is about to touch what workers share: others may have their turn before.
+    pub(crate) fn pause(&mut self) {
+        Host::pause(&mut self.caller.data_mut().host);
+    }
+
     /// Whose context the call acts on.
     pub(crate) fn owner(&self) -> Option<Owner> {
         self.caller.data().guest.owner()

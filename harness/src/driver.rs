@@ -17,6 +17,7 @@ use crate::scenario::{Cluster, FailurePolicy};
 use crate::vm::{LoadError, Module, Vm};
 
 mod actions;
+mod baton;
 mod calls;
 mod events;
 mod flow;
@@ -31,6 +32,7 @@ mod stream;
 mod ticks;
 mod timeouts;
 mod upstream;
+mod workers;
 
 use events::Events;
 use line::Line;
@@ -38,6 +40,7 @@ pub use line::{Begin, LOOK_AHEAD};
 pub use run::Outcomes;
 use stream::Live;
 pub use ticks::MAX_TICKS_PER_GAP;
+use workers::Turns;
 
 /// What to replay with.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,10 @@ pub struct Setup {
     pub start_ns: Option<u64>,
     /// The connection manager's timeouts.
     pub timeouts: Timeouts,
+    /// How many workers there are; 0 is 1.
+    pub workers: u32,
+    /// Seed of who runs when, with several workers: which of them serves a connection, and how they interleave. Absent: `seed`.
+    pub interleaving: Option<u64>,
 }
 
 /// Timeouts of the HTTP connection manager; zero is none.
@@ -140,7 +147,7 @@ pub struct Metric {
 pub struct Replay {
     host: Box<Host>,
     plugins: Vec<Plugin>,
-    /// Two for each VM key: the main thread's and the worker's (`LOAD-31`).
+    /// For each VM key the main thread's and one for each worker (`LOAD-31`).
     vms: Vec<Vm>,
     routes: Option<RouteTable>,
     timeouts: Timeouts,
@@ -153,7 +160,8 @@ pub struct Replay {
     ended: VecDeque<Slot>,
     /// Streams whose request has just gone upstream.
     asked: VecDeque<Slot>,
-    events: Events,
+    /// By worker.
+    events: Vec<Events>,
     line: Line,
     /// What belongs to no exchange.
     apart: Notes,
@@ -175,6 +183,8 @@ pub struct Replay {
     calls_left: u64,
     /// A filter is being told of a gRPC call that could not be made.
     telling: bool,
+    /// The threads, where there are several workers.
+    turns: Option<Box<Turns>>,
 }
 
 impl std::fmt::Debug for Replay {
@@ -184,7 +194,7 @@ impl std::fmt::Debug for Replay {
 }
 
 impl Replay {
-    /// Loads and configures the plugins as Envoy does: a canary, the main thread's VM and a worker's (`LOAD-30` to `LOAD-35`).
+    /// Loads and configures the plugins as Envoy does: a canary, the main thread's VM and each worker's (`LOAD-30` to `LOAD-35`).
     ///
     /// # Errors
     /// When Envoy would reject the configuration.
@@ -197,36 +207,52 @@ impl Replay {
         });
         let start_ns = setup.start_ns.unwrap_or(clock::DEFAULT_START_NS);
         let host = Host::new(infos.collect(), Clusters::new(setup.clusters), setup.seed, start_ns);
-        let mut replay = Self {
-            host: Box::new(host),
-            plugins: setup.plugins,
+        let mut replay = Self::empty(Box::new(host));
+        replay.plugins = setup.plugins;
+        replay.routes = setup.routes;
+        replay.timeouts = setup.timeouts;
+        replay.start_ns = setup.start_ns;
+        replay.begun = setup.start_ns.is_some();
+        let workers = usize::try_from(setup.workers).unwrap_or(1).max(1);
+        replay.events.resize_with(workers, Events::default);
+        if workers > 1 {
+            replay.turns = Some(Box::new(Turns::new(workers, setup.interleaving.unwrap_or(setup.seed))));
+        }
+        replay.load()?;
+        Ok(replay)
+    }
+
+    /// A proxy without anything.
+    fn empty(host: Box<Host>) -> Self {
+        Self {
+            host,
+            plugins: Vec::new(),
             vms: Vec::new(),
-            routes: setup.routes,
-            timeouts: setup.timeouts,
+            routes: None,
+            timeouts: Timeouts::default(),
             lives: Slots::default(),
             free: Vec::new(),
             in_flight: Vec::new(),
             ended: VecDeque::new(),
             asked: VecDeque::new(),
-            events: Events::default(),
+            events: Vec::new(),
             line: Line::default(),
             apart: Notes::default(),
             start_log: Vec::new(),
-            start_ns: setup.start_ns,
+            start_ns: None,
             offset_ns: None,
             latest_ns: 0,
             new_recording: false,
             exchanges: 0,
-            begun: setup.start_ns.is_some(),
+            begun: false,
             ticks_in_row: 0,
             calls_left: 0,
             telling: false,
-        };
-        replay.load()?;
-        Ok(replay)
+            turns: None,
+        }
     }
 
-    /// What the plugins logged while they started, on the worker.
+    /// What the plugins logged while they started, on the workers.
     #[must_use]
     pub fn start_log(&self) -> &[LogLine] {
         &self.start_log

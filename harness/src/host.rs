@@ -45,8 +45,8 @@ pub(crate) struct Host {
     pub shared: SharedData,
     pub queues: Queues,
     pub metrics: Metrics,
-    /// The filters of a new stream, in order.
-    pub chain: Vec<Filter>,
+    /// The filters of a new stream, in order, by worker.
+    pub chains: Vec<Vec<Filter>>,
     /// The streams in flight, by slot.
     pub streams: Slots<Stream>,
     /// The stream that a callback is told of where its effective context is a root: see [`Host::notes`].
@@ -58,6 +58,17 @@ pub(crate) struct Host {
     next_callout: u64,
     /// What would kill the process (`DIE-*`), as the driver will report it.
     pub fatal: Option<String>,
+    /// The rest of a proxy with several workers, while a callback of one of them runs.
+    pub beside: Option<Box<dyn Beside>>,
+}
+
+/// What goes on beside a callback of one of several workers.
+pub(crate) trait Beside: Send + std::fmt::Debug {
+    /// The callback touches what workers share: others may have their turn before. Gives the proxy back.
+    fn pause(self: Box<Self>, host: Box<Host>) -> Box<Host>;
+
+    /// Itself, to whom knows what it is.
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
 }
 
 /// One plugin, as configured.
@@ -76,6 +87,8 @@ pub(crate) struct Root {
     pub plugin: usize,
     /// Index of the VM it lives in.
     pub vm: usize,
+    /// The thread that this VM is of: 0 is the main thread, the workers follow.
+    pub thread: usize,
     /// Its context id there; 0 before it is created.
     pub id: u32,
     /// Its timer.
@@ -116,13 +129,22 @@ impl Host {
             shared: SharedData::default(),
             queues: Queues::default(),
             metrics: Metrics::default(),
-            chain: Vec::new(),
+            chains: Vec::new(),
             streams: Slots::default(),
             noting: None,
             apart: Notes::default(),
             calls: Calls::default(),
             next_callout: 0,
             fatal: None,
+            beside: None,
+        }
+    }
+
+    /// A callback is about to touch what workers share: with several, others may have their turn before.
+    pub(crate) fn pause(host: &mut Box<Self>) {
+        if let Some(beside) = host.beside.take() {
+            let given = std::mem::replace(host, Self::idle());
+            *host = beside.pause(given);
         }
     }
 

@@ -10,6 +10,8 @@ use crate::exchange::Message;
 pub struct Outcome {
     /// How it ended.
     pub end: End,
+    /// The worker that served it, from 0.
+    pub worker: u32,
     /// The route that was taken: its name, or `virtual host/index` where it has none; absent when no route matched or none was needed.
     pub route: Option<String>,
     /// The cluster that the request went to, or would have gone to (when the cluster does not exist).

@@ -22,6 +22,9 @@ pub use cluster::{
 pub(crate) use cluster::{Fields, percentile};
 pub use text::BytesText;
 
+/// The most workers that a scenario may have: each has a VM of every plugin.
+pub const MAX_WORKERS: u32 = 64;
+
 /// What to replay and how: `scenario.yaml`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +56,11 @@ pub struct Scenario {
     /// Seed of everything random that filters ask the host for. Default 0.
     #[serde(default)]
     pub seed: u64,
+    /// How many workers the proxy has, as Envoy's `--concurrency`: each has its own VM of every plugin, connections are spread over them, and
+    /// what they do at one moment interleaves by the seed. 1 to 64. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1, max = MAX_WORKERS))]
+    pub workers: u32,
     /// The time of the first exchange, RFC 3339, overriding the recording's. Default: the recording's own, else 2026-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
@@ -170,6 +178,11 @@ impl Scenario {
                     .map_err(|reason| (format!("{prefix}recordings[{index}]"), reason))?;
             }
         }
+        // 0 is what a scenario has that was not read from a file.
+        if self.workers > MAX_WORKERS {
+            let reason = format!("expected 1 to {MAX_WORKERS}, found {}", self.workers);
+            return Err((format!("{prefix}workers"), reason));
+        }
         if let Some(start) = &self.start
             && time::parse_timestamp(start).is_none()
         {
@@ -261,6 +274,14 @@ pub(crate) fn parent(file: &Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(workers: &u32) -> bool {
+    *workers <= 1
 }
 
 fn is_file(base: &Path, file: &Path) -> Result<(), String> {

@@ -116,6 +116,8 @@ pub fn setup(scenario: &Scenario, base: &Path, modules: &mut Modules) -> Result<
             stream_idle: duration(&scenario.stream_idle_timeout).unwrap_or(Timeouts::default().stream_idle),
             request: duration(&scenario.request_timeout).unwrap_or_default(),
         },
+        workers: scenario.workers,
+        interleaving: None,
     })
 }
 

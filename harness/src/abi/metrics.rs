@@ -41,6 +41,7 @@ fn increment(call: &mut Call<'_, '_>, id: u32, offset: i64) -> Answer {
         (MetricType::Histogram, _) => Err(Status::BadArgument.into()),
         (_, metric) => {
             let owner = call.owner();
+            call.pause();
             let host = call.host();
             let by = host.metrics.add(metric, offset);
             host.notes(owner).change(metric, by);
@@ -52,6 +53,7 @@ fn increment(call: &mut Call<'_, '_>, id: u32, offset: i64) -> Answer {
 fn record(call: &mut Call<'_, '_>, id: u32, value: u64) -> Answer {
     let (_, metric) = find(call, id)?;
     let owner = call.owner();
+    call.pause();
     let host = call.host();
     let by = host.metrics.record(metric, value);
     host.notes(owner).change(metric, by);
@@ -62,6 +64,7 @@ fn get(call: &mut Call<'_, '_>, id: u32, value: u32) -> Answer {
     match find(call, id)? {
         (MetricType::Histogram, _) => Err(Status::BadArgument.into()),
         (_, metric) => {
+            call.pause();
             let now = call.host().metrics.value(metric);
             call.put(value, &now.to_le_bytes())
         }

@@ -22,6 +22,7 @@ fn get_shared_data(
     size: u32,
     cas: u32,
 ) -> Answer {
+    call.pause();
     let mut number = 0;
     call.give(pointer, size, |memory, host, guest, out| {
         let key = memory::slice(memory, key, key_size)?;
@@ -41,6 +42,7 @@ fn set_shared_data(
     value_size: u32,
     cas: u32,
 ) -> Answer {
+    call.pause();
     let (memory, host, guest) = call.parts();
     let key = memory::slice(memory, key, key_size)?;
     let value = memory::slice(memory, value, value_size)?;

@@ -19,6 +19,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// The root of the caller is told of what comes in from now on (`SHR-10`).
 fn register(call: &mut Call<'_, '_>, name: u32, name_size: u32, token: u32) -> Answer {
     let owner = call.owner().ok_or(Status::BadArgument)?;
+    call.pause();
     let (memory, host, guest) = call.parts();
     let root = host.root_of(owner).ok_or(Status::BadArgument)?;
     let name = memory::slice(memory, name, name_size)?;
@@ -36,6 +37,7 @@ fn resolve(
     name_size: u32,
     token: u32,
 ) -> Answer {
+    call.pause();
     let (memory, host, guest) = call.parts();
     let vm_id = String::from_utf8_lossy(memory::slice(memory, vm_id, vm_id_size)?);
     let vm_id = if vm_id.is_empty() { &*guest.vm_id } else { &*vm_id };
@@ -44,6 +46,7 @@ fn resolve(
 }
 
 fn dequeue(call: &mut Call<'_, '_>, token: u32, pointer: u32, size: u32) -> Answer {
+    call.pause();
     let item = call.host().queues.dequeue(token).ok_or(Status::NotFound)?.ok_or(Status::Empty)?;
     call.give(pointer, size, |_, _, _, out| {
         out.extend_from_slice(&item);
@@ -54,6 +57,7 @@ fn dequeue(call: &mut Call<'_, '_>, token: u32, pointer: u32, size: u32) -> Answ
 /// The recipient is told after this callback, whether or not the item is still there then (`SHR-13`).
 fn enqueue(call: &mut Call<'_, '_>, token: u32, item: u32, item_size: u32) -> Answer {
     let owner = call.owner();
+    call.pause();
     let (memory, host, guest) = call.parts();
     let item = memory::slice(memory, item, item_size)?;
     super::keep(guest, item.len() + 64)?;

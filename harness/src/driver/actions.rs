@@ -87,13 +87,12 @@ impl Replay {
         callback: impl FnOnce(&mut Vm, &mut Box<Host>, u32) -> Result<Option<u32>, String>,
     ) -> u32 {
         let entry = self.host.streams[at].filters[filter];
-        let vm = &mut self.vms[entry.vm];
-        if vm.failed {
+        if self.vms[entry.vm].failed {
             return self.call_failed(at, filter, response);
         }
         self.host.noting = Some(StreamId { slot: at, number: self.host.streams[at].number });
-        let result = callback(vm, &mut self.host, entry.id);
-        let guest = vm.guest();
+        let result = self.enter(entry.vm, entry.id, callback);
+        let guest = self.vms[entry.vm].guest();
         let stop = std::mem::take(&mut guest.stop);
         match result {
             Ok(status) => {
@@ -136,20 +135,21 @@ impl Replay {
         else {
             return;
         };
-        let machine = &mut self.vms[vm];
-        if machine.failed {
+        if self.vms[vm].failed {
             return;
         }
-        let apart = told.is_none() && !kept;
+        // A stream of another worker may be over before the callback returns.
+        let apart = if told.is_none() { !kept } else { self.turns.is_some() };
         let before = if apart { std::mem::take(&mut self.host.apart) } else { Notes::default() };
         self.host.noting = told;
-        let result = callback(machine, &mut self.host, id);
-        let guest = machine.guest();
+        let result = self.enter(vm, id, callback);
+        let guest = self.vms[vm].guest();
         guest.stop = false;
         if let Err(fault) = result {
             guest.actions.clear();
             let name = &self.plugins[plugin].name;
-            self.host.notes(None).faults.push(format!("`{name}`: {fault}"));
+            let thread = self.thread_name(root);
+            self.host.notes(None).faults.push(format!("`{name}`{thread}: {fault}"));
         }
         self.run_actions(vm);
         if apart {
@@ -166,14 +166,13 @@ impl Replay {
         callback: impl FnOnce(&mut Vm, &mut Box<Host>, u32) -> Result<(), String>,
     ) {
         let entry = self.host.streams[at].filters[filter];
-        let vm = &mut self.vms[entry.vm];
-        if vm.failed || entry.id == 0 {
+        if self.vms[entry.vm].failed || entry.id == 0 {
             return;
         }
         self.host.noting = Some(StreamId { slot: at, number: self.host.streams[at].number });
-        let result = callback(vm, &mut self.host, entry.id);
-        let guest = vm.guest();
-        guest.stop = false;
+        let result = self.enter(entry.vm, entry.id, |vm, host, id| callback(vm, host, id).map(Some));
+        let vm = &mut self.vms[entry.vm];
+        vm.guest().stop = false;
         if self.host.fatal.is_some() {
             vm.failed = true;
         }
@@ -194,6 +193,7 @@ impl Replay {
         self.host.notes(None).faults.push(fatal);
         if let Some(StreamId { slot: at, .. }) = self.host.noting
             && self.host.streams[at].phase == Phase::Open
+            && self.is_own(at)
         {
             self.lives[at].run.end = Some(End::Trapped);
             self.over(at);

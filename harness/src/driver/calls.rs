@@ -12,7 +12,17 @@ const BROKEN: u32 = 11;
 impl Replay {
     /// Delivers the next answer that is due. A plugin that calls from every answer is cut off.
     pub(super) fn answer_call(&mut self) {
-        let Some(call) = self.host.calls.pop_due(self.host.clock.now_ns()) else { return };
+        let now = self.host.clock.now_ns();
+        let call = match &self.turns {
+            None => self.host.calls.pop_due(now),
+            Some(turns) => {
+                let (thread, roots) = (turns.current, &self.host.roots);
+                self.host
+                    .calls
+                    .pop_due_of(now, |root| roots.get(root).is_some_and(|root| root.thread == thread))
+            }
+        };
+        let Some(call) = call else { return };
         if self.calls_left > 0 {
             self.calls_left -= 1;
             return self.deliver(call);
@@ -23,9 +33,9 @@ impl Replay {
         self.host.calls.clear();
     }
 
-    /// Delivers the answers that are due, also of calls that come up meanwhile.
+    /// Delivers the answers that are due, also of calls that come up meanwhile; with several workers those of the thread whose turn it is.
     pub(super) fn answer_calls(&mut self) {
-        while self.host.calls.next_due().is_some_and(|due| due <= self.host.clock.now_ns()) {
+        while self.host.calls.is_due_of(self.host.clock.now_ns(), |root| self.is_of_current(root)) {
             self.answer_call();
         }
     }

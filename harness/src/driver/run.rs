@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Replay;
-use super::events::What;
+use super::events::{Events, What};
 use super::line::{Begin, When};
 use super::ticks::calls_in_row;
 use crate::clock::nanoseconds;
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(600);
 const LAST_TICKS: Duration = Duration::from_secs(10);
 
 /// An exchange that is not in the line, with its number.
-type Alone<'a> = Option<(u64, &'a Exchange)>;
+pub(super) type Alone<'a> = Option<(u64, &'a Exchange)>;
 
 /// What happens next.
 enum Next {
@@ -34,13 +34,18 @@ enum Next {
 
 impl Replay {
     /// Replays one exchange and waits until it is over. Its time is that of its recording, or later if that is over; without one it begins now.
+    ///
+    /// With several workers it has its turn after those that have been taken into the replay before, and their outcomes are not told.
     pub fn exchange(&mut self, exchange: &Exchange) -> Outcome {
+        if self.turns.is_some() {
+            return self.exchange_among(exchange);
+        }
         let begin = self.recorded(exchange.start_ns);
         self.start_clock(begin);
         self.pass_time(begin);
         let number = self.exchanges;
         self.exchanges += 1;
-        let mut outcome = self.begin_stream(number, exchange, None);
+        let mut outcome = self.begin_stream(number, exchange, 0, None);
         while outcome.is_none() {
             let Some(next) = self.next() else { break };
             outcome = self.step(next, Some((number, exchange)));
@@ -167,7 +172,7 @@ impl Replay {
         self.bound_ticks(until);
         let dues = [
             (self.host.calls.next_due(), Next::Call),
-            (self.events.next_due(), Next::Event),
+            (self.next_event(), Next::Event),
             (self.next_tick(), Next::Tick),
             (begin, Next::Begin),
         ];
@@ -186,14 +191,18 @@ impl Replay {
         } else {
             self.ticks_in_row = 0
         }
+        if self.turns.is_some() {
+            self.moment();
+            return None;
+        }
         match next {
             Next::Call => self.answer_call(),
-            Next::Event => self.event(alone),
-            Next::Tick => self.tick(),
+            Next::Event => self.event(0, alone),
+            Next::Tick => self.tick(None),
             Next::Begin => {
                 let number = self.line.pop_start()?;
                 let exchange = self.line.take(number)?;
-                let outcome = self.begin_stream(number, &exchange, alone);
+                let outcome = self.begin_stream(number, &exchange, 0, alone);
                 self.line.put(number, exchange);
                 return outcome;
             }
@@ -201,23 +210,26 @@ impl Replay {
         self.settle([None, alone])
     }
 
-    /// Begins a stream. Gives the outcome of an exchange that is none of the line's, if it is over.
-    fn begin_stream(&mut self, number: u64, exchange: &Exchange, alone: Alone<'_>) -> Option<Outcome> {
+    /// Begins a stream on a worker. Gives the outcome of an exchange that is none of the line's, if it is over.
+    pub(super) fn begin_stream(
+        &mut self,
+        number: u64,
+        exchange: &Exchange,
+        worker: usize,
+        alone: Alone<'_>,
+    ) -> Option<Outcome> {
         self.begun = true;
         self.calls_left = calls_in_row(self.host.calls.len());
-        self.reload_failed();
-        let at = self.open(number, exchange);
+        self.reload_failed(worker);
+        let at = self.open(number, exchange, worker);
         let id = StreamId { slot: at, number };
         let now = self.host.clock.now_ns();
         if !self.timeouts.request.is_zero() {
-            self.events.push(
-                now.saturating_add(nanoseconds(self.timeouts.request)),
-                id,
-                What::RequestTimeout,
-            );
+            let due = now.saturating_add(nanoseconds(self.timeouts.request));
+            self.events[worker].push(due, id, What::RequestTimeout);
         }
         if let Some(after) = exchange.abort_after {
-            self.events.push(now.saturating_add(nanoseconds(after)), id, What::Abort);
+            self.events[worker].push(now.saturating_add(nanoseconds(after)), id, What::Abort);
         }
         self.line.begun(number, exchange, self.host.clock.now_ns());
         self.message(at, false, &exchange.request.body, &exchange.request.trailers, true);
@@ -226,9 +238,14 @@ impl Replay {
         outcome
     }
 
-    /// Something happens to a stream.
-    fn event(&mut self, alone: Alone<'_>) {
-        let Some((id, what)) = self.events.pop() else { return };
+    /// When the next thing happens to a stream.
+    pub(super) fn next_event(&self) -> Option<u64> {
+        self.events.iter().filter_map(Events::next_due).min()
+    }
+
+    /// Something happens to a stream of a worker.
+    pub(super) fn event(&mut self, worker: usize, alone: Alone<'_>) {
+        let Some((id, what)) = self.events[worker].pop() else { return };
         if !self.is_live(id) {
             return;
         }
@@ -258,13 +275,14 @@ impl Replay {
 
     /// Sends upstream what has come to the router, and closes what is over. `known` are exchanges that are not in the line now. Gives the
     /// outcome of an exchange that is none of the line's, if it is over.
-    fn settle(&mut self, known: [Alone<'_>; 2]) -> Option<Outcome> {
+    pub(super) fn settle(&mut self, known: [Alone<'_>; 2]) -> Option<Outcome> {
         while let Some(at) = self.asked.pop_front() {
             let number = self.host.streams[at].number;
             let known = known.iter().flatten().find(|(own, _)| *own == number).map(|(_, exchange)| *exchange);
             let exchange = known.or_else(|| self.line.exchange(number));
             let recorded = exchange.and_then(|exchange| exchange.response.as_ref());
-            super::upstream::ask(&mut self.host, &mut self.lives[at].run, &mut self.events, at, recorded);
+            let events = &mut self.events[self.host.streams[at].worker];
+            super::upstream::ask(&mut self.host, &mut self.lives[at].run, events, at, recorded);
         }
         let mut alone = None;
         while let Some(at) = self.ended.pop_front() {

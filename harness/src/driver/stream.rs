@@ -64,16 +64,18 @@ pub(super) struct Run {
 }
 
 impl Replay {
-    /// Begins a stream: the request as filters will see it, and its route.
-    pub(super) fn open(&mut self, number: u64, exchange: &Exchange) -> Slot {
+    /// Begins a stream on a worker: the request as filters will see it, and its route.
+    pub(super) fn open(&mut self, number: u64, exchange: &Exchange, worker: usize) -> Slot {
         let at = self.free.pop().unwrap_or_else(|| {
             self.lives.add();
             self.host.streams.add()
         });
         let now = self.host.clock.now_ns();
-        let Host { streams, chain, random, apart, .. } = &mut *self.host;
+        let Host { streams, chains, random, apart, .. } = &mut *self.host;
+        let chain = &chains[worker];
         let stream = &mut streams[at];
         stream.reset(chain);
+        stream.worker = worker;
         // What ticks left behind while there was no stream.
         if !apart.is_empty() {
             stream.notes = std::mem::take(apart);
@@ -185,10 +187,11 @@ impl Replay {
         }
         let root = self.host.roots[entry.root].id;
         self.host.noting = Some(StreamId { slot: at, number: self.host.streams[at].number });
-        let vm = &mut self.vms[entry.vm];
-        let id = vm.guest().create(Owner::Stream { at, filter });
+        let id = self.vms[entry.vm].guest().create(Owner::Stream { at, filter });
         self.host.streams[at].filters[filter].id = id;
-        if let Err(fault) = vm.call(&mut self.host, id, |all| &all.context_create, (id, root)) {
+        let created =
+            self.enter(entry.vm, id, |vm, host, id| vm.call(host, id, |all| &all.context_create, (id, root)));
+        if let Err(fault) = created {
             self.fault(at, filter, fault);
         }
         self.run_actions(entry.vm);
@@ -198,10 +201,11 @@ impl Replay {
     fn outcome(&mut self, at: Slot) -> Outcome {
         let run = std::mem::take(&mut self.lives[at].run);
         let Host { streams, metrics, clock, .. } = &mut *self.host;
-        let Stream { info, notes, .. } = &mut streams[at];
+        let Stream { info, notes, worker, .. } = &mut streams[at];
         let duration = info.end_ns.unwrap_or(info.start_ns) - info.start_ns;
         Outcome {
             end: run.end.unwrap_or_default(),
+            worker: u32::try_from(*worker).unwrap_or(u32::MAX),
             route: run.route,
             cluster: run.cluster.as_deref().map(str::to_owned),
             upstream_request: run.upstream,

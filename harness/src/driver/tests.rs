@@ -8,6 +8,7 @@ mod streams;
 mod upstreams;
 mod values;
 mod wasm;
+mod workers;
 
 use serde_json::json;
 

@@ -67,19 +67,21 @@ impl Replay {
 
     /// When the next tick is due.
     pub(super) fn next_tick(&self) -> Option<u64> {
-        self.next_timer().map(|(_, next)| next)
+        self.next_timer(None).map(|(_, next)| next)
     }
 
-    fn next_timer(&self) -> Option<(usize, u64)> {
+    /// The root whose timer goes off next, of all or of a thread.
+    pub(super) fn next_timer(&self, thread: Option<usize>) -> Option<(usize, u64)> {
         let armed = self.host.roots.iter().enumerate();
         let armed = armed.filter(|(_, root)| !self.vms[root.vm].failed);
+        let armed = armed.filter(|(_, root)| thread.is_none_or(|thread| root.thread == thread));
         armed.filter_map(|(index, root)| Some((index, root.tick?.next_ns))).min_by_key(|(_, next)| *next)
     }
 
-    /// Runs the next tick. What it does to no stream belongs to the stream in flight if there is one, to the next if there is none, else to
+    /// Runs the next tick, of all or of a thread. What it does to no stream belongs to the stream in flight if there is one, to the next if there is none, else to
     /// none.
-    pub(super) fn tick(&mut self) {
-        let Some((root, _)) = self.next_timer() else { return };
+    pub(super) fn tick(&mut self, thread: Option<usize>) {
+        let Some((root, _)) = self.next_timer(thread) else { return };
         let now = self.host.clock.now_ns();
         if let Some(tick) = &mut self.host.roots[root].tick {
             tick.next_ns = now.saturating_add(tick.period_ns);
@@ -104,7 +106,7 @@ impl Replay {
             return;
         }
         self.ticks_in_row = 0;
-        let others = [self.host.calls.next_due(), self.events.next_due(), self.line.next_due(), Some(until)];
+        let others = [self.host.calls.next_due(), self.next_event(), self.line.next_due(), Some(until)];
         let next = others.into_iter().flatten().min().filter(|next| *next < u64::MAX);
         for tick in self.host.roots.iter_mut().filter_map(|root| root.tick.as_mut()) {
             tick.next_ns = tick.next_ns.max(next.unwrap_or(0));

@@ -21,9 +21,10 @@ impl Replay {
         let run = &mut self.lives[at].run;
         if !run.idle && (!run.waiting || run.answer_ns != Some(self.host.clock.now_ns())) {
             run.idle = true;
-            self.events.push(run.active_ns.saturating_add(after), id, What::Idle);
+            let events = &mut self.events[self.host.streams[at].worker];
+            events.push(run.active_ns.saturating_add(after), id, What::Idle);
             let (lives, streams) = (self.in_flight.len(), &self.host.streams);
-            self.events.tidy(lives, |id| streams[id.slot].number == id.number && streams[id.slot].is_open());
+            events.tidy(lives, |id| streams[id.slot].number == id.number && streams[id.slot].is_open());
         }
     }
 
@@ -44,7 +45,7 @@ impl Replay {
         let due = self.lives[at].run.active_ns.saturating_add(after);
         if due > self.host.clock.now_ns() {
             let id = StreamId { slot: at, number: self.host.streams[at].number };
-            return self.events.push(due, id, What::Idle);
+            return self.events[self.host.streams[at].worker].push(due, id, What::Idle);
         }
         let holder = self.holder(at);
         self.lives[at].run.end = Some(End::Stalled);

@@ -86,6 +86,19 @@ impl Calls {
         (first.key().0 <= now_ns).then(|| first.remove())
     }
 
+    /// Takes the next thing that happens at `now_ns` or before to a root for which `is_meant` says so.
+    pub(crate) fn pop_due_of(&mut self, now_ns: u64, is_meant: impl Fn(usize) -> bool) -> Option<Call> {
+        let mut due = self.queue.iter().take_while(|((due, _), _)| *due <= now_ns);
+        let key = due.find(|(_, call)| is_meant(call.root)).map(|(key, _)| *key)?;
+        self.queue.remove(&key)
+    }
+
+    /// Whether something happens at `now_ns` or before to a root for which `is_meant` says so.
+    pub(crate) fn is_due_of(&self, now_ns: u64, is_meant: impl Fn(usize) -> bool) -> bool {
+        let mut due = self.queue.iter().take_while(|((due, _), _)| *due <= now_ns);
+        due.any(|(_, call)| is_meant(call.root))
+    }
+
     /// Keeps the calls for which `keep` says so; the others are cancelled without a word.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
         self.queue.retain(|_, call| keep(call));

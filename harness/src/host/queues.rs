@@ -37,6 +37,12 @@ impl Queues {
         self.0.get_mut((token as usize).checked_sub(1)?)
     }
 
+    /// The root that is told of what comes in.
+    #[cfg(test)]
+    pub(crate) fn recipient(&mut self, token: u32) -> Option<usize> {
+        self.get(token).map(|queue| queue.root)
+    }
+
     /// Adds an item; gives the root that is to be told, or nothing when there is no such queue.
     pub(crate) fn enqueue(&mut self, token: u32, item: Vec<u8>) -> Option<usize> {
         let queue = self.get(token)?;

@@ -13,6 +13,8 @@ use crate::routes::Selection;
 pub(crate) struct Stream {
     /// Counts the exchanges of the replay.
     pub number: u64,
+    /// Which worker serves it, from 0.
+    pub worker: usize,
     pub phase: Phase,
     pub request: Side,
     pub response: Side,

@@ -60,7 +60,14 @@ pub(crate) struct Callback<P, R> {
     pub(super) function: Option<TypedFunc<P, R>>,
 }
 
+impl<P, R> Default for Callback<P, R> {
+    fn default() -> Self {
+        Self { name: "", function: None }
+    }
+}
+
 /// All callbacks of a VM.
+#[derive(Default)]
 pub(crate) struct Callbacks {
     pub(crate) vm_start: Callback<(u32, u32), u32>,
     pub(crate) configure: Callback<(u32, u32), u32>,
