@@ -1,6 +1,7 @@
 //! A case: a scenario, exchanges written out, and what must come of each. The YAML form (`case.yaml`); GCP's vocabulary of expectations.
 
 mod check;
+mod explore;
 mod load;
 mod run;
 
@@ -10,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Failure, Totals, check, check_total};
+pub use explore::{Exploration, explore};
 pub use load::{CaseError, Loaded, Step};
-pub use run::{CaseFailure, CaseReport, RunError, run};
+pub use run::{CaseFailure, CaseReport, RunError, run, run_interleaved};
 
 use crate::scenario::{BytesText, Scenario, text};
 

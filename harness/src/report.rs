@@ -11,7 +11,7 @@ mod tally;
 use std::io::{self, Write};
 
 use changes::HeaderChanges;
-pub use tally::{Tally, Totals};
+pub use tally::{Served, Tally, Totals};
 
 use crate::exchange::{Exchange, Message};
 use crate::outcome::{Apart, LogLine, MetricDelta, Outcome};
@@ -40,6 +40,8 @@ pub struct Options {
     pub color: bool,
     /// How many exchanges a table shows; all when absent. Totals are of all.
     pub limit: Option<u64>,
+    /// How many workers there are: with more than one a table says which served each exchange, and what each came to.
+    pub workers: u32,
 }
 
 /// A report that is being written.

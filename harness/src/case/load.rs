@@ -81,7 +81,9 @@ impl Case {
                     1 => format!("exchanges[{index}]"),
                     _ => format!("exchanges[{index}] repetition {}", repetition + 1),
                 };
-                let made = exchange.exchange(origin, now);
+                let mut made = exchange.exchange(origin, now);
+                // Each has a connection of its own, whatever its address.
+                made.downstream.connection_id = u64::try_from(exchanges.len()).ok();
                 exchanges.push(Step { exchange: made, begin, expect: &exchange.expect });
             }
         }

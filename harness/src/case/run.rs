@@ -1,9 +1,10 @@
 //! Runs a case in a fresh replay and compares. Knows no terminal.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::{Failure, Loaded, Step, Totals, check, check_total};
-use crate::driver::{Begin, Replay, StartError};
+use crate::driver::{Begin, Replay, Setup, StartError};
 use crate::exchange::Exchange;
 use crate::outcome::{LogLine, Outcome};
 use crate::setup::{self, Modules, SetupError};
@@ -25,6 +26,8 @@ pub struct CaseReport {
     pub exchanges: u64,
     /// What is not as it must be; empty when the case passes.
     pub failures: Vec<CaseFailure>,
+    /// Stands for ends, statuses and clusters of all exchanges and for the values of metrics: where it differs, one of them does.
+    pub digest: u64,
 }
 
 /// Why a case cannot run.
@@ -49,13 +52,28 @@ pub enum RunError {
 /// # Errors
 /// When it cannot run: no module, a broken recording.
 pub fn run(loaded: &Loaded, modules: &mut Modules) -> Result<CaseReport, RunError> {
+    run_interleaved(loaded, modules, None)
+}
+
+/// Runs a case, as [`run`], with a seed of its own for the spread of connections over its workers and for their interleaving; absent: the
+/// scenario's. Everything else that is random stays the scenario's.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_interleaved(
+    loaded: &Loaded,
+    modules: &mut Modules,
+    interleaving: Option<u64>,
+) -> Result<CaseReport, RunError> {
     let (case, base) = (&loaded.case, loaded.base.as_path());
     let mut totals = Totals::default();
     let mut report = CaseReport::default();
-    match Replay::start(setup::setup(&case.scenario, base, modules)?) {
+    let mut digest = DefaultHasher::new();
+    let setup = Setup { interleaving, ..setup::setup(&case.scenario, base, modules)? };
+    match Replay::start(setup) {
         Ok(mut replay) => {
             totals.log.extend_from_slice(replay.start_log());
-            replay_all(loaded, &mut replay, &mut totals, &mut report)?;
+            replay_all(loaded, &mut replay, &mut totals, &mut report, &mut digest)?;
             replay.finish();
             let apart = replay.apart();
             totals.log.extend(apart.log);
@@ -63,6 +81,7 @@ pub fn run(loaded: &Loaded, modules: &mut Modules) -> Result<CaseReport, RunErro
             let failures = faults(&apart.faults).map(|failure| CaseFailure { exchange: None, failure });
             report.failures.extend(failures);
             totals.metrics = replay.metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();
+            totals.metrics.hash(&mut digest);
         }
         Err(StartError::Refused { log, .. }) => {
             totals.refused = true;
@@ -76,6 +95,7 @@ pub fn run(loaded: &Loaded, modules: &mut Modules) -> Result<CaseReport, RunErro
         Err(error @ StartError::Load { .. }) => return Err(error.into()),
     }
     report.exchanges = totals.exchanges;
+    report.digest = digest.finish();
     let failures = check_total(&case.expect, &totals, base);
     report.failures.extend(failures.into_iter().map(|failure| CaseFailure { exchange: None, failure }));
     Ok(report)
@@ -86,6 +106,7 @@ fn replay_all(
     replay: &mut Replay,
     totals: &mut Totals,
     report: &mut CaseReport,
+    digest: &mut DefaultHasher,
 ) -> Result<(), TrafficError> {
     let (case, base) = (&loaded.case, loaded.base.as_path());
     let keep_log = !case.expect.log.is_empty();
@@ -97,6 +118,7 @@ fn replay_all(
     for expect in expectations {
         let Some((exchange, outcome)) = replay.next_outcome() else { break };
         add(totals, &outcome, keep_log);
+        digest_outcome(&outcome, digest);
         let mut failures = check(expect, &outcome, base);
         if expect.end.is_none() {
             failures.extend(faults(&outcome.faults));
@@ -113,11 +135,13 @@ fn replay_all(
         for exchange in traffic::open(&base.join(Path::new(recording)), &options)? {
             replay.begin(exchange?, Begin::Recorded);
             while let Some((exchange, outcome)) = replay.next_ready() {
+                digest_outcome(&outcome, digest);
                 add_recorded(totals, report, &exchange, &outcome, keep_log);
             }
         }
     }
     while let Some((exchange, outcome)) = replay.next_outcome() {
+        digest_outcome(&outcome, digest);
         add_recorded(totals, report, &exchange, &outcome, keep_log);
     }
     Ok(())
@@ -133,6 +157,11 @@ fn add_recorded(
     add(totals, outcome, keep_log);
     let failures = faults(&outcome.faults);
     report.failures.extend(failures.map(|failure| CaseFailure { exchange: Some(place(exchange)), failure }));
+}
+
+fn digest_outcome(outcome: &Outcome, digest: &mut DefaultHasher) {
+    let status = outcome.response.as_ref().and_then(crate::report::status);
+    (outcome.end, status, &outcome.cluster, &outcome.details).hash(digest);
 }
 
 fn add(totals: &mut Totals, outcome: &Outcome, keep_log: bool) {

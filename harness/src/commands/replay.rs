@@ -17,7 +17,7 @@ use crate::driver::{Begin, Replay};
 use crate::exchange::Exchange;
 use crate::outcome::Outcome;
 use crate::report::{self, Report, Summary};
-use crate::scenario::{Filter, Loaded, Scenario};
+use crate::scenario::{Filter, Loaded, MAX_WORKERS, Scenario};
 use crate::traffic;
 use crate::yaml;
 
@@ -36,6 +36,7 @@ const LIMIT: u64 = 40;
   weir replay examples/bookinfo --filter canary=next.yaml    the scenario with another configuration
   weir replay day.har --filter canary=canary.yaml --routes routes.yaml
   weir replay examples/bookinfo --envoy                      the same in a real Envoy: does it agree?
+  weir replay examples/bookinfo --workers 4 --seed 7         four workers, interleaved by the seed
   weir replay day.har --filter ./my.wasm --format jsonl | jq 'select(.end == \"local_reply\")'
 
 Arms are counters named `….arm.<name>` that grow; reasons are log lines `decision: …`.
@@ -58,6 +59,9 @@ pub(super) struct ReplayArgs {
     /// Seed of everything random, in place of the scenario's
     #[arg(long)]
     seed: Option<u64>,
+    /// So many workers, as Envoy's --concurrency, in place of the scenario's; what they do at one moment interleaves by the seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
+    workers: Option<u32>,
     /// How to report: a readable table, or JSON lines (`weir schema report`)
     #[arg(long, value_parser = ["table", "jsonl"], default_value = "table")]
     format: String,
@@ -97,7 +101,8 @@ impl Run for ReplayArgs {
         check::warn(scenario);
         let mut replay = Replay::start(setup).map_err(check::start_failure)?;
         let Destination { color, limit, file } = self.destination(terminal);
-        let options = report::Options { title: scenario.description.clone(), color, limit };
+        let options =
+            report::Options { title: scenario.description.clone(), color, limit, workers: scenario.workers };
         let begin = report::FORMATS.iter().find(|(name, ..)| *name == self.format);
         let (.., begin) = begin.ok_or_else(|| anyhow!("there is no report format `{}`", self.format))?;
         let mut report = begin(output(file)?, options);
@@ -174,6 +179,7 @@ impl ReplayArgs {
             loaded.scenario.route_config = Some(yaml::read(routes)?);
         }
         loaded.scenario.seed = self.seed.unwrap_or(loaded.scenario.seed);
+        loaded.scenario.workers = self.workers.unwrap_or(loaded.scenario.workers);
         Ok((loaded, recordings))
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -10,10 +11,11 @@ use similar::{ChangeTag, TextDiff};
 
 use super::replay::EnvoyArgs;
 use super::{Exit, Failure, Run, Terminal};
-use crate::case::{self, Case, CaseFailure, CaseReport};
+use crate::case::{self, Case, CaseFailure, CaseReport, Exploration};
 use crate::envoy::cases::Ready;
 use crate::envoy::find::Found;
 use crate::envoy::process;
+use crate::scenario::MAX_WORKERS;
 use crate::setup::Modules;
 use crate::style::{Style, paint, printable};
 
@@ -30,6 +32,8 @@ const MAX_FAILURES: usize = 10;
   weir test filters/canary/cases/user-jack  one case
   weir test --only sticky                   those whose path has `sticky` in it
   weir test --envoy --only sticky           the same in a real Envoy
+  weir test --workers 4 --seeds 100         with four workers, under a hundred interleavings
+  weir test --workers 4 --seed 17 PATH      the interleaving that was named as the one that fails
 
 Exit codes: 0 all pass, 1 some failed, 2 some cannot be read or run, or there are none")]
 pub(super) struct Test {
@@ -39,8 +43,28 @@ pub(super) struct Test {
     /// Only cases whose path contains this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// So many workers, in place of each case's own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
+    workers: Option<u32>,
+    /// The interleaving of several workers, and which of them serves a connection, in place of the scenario's seed; whatever else is random
+    /// stays as it is
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Run each case that has several workers with every seed of A..B (B is not one of them; N is 0..N), until one breaks what is expected
+    #[arg(long, value_name = "A..B|N", value_parser = seeds)]
+    seeds: Option<Range<u64>>,
     #[command(flatten)]
     envoy: EnvoyArgs,
+}
+
+/// `A..B`, or `N` for `0..N`.
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let (first, last) = text.split_once("..").unwrap_or(("0", text));
+    let number = |text: &str| text.parse().ok();
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first < last => Ok(first..last),
+        _ => Err("expected `A..B` with A below B, or a number above 0".to_owned()),
+    }
 }
 
 impl Run for Test {
@@ -48,7 +72,7 @@ impl Run for Test {
         let color = terminal.color.is_on(&io::stdout());
         let envoy = self.envoy.envoy.then(|| self.envoy.find()).transpose()?;
         let mut files = Vec::new();
-        for path in if self.paths.is_empty() { default_paths()? } else { self.paths } {
+        for path in if self.paths.is_empty() { default_paths()? } else { self.paths.clone() } {
             find(&path, true, &mut files)
                 .with_context(|| format!("cannot look for cases in `{}`", path.display()))?;
         }
@@ -63,16 +87,17 @@ impl Run for Test {
         let (mut ok, mut failed, mut errors) = (0_u64, 0_u64, 0_u64);
         for file in &files {
             let name = case_name(file);
-            match run(file, &mut modules, envoy.as_ref()) {
-                Ok(Verdict { report, harness_only, differs: None }) if report.failures.is_empty() => {
+            match self.run_case(file, &mut modules, envoy.as_ref()) {
+                Ok(Verdict { report, notes, differs: None }) if report.failures.is_empty() => {
                     ok += 1;
-                    let only = harness_only.map(|reason| format!("  (harness only: {reason})"));
-                    let only = paint(color, Style::Dim, &only.unwrap_or_default());
-                    writeln!(out, "{}      {name}{only}", paint(color, Style::Green, "ok"))?;
+                    let notes: String = notes.iter().map(|note| format!("  ({note})")).collect();
+                    let notes = paint(color, Style::Dim, &notes);
+                    writeln!(out, "{}      {name}{notes}", paint(color, Style::Green, "ok"))?;
                 }
-                Ok(Verdict { report, differs, .. }) => {
+                Ok(Verdict { report, notes, differs }) => {
                     failed += 1;
-                    writeln!(out, "{}  {name}", paint(color, Style::Red, "FAILED"))?;
+                    let notes: String = notes.iter().map(|note| format!("  ({note})")).collect();
+                    writeln!(out, "{}  {name}{notes}", paint(color, Style::Red, "FAILED"))?;
                     out.write_all(describe(&report.failures, color).as_bytes())?;
                     for line in differs.iter().flat_map(|text| text.lines()) {
                         writeln!(out, "        {}", printable(line.as_bytes()))?;
@@ -103,26 +128,53 @@ impl Run for Test {
 /// What came of a case.
 struct Verdict {
     report: CaseReport,
-    /// Why it ran in the harness only, where an Envoy was asked for.
-    harness_only: Option<String>,
+    /// What is to be told beside: why it ran in the harness only, what many interleavings came to.
+    notes: Vec<String>,
     /// What is wrong in Envoy.
     differs: Option<String>,
 }
 
-fn run(file: &Path, modules: &mut Modules, envoy: Option<&Found>) -> anyhow::Result<Verdict> {
-    let loaded = Case::load(file)?;
-    let report = case::run(&loaded, modules)?;
-    let mut verdict = Verdict { report, harness_only: None, differs: None };
-    if let Some(envoy) = envoy.filter(|_| verdict.report.failures.is_empty()) {
-        let ready = Ready::new(&loaded)?;
-        verdict.harness_only = ready.skipped_in_envoy();
-        if verdict.harness_only.is_none() {
-            let harness = ready.in_harness(modules)?;
-            let both = ready.in_envoy(&envoy.path, harness).inspect_err(|_| process::unless_ending())?;
-            verdict.differs = ready.verdict(&both);
+impl Test {
+    fn run_case(&self, file: &Path, modules: &mut Modules, envoy: Option<&Found>) -> anyhow::Result<Verdict> {
+        let mut loaded = Case::load(file)?;
+        if let Some(workers) = self.workers {
+            loaded.case.scenario.workers = workers;
         }
+        let mut notes = Vec::new();
+        let report = match &self.seeds {
+            Some(seeds) => {
+                let explored = case::explore(&loaded, modules, seeds.clone())?;
+                notes.extend(say(&explored));
+                explored.failing.map_or(explored.first, |(_, report)| report)
+            }
+            None => case::run_interleaved(&loaded, modules, self.seed)?,
+        };
+        let mut verdict = Verdict { report, notes, differs: None };
+        if let Some(envoy) = envoy.filter(|_| verdict.report.failures.is_empty()) {
+            let ready = Ready::new(&loaded)?;
+            if let Some(reason) = ready.skipped_in_envoy() {
+                verdict.notes.push(format!("harness only: {reason}"));
+            } else {
+                let harness = ready.in_harness(modules)?;
+                let both = ready.in_envoy(&envoy.path, harness).inspect_err(|_| process::unless_ending())?;
+                verdict.differs = ready.verdict(&both);
+            }
+        }
+        Ok(verdict)
     }
-    Ok(verdict)
+}
+
+/// What many interleavings came to, where there was more than one.
+fn say(explored: &Exploration) -> Option<String> {
+    let Exploration { tried, failing, differs, .. } = explored;
+    match (failing, differs) {
+        (Some((seed, _)), _) => Some(format!("with seed {seed}: `--seed {seed}` shows it again")),
+        (None, _) if *tried <= 1 => None,
+        (None, Some(seed)) => {
+            Some(format!("{tried} seeds; outcomes depend on the interleaving, first with seed {seed}"))
+        }
+        (None, None) => Some(format!("{tried} seeds, all with the same outcomes")),
+    }
 }
 
 /// `filters` and `examples` of the workspace around the current folder.

@@ -42,7 +42,7 @@ pub struct Run {
     pub refused: bool,
 }
 
-/// Runs exchanges in a real Envoy with one worker; `harness` is what came of them there, so that what takes time is waited for and no longer.
+/// Runs exchanges in a real Envoy with as many workers as the scenario has; `harness` is what came of them there, so that what takes time is waited for and no longer.
 /// `told` is called with the number of exchanges that are over.
 ///
 /// # Errors
@@ -58,7 +58,7 @@ pub fn in_envoy(
     let modules = modules_of(scenario, base)?;
     let steps = steps(planned, &harness.outcomes);
     let options = Options {
-        workers: 1,
+        workers: scenario.workers.max(1),
         idle: idle(scenario, &steps),
         clusters: steps.iter().flat_map(|step| step.clusters.iter().cloned()).collect(),
     };

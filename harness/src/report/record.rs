@@ -39,6 +39,8 @@ pub(crate) struct ExchangeRecord<'a> {
     pub start: Option<String>,
     /// What the client asked for.
     pub request: RequestLine<'a>,
+    /// The worker that served it, from 0.
+    pub worker: u32,
     /// How it ended: `forwarded`, `local_reply`, `direct`, `refused`, `reset`, `trapped`, `stalled` or `aborted`.
     pub end: &'static str,
     /// The status the client got; null when the stream was reset.
@@ -165,6 +167,8 @@ pub(crate) struct SummaryRecord<'a> {
     pub statuses: BTreeMap<&'a str, u64>,
     /// Exchanges in which a filter failed.
     pub faults: u64,
+    /// What each worker served, in order; those that served nothing are left out.
+    pub workers: Vec<WorkerRecord>,
     /// Metrics by name.
     pub metrics: Vec<Metric<'a>>,
     /// Log lines of the start, that is of the configuration.
@@ -173,6 +177,17 @@ pub(crate) struct SummaryRecord<'a> {
     pub broken: &'a [String],
     /// What belongs to no exchange: ticks while several streams were in flight, answers of calls whose exchange was over.
     pub apart: ApartRecord<'a>,
+}
+
+/// What a worker served.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct WorkerRecord {
+    /// The worker, from 0.
+    pub worker: u32,
+    /// How many exchanges it served.
+    pub exchanges: u64,
+    /// In how many of them a filter failed.
+    pub faults: u64,
 }
 
 /// What belongs to no exchange.
@@ -207,6 +222,7 @@ impl<'a> ExchangeRecord<'a> {
             origin: &exchange.origin,
             start: exchange.start_ns.map(time::format_timestamp),
             request: RequestLine::of(exchange),
+            worker: outcome.worker,
             end: outcome.end.name(),
             status: got.and_then(super::status),
             arm: super::arm(outcome),
@@ -245,6 +261,15 @@ impl<'a> SummaryRecord<'a> {
             clusters: totals.clusters.iter().collect(),
             statuses: totals.statuses.iter().collect(),
             faults: totals.faults,
+            workers: totals
+                .workers
+                .iter()
+                .map(|(worker, served)| WorkerRecord {
+                    worker: *worker,
+                    exchanges: served.exchanges,
+                    faults: served.faults,
+                })
+                .collect(),
             metrics: end
                 .metrics
                 .iter()

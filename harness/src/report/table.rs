@@ -18,12 +18,25 @@ const MAX_FAULTS: usize = 20;
 const MAX_NAMES: usize = 20;
 
 /// The widest a column gets; the last column is never cut.
-const MAX_WIDTHS: [usize; COLUMNS] = [10, 12, 8, 44, 6, 12, 11, 24, 52, 52, usize::MAX];
-const COLUMNS: usize = 11;
-const TITLES: [&str; COLUMNS] =
-    ["#", "time", "method", "request", "status", "delay", "end", "arm", "route → cluster", "callouts", "why"];
+const MAX_WIDTHS: [usize; COLUMNS] = [10, 12, 6, 8, 44, 6, 12, 11, 24, 52, 52, usize::MAX];
+const COLUMNS: usize = 12;
+const TITLES: [&str; COLUMNS] = [
+    "#",
+    "time",
+    "worker",
+    "method",
+    "request",
+    "status",
+    "delay",
+    "end",
+    "arm",
+    "route → cluster",
+    "callouts",
+    "why",
+];
 /// Numbers stand to the right.
-const RIGHT: [bool; COLUMNS] = [true, true, false, false, true, true, false, false, false, false, false];
+const RIGHT: [bool; COLUMNS] =
+    [true, true, true, false, false, true, true, false, false, false, false, false];
 
 /// Cells of a bar.
 const BAR: u64 = 24;
@@ -111,6 +124,7 @@ impl Table {
         [
             number.to_string(),
             time,
+            if self.options.workers > 1 { outcome.worker.to_string() } else { String::new() },
             text(b":method"),
             text(b":authority") + &text(b":path"),
             status.map(|status| status.to_string()).unwrap_or_default(),
@@ -208,6 +222,15 @@ impl Table {
             names
         };
         let ends = ends.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        if self.options.workers > 1 {
+            let workers =
+                totals.workers.iter().map(|(worker, served)| (worker.to_string(), served.exchanges));
+            self.write_total("worker", workers.collect())?;
+            for (worker, served) in totals.workers.iter().filter(|(_, served)| served.faults > 0) {
+                let text = format!("  filters failed in {} exchanges of worker {worker}", served.faults);
+                writeln!(self.out, "{}", self.paint(Style::Red, &text))?;
+            }
+        }
         for (title, names) in [
             ("end", ends),
             ("arm", sorted(&totals.arms)),

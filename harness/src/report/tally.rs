@@ -56,6 +56,17 @@ pub struct Totals {
     pub statuses: Tally,
     /// Exchanges in which a filter failed.
     pub faults: u64,
+    /// By worker; those that served none are left out.
+    pub workers: BTreeMap<u32, Served>,
+}
+
+/// What a worker served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// All exchanges.
+    pub exchanges: u64,
+    /// Exchanges in which a filter failed.
+    pub faults: u64,
 }
 
 impl Totals {
@@ -79,6 +90,9 @@ impl Totals {
             self.statuses.add(&String::from_utf8_lossy(status));
         }
         self.faults += u64::from(!outcome.faults.is_empty());
+        let served = self.workers.entry(outcome.worker).or_default();
+        served.exchanges += 1;
+        served.faults += u64::from(!outcome.faults.is_empty());
     }
 
     /// Ends that happened, with their counts.

@@ -77,7 +77,12 @@ pub(super) fn run(
         return exit;
     }
     let Destination { color, limit, file } = args.destination(terminal);
-    let options = crate::report::Options { title: scenario.description.clone(), color, limit };
+    let options = crate::report::Options {
+        title: scenario.description.clone(),
+        color,
+        limit,
+        workers: scenario.workers,
+    };
     let print = comparison::FORMATS.iter().find(|(name, _)| *name == args.format);
     let (_, print) = print.ok_or_else(|| anyhow!("there is no report format `{}`", args.format))?;
     let mut out: Box<dyn Write> = output(file)?;
