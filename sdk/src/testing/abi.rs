@@ -365,14 +365,15 @@ pub(crate) fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<()> 
 pub(crate) fn register_shared_queue(name: &[u8]) -> Result<u32> {
     call("proxy_register_shared_queue", small, |state| {
         let (root, _) = state.root().ok_or(Status::BadArgument)?;
-        let known = state.queues.iter().position(|(other, ..)| other == name);
-        let at = known.unwrap_or_else(|| {
-            state.queues.push((name.to_vec(), root, VecDeque::new()));
-            state.queues.len() - 1
-        });
-        // Who registers last is told (`SHR-10`).
-        state.queues[at].1 = root;
-        Ok(at as u32 + 1)
+        if let Some(at) = state.queues.iter().position(|(other, ..)| other == name) {
+            if let Some((_, told, _)) = state.queues.get_mut(at) {
+                // Who registers last is told (`SHR-10`).
+                *told = root;
+            }
+            return Ok(at as u32 + 1);
+        }
+        state.queues.push((name.to_vec(), root, VecDeque::new()));
+        Ok(state.queues.len() as u32)
     })
 }
 

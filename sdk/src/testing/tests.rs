@@ -1,6 +1,7 @@
-//! The shell's promises, each on a whole filter in the in-memory host: what becomes of one stream. `plugin` has the rest.
+//! The shell's promises, each on a whole filter in the in-memory host: what becomes of one stream. `plugin` and `timers` have the rest.
 
 mod plugin;
+mod timers;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
