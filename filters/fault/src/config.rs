@@ -6,12 +6,14 @@ use weir_sdk::{ConfigDuration, KeySource, PerRouteConfig, Percentage, RequestMat
 
 mod abort;
 mod callers;
+mod change;
 mod delay;
 mod grpc_status;
 mod response;
 
 pub use abort::{Abort, AbortSpec, BlackHole, HeaderLine, Reset, Then};
 pub use callers::{Empty, FixedLimit, RateLimit, Secret, Signature};
+pub use change::{Change, ChangeHeaders};
 pub use delay::{Delay, DelaySpec, Exponential, Lognormal, Normal, Pareto, Uniform};
 pub use grpc_status::GrpcStatus;
 pub use response::{
@@ -73,8 +75,8 @@ pub struct NamedFaults {
 
 /// Whom a fault takes, and what happens to them. It takes a request when everything in the first group holds (`match`, `upstream_cluster`,
 /// `downstream_nodes`, `schedule`) and the selection picks it (at most one of `percentage`, `exactly` and `first`). Then, in this order:
-/// `response_rate_limit`, `delay`, and one of `abort`, `reset` and `black_hole`; and when the response comes, `response`. At least one of
-/// them is there.
+/// `response_rate_limit`, `change`, `delay`, and one of `abort`, `reset` and `black_hole`; and when the response comes, `response`. At least
+/// one of them is there.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -105,6 +107,9 @@ pub struct Fault {
     /// Takes the first requests of each key, then no more of it: fail, then succeed.
     #[serde(default)]
     pub first: Option<First>,
+    /// The request goes on as another one: method, path, query, headers.
+    #[serde(default)]
+    pub change: Option<Change>,
     /// The request waits: a duration such as `7s`, or an object.
     #[serde(default)]
     pub delay: Option<Delay>,

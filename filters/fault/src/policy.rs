@@ -13,6 +13,7 @@ use rule::{Passed, Rule};
 mod blast_radius;
 mod body;
 mod callers;
+mod change;
 mod count;
 mod delay;
 mod dice;
@@ -92,6 +93,9 @@ pub struct Policy {
     stat_prefix: String,
     texts: Texts,
 }
+
+/// How many signatures are remembered.
+const SIGNATURES: u32 = 8192;
 
 #[derive(Clone, Debug)]
 struct Texts {
@@ -242,6 +246,20 @@ impl Policy {
         step
     }
 
+    /// Whether a signature that holds may be used: for the first time, where that counts. What cannot be remembered may not.
+    fn is_unused(&self, signature: &Signature, inputs: &Inputs<'_>, now: SystemTime) -> bool {
+        /// No fault's name has a slash.
+        const NAME: &str = "signature/once";
+        let Some(number) = signature.single(inputs.request) else {
+            return true;
+        };
+        let (slot, now_ms) = (gate::slot(number, SIGNATURES), rule::since_1970_ms(now));
+        let used = (inputs.step)(NAME, slot, &mut |state| {
+            gate::once(state, number, now_ms, signature.max_validity.max(Duration::from_secs(1)))
+        });
+        used.unwrap_or(false)
+    }
+
     fn choose(
         &self,
         rules: &[Rc<Rule>],
@@ -251,9 +269,16 @@ impl Policy {
         step: &mut Step,
     ) {
         let unsigned = std::cell::Cell::new(false);
+        // Asked by each fault, and used up once.
+        let held = std::cell::Cell::new(None);
         let trusts = || match &self.signature {
             Some(signature) if Signature::is_asked(inputs.request) => {
-                let holds = signature.holds(inputs.request, (inputs.now)());
+                if let Some(holds) = held.get() {
+                    return holds;
+                }
+                let now = (inputs.now)();
+                let holds = signature.holds(inputs.request, now) && self.is_unused(signature, inputs, now);
+                held.set(Some(holds));
                 unsigned.set(!holds);
                 holds
             }

@@ -48,6 +48,10 @@ pub struct Signature {
     /// How far in the future `expires` may be: a signature can be used again that long. Default `5m`; more than 0.
     #[serde(default = "validity")]
     pub max_validity: ConfigDuration,
+    /// Whether a signature is good for one request only, on all workers of this Envoy together. About 8192 are remembered at a time, in shared
+    /// memory of 20 bytes each; where there is no place for one more, it is not good. Default false.
+    #[serde(default)]
+    pub single_use: bool,
 }
 
 /// Where a secret is; at least 16 bytes, blanks at its ends not counted.

@@ -68,7 +68,9 @@ pub(crate) fn throughput(headers: &dyn Headers) -> Option<u64> {
 pub(crate) struct Signature {
     pub(crate) header: Rc<str>,
     secrets: Vec<Vec<u8>>,
-    max_validity: Duration,
+    pub(crate) max_validity: Duration,
+    /// Each signature is good once.
+    single_use: bool,
 }
 
 impl std::fmt::Debug for Signature {
@@ -107,7 +109,12 @@ impl Signature {
                 Some(bytes) => secrets.push(bytes.trim_ascii().to_vec()),
             }
         }
-        Some(Self { header: header?, secrets, max_validity: config.max_validity.0 })
+        Some(Self {
+            header: header?,
+            secrets,
+            max_validity: config.max_validity.0,
+            single_use: config.single_use,
+        })
     }
 
     /// Whether the request asks for faults at all.
@@ -129,6 +136,14 @@ impl Signature {
         self.secrets.iter().fold(false, |holds, secret| {
             holds | equal(hex(&hmac_sha256(secret, &text)).as_bytes(), signature)
         })
+    }
+}
+
+impl Signature {
+    /// The number of the request's signature, where each is good once; `None` where it may be used again.
+    pub(crate) fn single(&self, request: &dyn RequestView) -> Option<u64> {
+        let (_, signature) = request.get(&self.header).and_then(parse).filter(|_| self.single_use)?;
+        Some(super::rule::hash(signature))
     }
 }
 

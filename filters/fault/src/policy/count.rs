@@ -37,10 +37,12 @@ pub enum Count {
     StateFailed,
     /// The route chose a policy that there is not; the configuration's faults were used.
     RouteInvalid,
+    /// A request went on as another one.
+    Change,
 }
 
 /// In the order of [`Count`].
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 18] = [
     "delays_injected",
     "aborts_injected",
     "response_rl_injected",
@@ -58,6 +60,7 @@ pub(crate) const NAMES: [&str; 17] = [
     "signature_invalid",
     "state_failed",
     "route_invalid",
+    "changes_injected",
 ];
 
 /// A set of outcomes, of a dry run or not.

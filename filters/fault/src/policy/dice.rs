@@ -14,10 +14,11 @@ pub(crate) enum Purpose {
     ResponseDelay,
     ResponseDelayTime,
     ResponseEnd,
+    Change,
 }
 
 /// What stands behind the salt, in the order of [`Purpose`].
-const SUFFIXES: [&str; 8] = [
+const SUFFIXES: [&str; 9] = [
     "",
     "/limit",
     "/delay",
@@ -26,11 +27,12 @@ const SUFFIXES: [&str; 8] = [
     "/response_delay",
     "/response_delay_time",
     "/response_end",
+    "/change",
 ];
 
 /// The salts of a fault.
 #[derive(Clone, Debug)]
-pub(crate) struct Salts([Salt; 8]);
+pub(crate) struct Salts([Salt; 9]);
 
 impl Salts {
     pub(crate) fn new(salt: &str) -> Self {

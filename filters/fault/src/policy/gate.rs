@@ -62,6 +62,20 @@ pub(crate) fn first(
     (seen.iter().flat_map(|seen| write(*seen)).collect(), takes)
 }
 
+/// One step of "each key once" in the key's slot: whether it is the first request of it. Never forgets a key before its time: where all places are
+/// taken, no other key is let in.
+pub(crate) fn once(state: Option<&[u8]>, key: u64, now_ms: u64, forget_after: Duration) -> (Vec<u8>, bool) {
+    let forget_ms = u64::try_from(forget_after.as_millis()).unwrap_or(u64::MAX);
+    let mut seen: Vec<Seen> = read(state.unwrap_or_default())
+        .filter(|seen| now_ms.saturating_sub(seen.last_ms) <= forget_ms)
+        .collect();
+    let is_first = seen.len() < KEYS_PER_SLOT && seen.iter().all(|seen| seen.key != key);
+    if is_first {
+        seen.push(Seen { key, count: 1, last_ms: now_ms });
+    }
+    (seen.iter().flat_map(|seen| write(*seen)).collect(), is_first)
+}
+
 fn read(bytes: &[u8]) -> impl Iterator<Item = Seen> {
     bytes.as_chunks::<ENTRY>().0.iter().filter_map(|entry| {
         let (key, rest) = entry.split_first_chunk()?;
@@ -83,6 +97,22 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn each_key_once_and_none_forgotten_too_soon() {
+        let mut state: Option<Vec<u8>> = None;
+        let mut once = |key, now_ms| {
+            let (new, is_first) = once(state.as_deref(), key, now_ms, Duration::from_millis(100));
+            state = Some(new);
+            is_first
+        };
+        assert!((1..=8).all(|key| once(key, key)));
+        assert!((1..=8).all(|key| !once(key, 50)));
+        assert!(!once(9, 101), "no place is free, as the first may still come until then");
+        assert!(once(9, 102));
+        assert!(!once(9, 202));
+        assert!(once(9, 203), "by then the signature itself is over");
+    }
 
     #[test]
     fn exactly_n_of_every_m() {

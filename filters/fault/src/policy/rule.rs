@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_sdk::{Draw, FractionalPercent, Key, Problems, RequestMatcher, RequestView};
+use weir_sdk::{Draw, FractionalPercent, Key, Mutation, Problems, RequestMatcher, RequestView};
 
+use super::change::Change;
 use super::delay::{Delay, sum};
 use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
@@ -25,6 +26,7 @@ pub(crate) struct Rule {
     sticky: Option<Vec<Key>>,
     pub(crate) salts: Salts,
     limit: Option<Limit>,
+    change: Option<Change>,
     delay: Option<Delay>,
     ending: Option<Ending>,
     pub(crate) response: Option<ResponseFault>,
@@ -63,6 +65,8 @@ pub(crate) enum Passed {
 #[derive(Clone, Debug)]
 pub(crate) struct Drawn {
     pub(crate) limit: Option<u64>,
+    /// What is changed of the request, and how people call it.
+    pub(crate) change: Option<(Vec<Mutation>, Rc<str>)>,
     pub(crate) delay: Option<Duration>,
     pub(crate) end: Option<(End, Rc<str>)>,
     /// The point that took it, where one was drawn.
@@ -104,6 +108,10 @@ impl Rule {
             let share = Share(limit.percentage.map(|percentage| percentage.0));
             Limit { kbps: limit.fixed_limit.map(|limit| limit.limit_kbps), share }
         });
+        let change = fault
+            .change
+            .as_ref()
+            .and_then(|change| Change::compile(&format!("{path}.change"), change, problems));
         let delay = fault
             .delay
             .as_ref()
@@ -119,11 +127,12 @@ impl Rule {
         let response = fault.response.as_ref().and_then(|response| {
             ResponseFault::compile(&format!("{path}.response"), &label, response, longest, problems)
         });
-        let nothing = limit.is_none() && delay.is_none() && ending.is_none() && response.is_none();
+        let ends = ending.is_some() || response.is_some();
+        let nothing = limit.is_none() && change.is_none() && delay.is_none() && !ends;
         if nothing && problems.len() == before {
             problems.add(
                 path,
-                "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `response_rate_limit` and `response`",
+                "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `change`, `response_rate_limit` and `response`",
             );
         }
         let name = fault.name.as_deref();
@@ -144,6 +153,7 @@ impl Rule {
             sticky,
             salts: Salts::new(&salt),
             limit,
+            change,
             delay,
             ending,
             response,
@@ -255,6 +265,8 @@ impl Rule {
                 callers::throughput(request).filter(|_| share.includes(draw(Purpose::Limit)))
             }
         });
+        let change = self.change.as_ref().filter(|change| change.share.includes(draw(Purpose::Change)));
+        let change = change.map(|change| (change.mutations(request), Rc::clone(&change.text)));
         let delay = self.delay.as_ref().and_then(|delay| {
             let (share, ms) = if delay.is_by_header() {
                 let ms = if trusted { callers::delay_ms(request) } else { None };
@@ -271,7 +283,7 @@ impl Rule {
             let share = ending.share.lowered(asked(callers::ABORT_PERCENTAGE));
             (trusted && share.includes(draw(Purpose::End))).then(|| ending.end(request))?
         });
-        Drawn { limit, delay, end, draw: picked, key }
+        Drawn { limit, change, delay, end, draw: picked, key }
     }
 }
 
@@ -323,11 +335,11 @@ fn first_key<'a>(by: &[Key], request: &'a dyn RequestView) -> Option<Cow<'a, [u8
 }
 
 /// A number for a key.
-fn hash(key: &[u8]) -> u64 {
+pub(super) fn hash(key: &[u8]) -> u64 {
     Draw::sticky(key, weir_sdk::Salt::new("weir.fault/first")).position(u64::MAX)
 }
 
-fn since_1970_ms(now: SystemTime) -> u64 {
+pub(super) fn since_1970_ms(now: SystemTime) -> u64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -66,8 +66,8 @@ impl Stream {
         overflow: &Rc<str>,
         step: &mut Step,
     ) {
-        let Drawn { limit, delay, end, draw, key } = drawn;
-        let happens = limit.is_some() || delay.is_some() || end.is_some();
+        let Drawn { limit, change, delay, end, draw, key } = drawn;
+        let happens = limit.is_some() || change.is_some() || delay.is_some() || end.is_some();
         if !dry_run && happens && !enter() {
             step.counts.add(Count::Overflow);
             step.why = Some(Why::passes(&rule.label, overflow));
@@ -83,6 +83,7 @@ impl Stream {
         step.why = Some(Why {
             what: Rc::clone(&rule.label),
             limit,
+            change: change.as_ref().map(|(_, text)| Rc::clone(text)),
             delay,
             end: text,
             draw,
@@ -104,6 +105,12 @@ impl Stream {
             if !dry_run {
                 let value = kbps.to_string().into();
                 step.decision.mutations.push(Mutation::Set(callers::THROUGHPUT.into(), value));
+            }
+        }
+        if let Some((mutations, _)) = change {
+            step.counts.add(Count::Change);
+            if !dry_run {
+                step.decision.mutations.extend(mutations);
             }
         }
         if dry_run {

@@ -14,6 +14,8 @@ pub struct Why {
     /// Why nothing happens.
     pub(crate) passes: Option<Rc<str>>,
     pub(crate) limit: Option<u64>,
+    /// What is changed of the request.
+    pub(crate) change: Option<Rc<str>>,
     pub(crate) delay: Option<Duration>,
     /// What comes after the delay, such as `abort 503`.
     pub(crate) end: Option<Rc<str>>,
@@ -44,6 +46,10 @@ impl fmt::Display for Why {
         let mut separator = " → ";
         if let Some(limit) = self.limit {
             write!(f, "{separator}{limit} KiB/s")?;
+            separator = ", ";
+        }
+        if let Some(change) = &self.change {
+            write!(f, "{separator}{change}")?;
             separator = ", ";
         }
         if let Some(delay) = self.delay {

@@ -1,0 +1,181 @@
+//! What of a request is changed before it goes on.
+
+use std::rc::Rc;
+
+use weir_sdk::{Bytes, Headers, Mutation, Problems, names};
+
+use super::dice::Share;
+use crate::config::{self, HeaderLine};
+
+/// A compiled [`config::Change`].
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) share: Share,
+    path: Option<Vec<u8>>,
+    query: Option<Vec<u8>>,
+    /// All that does not depend on the request.
+    mutations: Vec<Mutation>,
+    /// How people call it.
+    pub(crate) text: Rc<str>,
+}
+
+impl Change {
+    /// Checks and compiles what stands at `path`.
+    pub(crate) fn compile(path: &str, change: &config::Change, problems: &mut Problems) -> Option<Self> {
+        let before = problems.len();
+        let mut mutations = Vec::new();
+        if let Some(method) = &change.method {
+            if !names::is_token(method) || method == "CONNECT" {
+                problems.add(format!("{path}.method"), "expected a method such as `PUT`, and not `CONNECT`");
+            }
+            mutations.push(Mutation::Set(":method".into(), Bytes::from(method.as_str())));
+        }
+        let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if change
+            .path
+            .as_ref()
+            .is_some_and(|path| !path.starts_with('/') || path.contains('?') || !is_visible(path))
+        {
+            problems.add(
+                format!("{path}.path"),
+                "expected a path such as `/v1/orders`: printable ASCII without `?`, `#` and blanks",
+            );
+        }
+        if change.query.as_ref().is_some_and(|query| query.starts_with('?') || !is_visible(query)) {
+            problems.add(
+                format!("{path}.query"),
+                "expected a query such as `page=2`: printable ASCII without the first `?`, `#` and blanks",
+            );
+        }
+        let headers = &change.headers;
+        for (index, name) in headers.remove.iter().enumerate() {
+            mutations.extend(
+                name_at(&format!("{path}.headers.remove[{index}]"), name, problems).map(Mutation::Remove),
+            );
+        }
+        lines(&format!("{path}.headers.set"), &headers.set, problems, |name, value| {
+            mutations.push(Mutation::Set(name, value));
+        });
+        lines(&format!("{path}.headers.append"), &headers.append, problems, |name, value| {
+            mutations.push(Mutation::Append(name, value));
+        });
+        let changed: Vec<&str> = [
+            ("method", change.method.is_some()),
+            ("path", change.path.is_some()),
+            ("query", change.query.is_some()),
+            ("headers", mutations.len() > usize::from(change.method.is_some())),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_changed)| is_changed.then_some(name))
+        .collect();
+        if changed.is_empty() && problems.len() == before {
+            problems.add(path, "expected at least one of `method`, `path`, `query` and `headers`");
+        }
+        let bytes = |text: &String| text.as_bytes().to_vec();
+        (problems.len() == before).then(|| Self {
+            share: Share(change.percentage.map(|percentage| percentage.0)),
+            path: change.path.as_ref().map(bytes),
+            query: change.query.as_ref().map(bytes),
+            mutations,
+            text: format!("change of {}", changed.join(", ")).into(),
+        })
+    }
+
+    /// What becomes of this request.
+    pub(crate) fn mutations(&self, request: &dyn Headers) -> Vec<Mutation> {
+        let mut mutations = self.mutations.clone();
+        if self.path.is_some() || self.query.is_some() {
+            let now = request.get(":path").unwrap_or(b"/");
+            let at = now.iter().position(|byte| *byte == b'?');
+            let (path, query) = at.and_then(|at| now.split_at_checked(at)).unwrap_or((now, b""));
+            let path = self.path.as_deref().unwrap_or(path);
+            let query = match self.query.as_deref() {
+                None => query.to_vec(),
+                Some(b"") => Vec::new(),
+                Some(query) => [b"?", query].concat(),
+            };
+            mutations.push(Mutation::Set(":path".into(), [path, &query].concat().into()));
+        }
+        mutations
+    }
+}
+
+fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems, mut take: impl FnMut(Rc<str>, Bytes)) {
+    for (index, line) in lines.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if let Err(reason) = names::header_value(&line.value) {
+            problems.add(format!("{path}.value"), reason);
+        }
+        if let Some(name) = name_at(&format!("{path}.name"), &line.name, problems) {
+            take(name, Bytes::from(line.value.as_str()));
+        }
+    }
+}
+
+/// A header that may be changed: what says where a message ends is Envoy's.
+fn name_at(path: &str, name: &str, problems: &mut Problems) -> Option<Rc<str>> {
+    match names::header(name, "x-version") {
+        Ok(name)
+            if matches!(&*name, "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te") =>
+        {
+            problems.add(path, format!("`{name}` is Envoy's; expected another header"));
+            None
+        }
+        Ok(name) => Some(name),
+        Err(reason) => {
+            problems.add(path, reason);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weir_sdk::HeaderMap;
+
+    use super::*;
+
+    fn changed(change: serde_json::Value, path: &str) -> Option<Vec<u8>> {
+        let change: config::Change = serde_json::from_value(change).unwrap();
+        let change = Change::compile("c", &change, &mut Problems::new()).unwrap();
+        let request: HeaderMap = [(":method", "GET"), (":path", path)].into_iter().collect();
+        change.mutations(&request).into_iter().find_map(|mutation| match mutation {
+            Mutation::Set(name, value) if &*name == ":path" => Some(value.as_slice().to_vec()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn path_and_query_change_apart() {
+        let of = |change, path| changed(change, path).map(|path| String::from_utf8(path).unwrap());
+        assert_eq!(of(json!({"path": "/b"}), "/a?x=1").as_deref(), Some("/b?x=1"));
+        assert_eq!(of(json!({"path": "/b"}), "/a").as_deref(), Some("/b"));
+        assert_eq!(of(json!({"query": "y=2"}), "/a?x=1?z").as_deref(), Some("/a?y=2"));
+        assert_eq!(of(json!({"query": ""}), "/a?x=1").as_deref(), Some("/a"));
+        assert_eq!(of(json!({"path": "/b", "query": "y"}), "*").as_deref(), Some("/b?y"));
+        assert_eq!(of(json!({"method": "PUT"}), "/a"), None);
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for (change, path) in [
+            (json!({}), "c"),
+            (json!({"method": "CONNECT"}), "c.method"),
+            (json!({"method": "A B"}), "c.method"),
+            (json!({"path": "b"}), "c.path"),
+            (json!({"path": "/b?c"}), "c.path"),
+            (json!({"path": "/b c"}), "c.path"),
+            (json!({"query": "?a"}), "c.query"),
+            (json!({"headers": {"remove": ["Content-Length"]}}), "c.headers.remove[0]"),
+            (json!({"headers": {"set": [{"name": ":path", "value": "/"}]}}), "c.headers.set[0].name"),
+            (json!({"headers": {"append": [{"name": "a", "value": "b\n"}]}}), "c.headers.append[0].value"),
+        ] {
+            let mut problems = Problems::new();
+            let change: config::Change = serde_json::from_value(change).unwrap();
+            assert!(Change::compile("c", &change, &mut problems).is_none());
+            let error = problems.finish().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{path}`")), "{error}");
+        }
+    }
+}
