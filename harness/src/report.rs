@@ -82,10 +82,23 @@ pub fn arm(outcome: &Outcome) -> Option<String> {
     join(arms, ",")
 }
 
-/// Why: what filters say of their decisions in log lines `decision: …`, joined with `; `.
+/// Why: what filters say of their decisions in log lines `decision: …`, then why others did nothing, `left alone: …`; joined with `; `.
 #[must_use]
 pub fn why(outcome: &Outcome) -> Option<String> {
-    join(outcome.log.iter().filter_map(|line| line.message.strip_prefix("decision: ")), "; ")
+    join(said(outcome, DECISION).chain(said(outcome, LEFT_ALONE)), "; ")
+}
+
+/// The same for a reader of many lines: why nothing was done is said where nobody did anything.
+#[must_use]
+pub fn why_in_short(outcome: &Outcome) -> Option<String> {
+    join(said(outcome, DECISION), "; ").or_else(|| join(said(outcome, LEFT_ALONE), "; "))
+}
+
+const DECISION: &str = "decision: ";
+const LEFT_ALONE: &str = "left alone: ";
+
+fn said<'a>(outcome: &'a Outcome, what: &'static str) -> impl Iterator<Item = &'a str> {
+    outcome.log.iter().filter_map(move |line| line.message.strip_prefix(what))
 }
 
 /// The status of a response.

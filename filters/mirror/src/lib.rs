@@ -310,7 +310,8 @@ impl Mirror {
                 sender.skip(*why, plan.dry_run);
             }
         }
-        log::debug!("decision: {plan}");
+        let said = if plan.leaves_alone() { "left alone" } else { "decision" };
+        log::debug!("{said}: {plan}");
     }
 }
 

@@ -39,7 +39,8 @@ const LIMIT: u64 = 40;
   weir replay examples/bookinfo --workers 4 --seed 7         four workers, interleaved by the seed
   weir replay day.har --filter ./my.wasm --format jsonl | jq 'select(.end == \"local_reply\")'
 
-Arms are counters named `….arm.<name>` that grow; reasons are log lines `decision: …`.
+Arms are counters named `….arm.<name>` that grow; reasons are log lines `decision: …` and
+`left alone: …`.
 
 With --envoy both are given what can be carried over, and what cannot is listed with its reason: exchanges come one after another (25 ms
 apart where that would take long), from HTTP/1.1 clients, at the machine's time.

@@ -51,7 +51,7 @@ pub(crate) struct ExchangeRecord<'a> {
     pub route: Option<&'a str>,
     /// The cluster the request went to, or would have gone to.
     pub cluster: Option<&'a str>,
-    /// What filters say of their decisions: their log lines `decision: …`.
+    /// What filters say of their decisions, their log lines `decision: …`; then why others did nothing, `left alone: …`.
     pub why: Option<String>,
     /// Envoy's `%RESPONSE_CODE_DETAILS%`.
     pub details: &'a str,

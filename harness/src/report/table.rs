@@ -117,7 +117,7 @@ impl Table {
             way.push_str(if way.is_empty() { "→ " } else { " → " });
             way.push_str(&printable(cluster.as_bytes()));
         }
-        let mut why = super::why(outcome).unwrap_or_default();
+        let mut why = super::why_in_short(outcome).unwrap_or_default();
         if why.is_empty() && outcome.end != End::Forwarded {
             why = format!("{} {}", outcome.flags, outcome.details).trim().to_owned();
         }

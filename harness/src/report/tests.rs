@@ -157,3 +157,18 @@ fn a_tally_of_any_traffic_is_bounded() {
     assert_eq!(tally.iter().count(), 1001);
     assert_eq!(tally.iter().last(), Some(("(other)", 1000)));
 }
+
+#[test]
+fn why_nothing_was_done_is_told_where_nobody_did_anything() {
+    let outcome = |lines: &[&str]| {
+        let line =
+            |text: &&str| LogLine { plugin: "p".to_owned(), level: "debug", message: (*text).to_owned() };
+        Outcome { log: lines.iter().map(line).collect(), ..Outcome::default() }
+    };
+    let both = outcome(&["left alone: no match", "other", "decision: v2"]);
+    assert_eq!(super::why(&both).as_deref(), Some("v2; no match"));
+    assert_eq!(super::why_in_short(&both).as_deref(), Some("v2"));
+    let nothing = outcome(&["left alone: no match", "left alone: method"]);
+    assert_eq!(super::why_in_short(&nothing).as_deref(), Some("no match; method"));
+    assert_eq!(super::why_in_short(&outcome(&[])), None);
+}

@@ -52,6 +52,13 @@ impl Plan {
         self.entries.iter().any(|entry| matches!(entry.verdict, Verdict::Wanted(_)))
     }
 
+    /// Whether the request is none for any target, so that nobody would ask why it was not copied.
+    #[must_use]
+    pub fn leaves_alone(&self) -> bool {
+        let is_none = |entry: &Entry| matches!(entry.verdict, Verdict::Skipped(why) if why.is_choice());
+        !self.route_invalid && self.entries.iter().all(is_none)
+    }
+
     /// Bytes of the body that are to be kept: the most that any copy may have.
     #[must_use]
     pub fn body_limit(&self) -> usize {

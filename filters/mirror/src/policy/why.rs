@@ -70,6 +70,31 @@ impl Why {
         self as usize
     }
 
+    /// Whether the configuration has chosen so, by what the request is.
+    #[must_use]
+    pub const fn is_choice(self) -> bool {
+        match self {
+            Self::Disabled
+            | Self::Upgrade
+            | Self::Marked
+            | Self::Method
+            | Self::Match
+            | Self::NoCluster
+            | Self::Unrouted
+            | Self::Sample
+            | Self::NoKey => true,
+            Self::BackOff
+            | Self::Body
+            | Self::Memory
+            | Self::Incomplete
+            | Self::Redaction
+            | Self::Path
+            | Self::InFlight
+            | Self::Rate
+            | Self::Refused => false,
+        }
+    }
+
     /// The last part of the counter's name.
     #[must_use]
     pub const fn counter(self) -> &'static str {
