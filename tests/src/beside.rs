@@ -165,6 +165,16 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// Connects to a listener that wants to hear by the PROXY protocol who calls, as those of `weir test --envoy` do.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn open_announced(address: SocketAddr) -> Result<Self> {
+        let mut this = Self::open(address)?;
+        std::io::Write::write_all(this.stream.get_mut(), b"PROXY TCP4 127.0.0.1 127.0.0.1 40000 10000\r\n")?;
+        Ok(this)
+    }
+
     /// Sends a request without waiting for its answer.
     ///
     /// # Errors
