@@ -14,7 +14,6 @@ use weir_harness::envoy::client::{self, Wait};
 use weir_harness::envoy::process::{Envoy, Started};
 use weir_harness::envoy::server::{Answers, Arrival, Reply, Server};
 use weir_harness::exchange::{Exchange, Message};
-use weir_harness::scenario::Filter;
 use weir_harness::traffic;
 use weir_harness::yaml;
 
@@ -54,9 +53,11 @@ fn each(value: &mut Value, key: &str, change: &mut impl FnMut(&mut Value)) {
     }
 }
 
+/// Whether the forms of `policy` say what these policies say.
 #[track_caller]
-fn says_the_same(policy: &str) {
-    let want = read(&format!("policies/{policy}.yaml"));
+fn says_the_same(policy: &str, policies: &[&str]) {
+    let mut want: Vec<_> = policies.iter().map(|policy| read(&format!("policies/{policy}.yaml"))).collect();
+    want.extend(want.clone());
     let mut found = Vec::new();
     each(&mut read(&format!("envoy/{policy}.yaml")), "configuration", &mut |value| {
         let text = value.get("value").and_then(Value::as_str).expect("a StringValue");
@@ -72,7 +73,7 @@ fn says_the_same(policy: &str) {
         });
         found.push(value.take());
     });
-    assert_eq!(found, [want.clone(), want]);
+    assert_eq!(found, want);
 }
 
 #[test]
@@ -84,15 +85,22 @@ fn every_form_says_the_same() {
         "delay-everybody",
         "abort-jason",
         "mirror-ratings",
+        "rate-limit",
+        "circuit-breaker",
     ] {
-        says_the_same(policy);
+        says_the_same(policy, &[policy]);
     }
+    let five = ["traffic-shifting", "rate-limit", "circuit-breaker", "abort-jason", "mirror-ratings"];
+    says_the_same("all-five", &five);
 }
 
-/// The example's configuration with the module and the ports of this machine.
-fn local(policy: &str, upstreams: &[(u64, Server)], module: &Path) -> Value {
+/// The example's configuration with the modules and the ports of this machine.
+fn local(policy: &str, upstreams: &[(u64, Server)]) -> Value {
     let mut config = read(&format!("envoy/{policy}.yaml"));
-    each(&mut config, "filename", &mut |value| *value = module.to_str().into());
+    each(&mut config, "filename", &mut |value| {
+        let name = value.as_str().and_then(|file| Path::new(file).file_stem()?.to_str()).expect("a module");
+        *value = build::named(name, tools::workspace()).unwrap().to_str().into();
+    });
     each(&mut config, "port_value", &mut |value| {
         let ours = upstreams.iter().find(|(port, _)| value.as_u64() == Some(*port));
         *value = ours.map_or(0, |(_, upstream)| upstream.port()).into();
@@ -110,7 +118,7 @@ struct Bookinfo {
     _servers: Vec<(u64, Server)>,
 }
 
-/// Answers its name, and keeps what it receives.
+/// Answers its name, or 503 when asked for `/broken`, and keeps what it receives.
 struct Service {
     name: &'static str,
     received: Mutex<Vec<Message>>,
@@ -118,25 +126,24 @@ struct Service {
 
 impl Answers for Service {
     fn reply(&self, arrival: Arrival) -> Reply {
+        let status = if arrival.request.headers.get(b":path") == Some(b"/broken") { "503" } else { "200" };
         self.received.lock().unwrap().push(arrival.request);
-        let headers = [(":status", "200"), ("x-service", self.name)].into_iter().collect();
+        let headers = [(":status", status), ("x-service", self.name)].into_iter().collect();
         Reply::Answer(Duration::ZERO, Message { headers, ..Message::default() })
     }
 }
 
 impl Bookinfo {
     /// Starts it with a policy's configuration; nothing where there is no Envoy.
-    fn start(policy: &str, filter: &str) -> Option<Self> {
+    fn start(policy: &str) -> Option<Self> {
         let envoy = tools::envoy_or_skip(policy).unwrap()?;
-        let filter = Filter { name: filter.to_owned(), ..Filter::default() };
-        let module = build::module(&filter, tools::workspace()).unwrap();
         let services =
             SERVICES.map(|(name, port)| (port, Arc::new(Service { name, received: Mutex::default() })));
         let serve = |(port, service): &(u64, Arc<Service>)| {
             (*port, Server::start(Arc::clone(service) as Arc<dyn Answers>).unwrap())
         };
         let servers: Vec<_> = services.iter().map(serve).collect();
-        let config = local(policy, &servers, &module);
+        let config = local(policy, &servers);
 
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("envoy.json");
@@ -185,7 +192,7 @@ impl Bookinfo {
 /// Requests for reviews by these users go to these versions.
 #[track_caller]
 fn routes(policy: &str, users: &[(&str, &str)]) {
-    let Some(bookinfo) = Bookinfo::start(policy, "canary") else { return };
+    let Some(bookinfo) = Bookinfo::start(policy) else { return };
     for (user, version) in users {
         let (_, service) = bookinfo.ask("reviews:9080", "/reviews/0", &[("end-user", user)]);
         assert_eq!(service, *version, "{policy}: {user}");
@@ -212,7 +219,7 @@ fn traffic_shifting_routes() {
 
 #[test]
 fn ratings_take_seven_seconds() {
-    let Some(bookinfo) = Bookinfo::start("delay-everybody", "fault") else { return };
+    let Some(bookinfo) = Bookinfo::start("delay-everybody") else { return };
     let start = Instant::now();
     assert_eq!(bookinfo.ask("ratings:9080", "/ratings/0", &[]).1, "ratings");
     assert!(start.elapsed() >= Duration::from_secs(7), "{:?}", start.elapsed());
@@ -221,7 +228,7 @@ fn ratings_take_seven_seconds() {
 
 #[test]
 fn ratings_fail_for_jason() {
-    let Some(bookinfo) = Bookinfo::start("abort-jason", "fault") else { return };
+    let Some(bookinfo) = Bookinfo::start("abort-jason") else { return };
     let ratings = |user| bookinfo.ask("ratings:9080", "/ratings/0", &[("end-user", user)]);
     assert_eq!(ratings("jason"), ("500".to_owned(), "none".to_owned()));
     assert_eq!(ratings("jack"), ("200".to_owned(), "ratings".to_owned()));
@@ -232,7 +239,7 @@ fn ratings_fail_for_jason() {
 #[test]
 fn a_tenth_of_the_ratings_is_copied() {
     const REQUESTS: usize = 400;
-    let Some(bookinfo) = Bookinfo::start("mirror-ratings", "mirror") else { return };
+    let Some(bookinfo) = Bookinfo::start("mirror-ratings") else { return };
     for number in 0..REQUESTS {
         let id = format!("{number:08x}-0000-4000-8000-000000000000");
         let (_, service) = bookinfo.ask("ratings:9080", "/ratings/0", &[("x-request-id", &id)]);
@@ -244,6 +251,50 @@ fn a_tenth_of_the_ratings_is_copied() {
     assert!((22..=58).contains(&copies.len()), "{}", copies.len());
     assert!(copies.iter().all(|copy| copy.headers.get(b"x-shadow") == Some(b"1")));
     assert_eq!(bookinfo.received(9086).len(), REQUESTS);
+}
+
+#[test]
+fn ten_reviews_an_hour() {
+    let Some(bookinfo) = Bookinfo::start("rate-limit") else { return };
+    let reviews = |user| bookinfo.ask("reviews:9080", "/reviews/0", &[("end-user", user)]).0;
+    for user in ["jack", "jason"] {
+        assert!((0..10).all(|_| reviews(user) == "200"));
+        assert_eq!(reviews(user), "429", "{user}");
+    }
+    let visitors = || bookinfo.ask("reviews:9080", "/reviews/0", &[]).0;
+    assert!((0..20).all(|_| visitors() == "200"));
+    assert_eq!(visitors(), "429");
+    bookinfo.others_are_left_alone();
+}
+
+#[test]
+fn five_errors_of_ratings_are_enough() {
+    let Some(bookinfo) = Bookinfo::start("circuit-breaker") else { return };
+    let broken = || bookinfo.ask("ratings:9080", "/broken", &[]);
+    assert!((0..5).all(|_| broken() == ("503".to_owned(), "ratings".to_owned())));
+    assert_eq!(broken(), ("503".to_owned(), "none".to_owned()));
+    assert_eq!(bookinfo.ask("ratings:9080", "/ratings/0", &[]).1, "none");
+    assert_eq!(bookinfo.received(9086).len(), 5);
+    assert_eq!(bookinfo.ask("reviews:9080", "/reviews/0", &[]).1, "reviews-v1");
+    bookinfo.others_are_left_alone();
+}
+
+#[test]
+fn all_five_do_what_each_does() {
+    let Some(bookinfo) = Bookinfo::start("all-five") else { return };
+    let ask = |service, path, user| bookinfo.ask(service, path, &[("end-user", user)]);
+    assert_eq!(ask("reviews:9080", "/reviews/0", "jack").1, "reviews-v3");
+    assert_eq!(ask("reviews:9080", "/reviews/0", "jason").1, "reviews-v1");
+    assert!((0..9).all(|_| ask("reviews:9080", "/reviews/0", "jack").0 == "200"));
+    assert_eq!(ask("reviews:9080", "/reviews/0", "jack").0, "429");
+    // What a fault answers is no error of ratings.
+    for _ in 0..6 {
+        assert_eq!(ask("ratings:9080", "/ratings/0", "jason"), ("500".to_owned(), "none".to_owned()));
+    }
+    assert_eq!(ask("ratings:9080", "/ratings/0", "jack").1, "ratings");
+    assert!((0..5).all(|_| ask("ratings:9080", "/broken", "jack").1 == "ratings"));
+    assert_eq!(ask("ratings:9080", "/ratings/0", "jason"), ("503".to_owned(), "none".to_owned()));
+    bookinfo.others_are_left_alone();
 }
 
 /// Of each exchange: the authority without its port, the user, and the status.

@@ -1,5 +1,5 @@
 //! A circuit breaker with four workers under load in a real Envoy: it opens once, lets exactly its probes through, closes, and gets lost probes'
-//! slots back; beside Envoy's own outlier detection and thresholds. What is asserted are counts that no timing changes, and least times.
+//! slots back; beside Envoy's own outlier detection, thresholds, admission control and adaptive concurrency. What is asserted are counts that no timing changes, and least times.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -230,24 +230,8 @@ fn a_limit_of_calls_under_way_is_exact() {
     let Some(envoy) = tools::envoy_or_skip("a_limit_of_calls_under_way_is_exact").unwrap() else { return };
     let crowd = Arc::new(Crowd::default());
     let server = Server::start(Arc::clone(&crowd) as Arc<dyn Answers>).unwrap();
-    let filter = Filter { name: "circuit_breaker".to_owned(), ..Filter::default() };
-    let plugin = Plugin {
-        name: "circuit_breaker".to_owned(),
-        module: build::module(&filter, tools::workspace()).unwrap(),
-        configuration: Some(json!({"concurrency": {"max": 2, "max_wait": "1m"}}).to_string()),
-        ..Plugin::default()
-    };
-    let cluster = bootstrap::Cluster { ports: vec![server.port()], ..bootstrap::Cluster::default() };
-    let plan = Plan {
-        plugins: vec![plugin],
-        route_config: bootstrap::everything_to("reviews"),
-        clusters: BTreeMap::from([("reviews".to_owned(), cluster)]),
-        idle: PATIENCE,
-        ..Plan::default()
-    };
-    let Started::Running(envoy) = Envoy::start(envoy, &plan, WORKERS as u32).unwrap() else {
-        panic!("refused");
-    };
+    let config = json!({"concurrency": {"max": 2, "max_wait": "1m"}});
+    let envoy = ours_before(envoy, &server, &config, WORKERS);
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| (0..20).for_each(|_| assert_eq!(status(&ask_native(&envoy)), 200)));
@@ -263,18 +247,32 @@ fn a_limit_of_calls_under_way_is_exact() {
 fn native(envoy: &Path, settings: &Value) -> (Envoy, Server) {
     let failing = Message { headers: [(":status", "500")].into_iter().collect(), ..Message::default() };
     let server = Server::start(Arc::new(failing)).unwrap();
+    (native_before(envoy, &server, settings, None), server)
+}
+
+/// An Envoy before that server.
+fn plan(server: &Server) -> Plan {
     let cluster = bootstrap::Cluster { ports: vec![server.port()], ..bootstrap::Cluster::default() };
-    let plan = Plan {
+    Plan {
         route_config: bootstrap::everything_to("reviews"),
         clusters: BTreeMap::from([("reviews".to_owned(), cluster)]),
+        idle: PATIENCE,
         ..Plan::default()
-    };
+    }
+}
+
+/// An Envoy before that server, with one of its own filters.
+fn native_before(envoy: &Path, server: &Server, settings: &Value, filter: Option<Value>) -> Envoy {
+    let plan = plan(server);
     let folder = tempfile::tempdir().unwrap();
     let mut config = bootstrap::bootstrap(&plan, &folder.path().join("access.log"));
     let written = config["static_resources"]["clusters"][0].as_object_mut().unwrap();
     written.extend(settings.as_object().unwrap().clone());
+    let manager = &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+    let filters = manager["typed_config"]["http_filters"].as_array_mut().unwrap();
+    filters.splice(0..0, filter);
     match Envoy::start_with(envoy, &config, 1, folder).unwrap() {
-        Started::Running(envoy) => (*envoy, server),
+        Started::Running(envoy) => *envoy,
         Started::Refused(log) => panic!("{log}"),
     }
 }
@@ -288,6 +286,21 @@ fn ask_native(envoy: &Envoy) -> Message {
         Wait::default(),
     );
     answer.unwrap().expect("an answer")
+}
+
+/// An Envoy before that server, with our filter.
+fn ours_before(envoy: &Path, server: &Server, config: &Value, workers: u64) -> Envoy {
+    let plugin = Plugin {
+        name: "circuit_breaker".to_owned(),
+        module: build::named("circuit_breaker", tools::workspace()).unwrap(),
+        configuration: Some(config.to_string()),
+        ..Plugin::default()
+    };
+    let plan = Plan { plugins: vec![plugin], ..plan(server) };
+    match Envoy::start(envoy, &plan, workers as u32).unwrap() {
+        Started::Running(envoy) => *envoy,
+        Started::Refused(log) => panic!("{log}"),
+    }
 }
 
 fn ours(envoy: &Path, config: &Value) -> Proxy {
@@ -328,6 +341,97 @@ fn outlier_detection_beside_ours() {
     assert_eq!(proxy.received().len(), 5);
 }
 
+/// Envoy's own filter of this name.
+fn filter(name: &str, config: Value) -> Option<Value> {
+    let mut config = config;
+    config["@type"] = format!("type.googleapis.com/envoy.extensions.filters.http.{name}").into();
+    Some(json!({"name": "native", "typed_config": config}))
+}
+
+/// All header lines but the date, and the body.
+fn seen(message: &Message) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>) {
+    let headers = message.headers.iter().filter(|(name, _)| *name != b"date");
+    let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    headers.sort();
+    (headers, message.body.clone())
+}
+
+/// An upstream that always fails: both shed four of five requests, as `max_probability` says, and in the same words.
+#[test]
+fn admission_control_beside_ours() {
+    const REQUESTS: usize = 1500;
+    let Some(envoy) = tools::envoy_or_skip("admission_control_beside_ours").unwrap() else { return };
+    let failing = Message { headers: [(":status", "500")].into_iter().collect(), ..Message::default() };
+    let server = Server::start(Arc::new(failing)).unwrap();
+    let criteria = json!({"http_criteria": {"http_success_status": [{"start": 100, "end": 500}]}});
+    let native = json!({"success_criteria": criteria, "sampling_window": "3600s"});
+    let native = filter("admission_control.v3.AdmissionControl", native);
+    let native = native_before(envoy, &server, &json!({}), native);
+    let ours = ours_before(envoy, &server, &json!({"shed": {"window": "1h"}}), 1);
+    let mut refused = Vec::new();
+    for envoy in [&native, &ours] {
+        let answers: Vec<Message> = (0..REQUESTS).map(|_| ask_native(envoy)).collect();
+        let shed: Vec<&Message> = answers.iter().filter(|answer| status(answer) == 503).collect();
+        // 1200; five standard deviations are 78, and what is let through before there are enough calls to tell is some tens.
+        assert!((1080..=1278).contains(&shed.len()), "{}", shed.len());
+        refused.push(seen(shed[0]));
+    }
+    assert_eq!(refused[0], refused[1]);
+}
+
+/// An upstream that keeps its requests until so many answers have been seen elsewhere.
+struct Holds(AtomicBool);
+
+impl Answers for Holds {
+    fn reply(&self, _: Arrival) -> Reply {
+        let begin = Instant::now();
+        while !self.0.load(Ordering::SeqCst) && begin.elapsed() < PATIENCE {
+            thread::yield_now();
+        }
+        let message = Message { headers: [(":status", "200")].into_iter().collect(), ..Message::default() };
+        Reply::Answer(Duration::ZERO, message)
+    }
+}
+
+/// Both begin with three at a time, and refuse others in the same words.
+#[test]
+fn adaptive_concurrency_beside_ours() {
+    let Some(envoy) = tools::envoy_or_skip("adaptive_concurrency_beside_ours").unwrap() else { return };
+    let holds = Arc::new(Holds(AtomicBool::new(false)));
+    let server = Server::start(Arc::clone(&holds) as Arc<dyn Answers>).unwrap();
+    let native = json!({"gradient_controller_config": {
+        "sample_aggregate_percentile": {"value": 50},
+        "concurrency_limit_params": {"concurrency_update_interval": "1s"},
+        "min_rtt_calc_params": {"interval": "60s", "request_count": 50, "min_concurrency": 3},
+    }});
+    let native = filter("adaptive_concurrency.v3.AdaptiveConcurrency", native);
+    let native = native_before(envoy, &server, &json!({}), native);
+    let config = json!({"concurrency": {"max": 1000, "adaptive": {"min": 3, "gradient": {}}}});
+    let ours = ours_before(envoy, &server, &config, 1);
+    let mut refused = Vec::new();
+    for envoy in [&native, &ours] {
+        holds.0.store(false, Ordering::SeqCst);
+        let refusals = AtomicUsize::new(0);
+        let ask = || {
+            let answer = ask_native(envoy);
+            // The last of those that are refused lets the others go.
+            if status(&answer) == 503 && refusals.fetch_add(1, Ordering::SeqCst) + 1 == CLIENTS as usize - 3 {
+                holds.0.store(true, Ordering::SeqCst);
+            }
+            answer
+        };
+        let answers: Vec<Message> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        });
+        let shed: Vec<&Message> = answers.iter().filter(|answer| status(answer) == 503).collect();
+        assert_eq!(shed.len(), CLIENTS as usize - 3);
+        refused.push(seen(shed[0]));
+    }
+    assert_eq!(refused[0], refused[1]);
+    assert_eq!(refused[0].1, b"reached concurrency limit");
+}
+
 /// What Envoy says when its own thresholds are full, and what ours says when asked to.
 #[test]
 fn overload_is_said_in_envoys_words() {
@@ -343,11 +447,5 @@ fn overload_is_said_in_envoys_words() {
     let reply = json!({"overloaded": true, "body": text, "retry_after": false});
     let proxy = ours(envoy, &json!({"force": "OPEN", "reply": reply}));
     let answer = proxy.ask(&request("")).unwrap().unwrap();
-    let seen = |message: &Message| {
-        let headers = message.headers.iter().filter(|(name, _)| *name != b"date");
-        let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        headers.sort();
-        (headers, message.body.clone())
-    };
     assert_eq!(seen(&answer), seen(&refused));
 }

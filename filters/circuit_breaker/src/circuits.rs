@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use weir_sdk::{HostError, PluginHost, Shared};
 
-use crate::policy::{Admission, Call, Circuit, Head, Outcome, Recorded, Rules, Steps, Ticket};
+use crate::policy::{Admission, Call, Circuit, End, Head, Outcome, Recorded, Rules, Steps, Ticket};
 
 /// Places that a key can have.
 const WAYS: usize = 8;
@@ -70,20 +70,20 @@ impl Circuits {
         rules: &Rules,
         call: &Call,
     ) -> Result<Option<(Place, Admission, Steps)>, HostError> {
-        let Some((place, head)) = self.find(key, call.now_ns)? else {
+        let Some((place, head)) = self.find(key, rules, call.now_ns)? else {
             return Ok(None);
         };
         if let Some(admission) = head.and_then(|head| head.answer(rules, call)) {
             return Ok(Some((place, admission, Steps::default())));
         }
-        let answer = self.change(&place, call.now_ns, |circuit| circuit.admit(rules, call))?;
+        let answer = self.change(&place, rules, call.now_ns, |circuit| circuit.admit(rules, call))?;
         // Another key has the place since this worker looked last: found anew, once.
         let Some((admission, steps)) = answer else {
             self.forget(&place);
-            let Some((place, _)) = self.find(key, call.now_ns)? else {
+            let Some((place, _)) = self.find(key, rules, call.now_ns)? else {
                 return Ok(None);
             };
-            let answer = self.change(&place, call.now_ns, |circuit| circuit.admit(rules, call))?;
+            let answer = self.change(&place, rules, call.now_ns, |circuit| circuit.admit(rules, call))?;
             return Ok(answer.map(|(admission, steps)| (place, admission, steps)));
         };
         Ok(Some((place, admission, steps)))
@@ -98,15 +98,12 @@ impl Circuits {
         place: &Place,
         rules: &Rules,
         ticket: &Ticket,
-        outcome: Outcome,
-        now_ns: u64,
-        random: u64,
+        end: &End,
     ) -> Result<(Recorded, Steps), HostError> {
-        if !ticket.holds_something() && !matches!(outcome, Outcome::Call { .. }) {
+        if !ticket.holds_something() && !matches!(end.outcome, Outcome::Call { .. }) {
             return Ok((Recorded::Nothing, Steps::default()));
         }
-        let answer =
-            self.change(place, now_ns, |circuit| circuit.record(rules, ticket, outcome, now_ns, random))?;
+        let answer = self.change(place, rules, end.now_ns, |circuit| circuit.record(rules, ticket, end))?;
         if answer.is_none() {
             self.forget(place);
         }
@@ -117,6 +114,7 @@ impl Circuits {
     fn change<R>(
         &self,
         place: &Place,
+        rules: &Rules,
         now_ns: u64,
         mut step: impl FnMut(&mut Circuit) -> R,
     ) -> Result<Option<R>, HostError> {
@@ -129,7 +127,7 @@ impl Circuits {
                 return (circuit, None);
             }
             let answer = step(&mut circuit);
-            let head = circuit.head();
+            let head = circuit.head(rules, now_ns);
             (circuit, Some((head, answer)))
         })?;
         Ok(changed.map(|(head, answer)| {
@@ -139,22 +137,27 @@ impl Circuits {
     }
 
     /// Where the circuit of `key` is, and what is known of it, not older than may be; a place is made for a new one.
-    fn find(&self, key: &[u8], now_ns: u64) -> Result<Option<(Place, Option<Head>)>, HostError> {
+    fn find(
+        &self,
+        key: &[u8],
+        rules: &Rules,
+        now_ns: u64,
+    ) -> Result<Option<(Place, Option<Head>)>, HostError> {
         let row = self.row(key);
         if let Some((index, copy)) = self.copied(key, &row) {
             let place = Place { index, key: copy.key };
             if now_ns.abs_diff(copy.seen_ns) < self.refresh_ns {
                 return Ok(Some((place, Some(copy.head))));
             }
-            if let Some(head) = self.look(&place, now_ns)? {
+            if let Some(head) = self.look(&place, rules, now_ns)? {
                 return Ok(Some((place, Some(head))));
             }
             self.forget(&place);
         }
         let key: Rc<[u8]> = key.into();
-        match self.seek(&key, &row, now_ns)? {
+        match self.seek(&key, &row, rules, now_ns)? {
             Some(found) => Ok(Some(found)),
-            None => self.replace(&key, &row, now_ns),
+            None => self.replace(&key, &row, rules, now_ns),
         }
     }
 
@@ -179,13 +182,13 @@ impl Circuits {
     }
 
     /// Looks at a place that should be of this key.
-    fn look(&self, place: &Place, now_ns: u64) -> Result<Option<Head>, HostError> {
+    fn look(&self, place: &Place, rules: &Rules, now_ns: u64) -> Result<Option<Head>, HostError> {
         let Some(shared) = self.places.get(place.index) else {
             return Ok(None);
         };
         let found = shared.get()?.filter(|circuit| circuit.key() == &*place.key);
-        Ok(found.map(|circuit| {
-            let head = circuit.head();
+        Ok(found.map(|mut circuit| {
+            let head = circuit.head(rules, now_ns);
             self.remember(place, head, now_ns);
             head
         }))
@@ -198,6 +201,7 @@ impl Circuits {
         &self,
         key: &Rc<[u8]>,
         row: &[usize],
+        rules: &Rules,
         now_ns: u64,
     ) -> Result<Option<(Place, Option<Head>)>, HostError> {
         for index in row {
@@ -206,9 +210,10 @@ impl Circuits {
                 continue;
             };
             match shared.get()? {
-                Some(circuit) if circuit.key() == &**key => {
-                    self.remember(&place, circuit.head(), now_ns);
-                    return Ok(Some((place, Some(circuit.head()))));
+                Some(mut circuit) if circuit.key() == &**key => {
+                    let head = circuit.head(rules, now_ns);
+                    self.remember(&place, head, now_ns);
+                    return Ok(Some((place, Some(head))));
                 }
                 Some(circuit) if !circuit.key().is_empty() => {}
                 _ => {
@@ -234,6 +239,7 @@ impl Circuits {
         &self,
         key: &Rc<[u8]>,
         row: &[usize],
+        rules: &Rules,
         now_ns: u64,
     ) -> Result<Option<(Place, Option<Head>)>, HostError> {
         let until_ns = now_ns.saturating_add(LOCK_NS);
@@ -245,7 +251,7 @@ impl Circuits {
         if !locked {
             return Ok(None);
         }
-        let given = match self.seek(key, row, now_ns) {
+        let given = match self.seek(key, row, rules, now_ns) {
             Ok(None) => self.give_idle(key, row, now_ns),
             found => found,
         };

@@ -5,18 +5,20 @@ use serde::Deserialize;
 use weir_sdk::{ConfigDuration, KeySource, PerRouteConfig, RequestMatches};
 
 mod answer;
+mod shed;
 mod state;
 mod trip;
 
 pub use answer::{Export, Fallback, HeaderLine, Reply};
-pub use state::{Adaptive, Concurrency, Open, Probes, Recovery};
-pub use trip::{CallFailure, ErrorsAre, OpenWhen, Window};
+pub use shed::{Class, Shed};
+pub use state::{Adaptive, Concurrency, Gradient, Open, Probes, Recovery};
+pub use trip::{BurnRate, CallFailure, ErrorsAre, OpenWhen, Window};
 
 /// The configuration of the circuit_breaker filter.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What opens a circuit; any one of its conditions does. Needed, unless `force` or `concurrency` is given.
+    /// What opens a circuit; any one of its conditions does. Needed, unless `force`, `concurrency` or `shed` is given.
     #[serde(default)]
     pub open_when: Option<OpenWhen>,
     /// What counts as an error. Default: the statuses 500 to 599, the gRPC statuses 2, 4, 8, 13, 14 and 15, and every failure but `OVERFLOW`.
@@ -34,6 +36,13 @@ pub struct Config {
     /// How many calls may be under way at once. Default: any number.
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
+    /// Sheds a share of the requests while too few calls succeed. Default: none.
+    #[serde(default)]
+    pub shed: Option<Shed>,
+    /// Requests that give way before others where calls are limited or shed; of several classes the first that matches counts. At most 16.
+    /// Default: all are alike.
+    #[serde(default)]
+    pub classes: Vec<Class>,
     /// What a request that is not let through is answered. Default: 503 with `Retry-After`.
     #[serde(default)]
     pub reply: Option<Reply>,
@@ -103,6 +112,9 @@ pub struct NamedPolicy {
     /// How many calls may be under way at once.
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
+    /// Sheds a share of the requests while too few calls succeed.
+    #[serde(default)]
+    pub shed: Option<Shed>,
     /// What a request that is not let through is answered.
     #[serde(default)]
     pub reply: Option<Reply>,

@@ -30,7 +30,7 @@ use weir_sdk::{
 use circuits::{Circuits, Place};
 use config::Force;
 use metrics::Metrics;
-use policy::{Admission, Call, Recorded, Refusal, Rules, Steps, Subject, Ticket, Unasked, Why};
+use policy::{Admission, Call, End, Recorded, Refusal, Rules, Steps, Subject, Ticket, Unasked, Why};
 
 /// How often a call that holds something tells its circuit of its end, where other workers are always faster.
 const TELLS: u32 = 4;
@@ -63,6 +63,7 @@ struct Asking {
     dry_run: bool,
     is_safe: bool,
     is_grpc: bool,
+    share_ppm: u32,
     now_ns: u64,
 }
 
@@ -126,6 +127,7 @@ impl HttpFilter for CircuitBreaker {
                     dry_run,
                     is_safe: self.policy.is_safe(set, request),
                     is_grpc: self.policy.is_grpc(set, request),
+                    share_ppm: self.policy.share_ppm(request),
                     now_ns: nanoseconds(request.now()),
                 };
                 Ok(self.ask(stream, asking, None, self.policy.cleaned(request)))
@@ -161,10 +163,12 @@ impl HttpFilter for CircuitBreaker {
             self.metrics.ended(outcome, Recorded::Nothing, None);
             return;
         };
+        let time_ns = self.policy.time_ns(set, ended, whole_ns);
         let tells = if ticket.holds_something() { TELLS } else { 1 };
         for _ in 0..tells {
             let random = ended.plugin().random();
-            match self.circuits.record(&place, rules, &ticket, outcome, now_ns, random) {
+            let end = End { outcome, began_ns, time_ns, now_ns, random };
+            match self.circuits.record(&place, rules, &ticket, &end) {
                 Ok((recorded, steps)) => {
                     self.metrics.ended(outcome, recorded, Some(&ticket));
                     self.note(&place, &steps);
@@ -184,11 +188,11 @@ impl HttpFilter for CircuitBreaker {
 impl CircuitBreaker {
     /// Asks a circuit, for the first time or again until a time; `cleaned`: what is decided for the request already.
     fn ask(&self, stream: &mut Stream, asking: Asking, until_ns: Option<u64>, cleaned: Decision) -> Decision {
-        let Asking { set, dry_run, is_safe, is_grpc, now_ns, .. } = asking;
+        let Asking { set, dry_run, is_safe, is_grpc, share_ppm, now_ns, .. } = asking;
         let Some(rules) = self.policy.rules(set) else {
             return cleaned;
         };
-        let call = Call { now_ns, random: self.host.random(), is_safe };
+        let call = Call { now_ns, random: self.host.random(), is_safe, share_ppm };
         let (place, admission, steps) = match self.circuits.admit(&asking.key, rules, &call) {
             Ok(Some(asked)) => asked,
             Ok(None) => {
@@ -259,6 +263,7 @@ impl CircuitBreaker {
         }
         match refusal {
             Some(Refusal { why: Why::Concurrency, .. }) => counters.concurrency_limited.increment(),
+            Some(Refusal { why: Why::Shed, .. }) => counters.shed.increment(),
             _ => counters.not_permitted.increment(),
         }
         self.policy.refused(set, refusal, dry_run, cleaned)

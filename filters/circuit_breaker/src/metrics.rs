@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Refusals {
     pub(crate) not_permitted: Counter,
     pub(crate) concurrency_limited: Counter,
+    pub(crate) shed: Counter,
     pub(crate) fallback: Counter,
 }
 
@@ -53,6 +54,7 @@ impl Metrics {
             Ok(Refusals {
                 not_permitted: counter(&format!("{dry}not_permitted"))?,
                 concurrency_limited: counter(&format!("{dry}concurrency_limited"))?,
+                shed: counter(&format!("{dry}shed"))?,
                 fallback: counter(&format!("{dry}fallback"))?,
             })
         };

@@ -8,10 +8,11 @@ use weir_sdk::{
     RequestView, names,
 };
 
-use crate::config::{Config, Force, NamedPolicy, Scope};
+use crate::config::{Class, Config, Force, NamedPolicy, Scope};
 use answer::{Answer, Export};
 use outcome::Judge;
 
+mod adapt;
 mod answer;
 mod bytes;
 mod circuit;
@@ -22,11 +23,12 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod weigh;
 mod window;
 
 pub use circuit::State;
 pub(crate) use circuit::{Circuit, Head, short_key};
-pub(crate) use machine::{Admission, Call, Recorded, Refusal, Steps, Ticket, Why};
+pub(crate) use machine::{Admission, Call, End, Recorded, Refusal, Steps, Ticket, Why};
 pub use machine::{Outcome, Transition};
 pub use rules::Reason;
 pub(crate) use rules::Rules;
@@ -44,6 +46,7 @@ pub struct Policy {
     scope: Scope,
     keys: Vec<Key>,
     matches: Option<RequestMatcher>,
+    classes: Vec<(RequestMatcher, u32)>,
     per_route: Option<PerRoute>,
     export: Export,
     dry_run: bool,
@@ -95,6 +98,7 @@ impl TryFrom<Config> for Policy {
             probes: config.probes.clone(),
             recovery: config.recovery.clone(),
             concurrency: config.concurrency.clone(),
+            shed: config.shed.clone(),
             reply: config.reply.clone(),
             fallback: config.fallback.clone(),
             force: config.force,
@@ -128,6 +132,7 @@ impl TryFrom<Config> for Policy {
         }
         let matches = config.matches.as_ref().map(RequestMatcher::try_from);
         let matches = matches.and_then(|matches| problems.take("match", matches));
+        let classes = classes(&config.classes, &mut problems);
         let per_route = config
             .per_route
             .as_ref()
@@ -136,8 +141,24 @@ impl TryFrom<Config> for Policy {
         problems.finish()?;
         let (scope, dry_run) = (config.scope, config.dry_run);
         let texts = texts::Texts::new();
-        Ok(Self { sets, scope, keys, matches, per_route, export, dry_run, texts })
+        Ok(Self { sets, scope, keys, matches, classes, per_route, export, dry_run, texts })
     }
+}
+
+fn classes(written: &[Class], problems: &mut Problems) -> Vec<(RequestMatcher, u32)> {
+    if written.len() > 16 {
+        problems.add("classes", format!("expected at most 16, found {}", written.len()));
+    }
+    let mut compiled = Vec::new();
+    for (index, Class { matches, share }) in written.iter().enumerate() {
+        let share_ppm = rules::ppm(*share);
+        if share_ppm == 0 {
+            problems.add(format!("classes[{index}].share"), "expected more than 0");
+        }
+        let matches = problems.take(&format!("classes[{index}].match"), RequestMatcher::try_from(matches));
+        compiled.extend(matches.map(|matches| (matches, share_ppm)));
+    }
+    compiled
 }
 
 impl NamedPolicy {
@@ -153,6 +174,7 @@ impl NamedPolicy {
             probes: own.probes.or(base.probes),
             recovery: own.recovery.or(base.recovery),
             concurrency: own.concurrency.or(base.concurrency),
+            shed: own.shed.or(base.shed),
             reply: own.reply.or(base.reply),
             fallback: own.fallback.or(base.fallback),
             force: own.force.or(base.force),
@@ -231,6 +253,12 @@ impl Policy {
         !asked || matches!(request.method(), Some(b"GET" | b"HEAD" | b"OPTIONS"))
     }
 
+    /// The share of the room that the request's class may use, in parts of a million.
+    pub(crate) fn share_ppm(&self, request: &dyn RequestView) -> u32 {
+        let class = self.classes.iter().find(|(matches, _)| matches.is_match(request));
+        class.map_or(rules::MILLION, |(_, share_ppm)| *share_ppm)
+    }
+
     /// Whether the request's gRPC-ness matters to its end.
     pub(crate) fn is_grpc(&self, set: usize, request: &dyn RequestView) -> bool {
         self.sets.get(set).is_some_and(|set| set.judge.asks_grpc()) && request.is_grpc()
@@ -245,6 +273,12 @@ impl Policy {
         whole_ns: u64,
     ) -> Outcome {
         self.sets.get(set).map_or(Outcome::Ignored, |set| set.judge.outcome(ended, is_grpc, whole_ns))
+    }
+
+    /// How long the upstream took, where it matters.
+    pub(crate) fn time_ns(&self, set: usize, ended: &dyn Attributes, whole_ns: u64) -> u64 {
+        let asked = self.sets.get(set).is_some_and(|set| set.rules.asks_times());
+        if asked { outcome::time_ns(ended, whole_ns) } else { 0 }
     }
 
     /// Whether a refused request is sent elsewhere.

@@ -222,7 +222,7 @@ fn calls_under_way_are_limited() {
     let (one, _) = begin(&plugin, &[]);
     let (two, _) = begin(&plugin, &[]);
     let (_, seen) = begin(&plugin, &[]);
-    assert_eq!(seen.reply().map(|reply| &*reply.details), Some("circuit_breaker_concurrency"));
+    assert_eq!(seen.reply().map(|reply| &*reply.details), Some("reached_concurrency_limit"));
     end(one, 200);
     fail(two, 0, 0x4000);
     let (_one, seen) = begin(&plugin, &[]);
@@ -252,7 +252,7 @@ fn a_request_waits_for_room_or_is_refused() {
     host.advance(Duration::from_millis(10));
     assert!(two.seen_request().reply().is_none());
     host.advance(Duration::from_millis(30));
-    assert_eq!(four.seen_request().reply().map(|reply| &*reply.details), Some("circuit_breaker_concurrency"));
+    assert_eq!(four.seen_request().reply().map(|reply| &*reply.details), Some("reached_concurrency_limit"));
     end(two, 200);
     assert!(call(&plugin, 200));
     assert_eq!(metrics(&host, ["waited", "concurrency_limited", "successes"]), [3, 2, 3]);

@@ -10,9 +10,10 @@ pub struct Reply {
     /// HTTP status, 400 to 599. Default 503.
     #[serde(default = "status")]
     pub status: u16,
-    /// The body; `text/plain` unless `headers` say otherwise. Default `circuit breaker open`.
-    #[serde(default = "body")]
-    pub body: String,
+    /// The body; `text/plain` unless `headers` say otherwise. Default: `circuit breaker open`; `reached concurrency limit` where that is why, and
+    /// none for what is shed, as Envoy's own filters have it.
+    #[serde(default)]
+    pub body: Option<String>,
     /// Further headers. Default: none.
     #[serde(default)]
     pub headers: Vec<HeaderLine>,
@@ -32,7 +33,7 @@ impl Default for Reply {
     fn default() -> Self {
         Self {
             status: status(),
-            body: body(),
+            body: None,
             headers: Vec::new(),
             retry_after: yes(),
             grpc_status: unavailable(),
@@ -62,7 +63,8 @@ pub struct HeaderLine {
     pub value: String,
 }
 
-/// Headers that tell others about a circuit that is not closed: `open;retry-after=12`, `half-open`, `recovering` or `concurrency`.
+/// Headers that tell others about a circuit that is not closed: `open;retry-after=12`, `half-open`, `recovering`, `concurrency` or
+/// `shedding`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
@@ -76,10 +78,6 @@ pub struct Export {
 
 fn status() -> u16 {
     503
-}
-
-fn body() -> String {
-    "circuit breaker open".to_owned()
 }
 
 fn yes() -> bool {

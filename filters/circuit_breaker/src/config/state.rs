@@ -77,7 +77,7 @@ pub struct Recovery {
 }
 
 /// How many calls may be under way at once, over all workers, for each circuit. Others are refused with the details
-/// `circuit_breaker_concurrency`.
+/// `reached_concurrency_limit`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Concurrency {
@@ -94,8 +94,9 @@ pub struct Concurrency {
     pub max_waiting: u32,
 }
 
-/// A limit that finds itself (additive increase, multiplicative decrease): it begins at `max`; an error or a slow call shrinks it, at most once
-/// an `interval`; as long as it is more than half used, each success adds 1 divided by it, so about 1 in the time of a call.
+/// A limit that finds itself, by additive increase and multiplicative decrease unless `gradient` is given: it begins at `max`; an error or a slow
+/// call shrinks it, at most once an `interval`; as long as it is more than half used, each success adds 1 divided by it, so about 1 in the time of
+/// a call.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adaptive {
@@ -105,9 +106,35 @@ pub struct Adaptive {
     /// By how much it shrinks. More than 0, less than 100. Default 10.
     #[serde(default)]
     pub decrease: Option<Percentage>,
-    /// How often it shrinks at most. 1ms to 1d. Default 1s.
+    /// How often it shrinks at most; with `gradient`, how often it changes at most (Envoy's `concurrency_update_interval`). 1ms to 1d. Default 1s.
     #[serde(default = "second")]
     pub interval: ConfigDuration,
+    /// Finds it by how the times of calls grow, instead of by errors and slow calls. Default: not.
+    #[serde(default)]
+    pub gradient: Option<Gradient>,
+}
+
+/// As Envoy's adaptive_concurrency, over all workers. The least time of calls is measured now and then, with no more than `min` of them under way;
+/// the limit begins at `min` and then becomes, once an `interval`, `limit · least time · (1 + buffer) / time now`, at least half and at most twice
+/// itself, plus the square root of that. Times are those until the first byte of the answer; those of errors do not count.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gradient {
+    /// How long after a measurement of the least time the next one begins. 1ms to 1d. Default 1m.
+    #[serde(default = "minute")]
+    pub measure_every: ConfigDuration,
+    /// So many calls are a measurement, 1 to 64. Default 50.
+    #[serde(default = "fifty")]
+    pub measure_calls: u32,
+    /// Up to this share is added to `measure_every` at random. Default 15.
+    #[serde(default)]
+    pub jitter: Option<Percentage>,
+    /// So much longer than the least time is no reason to shrink. Default 25.
+    #[serde(default)]
+    pub buffer: Option<Percentage>,
+    /// The time that this share of the calls do not exceed is taken, of all of an `interval` or of 64 drawn from them. Default 50, the median.
+    #[serde(default)]
+    pub quantile: Option<Percentage>,
 }
 
 fn half_a_minute() -> ConfigDuration {
@@ -116,6 +143,14 @@ fn half_a_minute() -> ConfigDuration {
 
 fn second() -> ConfigDuration {
     ConfigDuration(Duration::from_secs(1))
+}
+
+fn minute() -> ConfigDuration {
+    ConfigDuration(Duration::from_secs(60))
+}
+
+fn fifty() -> u32 {
+    50
 }
 
 fn one() -> f64 {

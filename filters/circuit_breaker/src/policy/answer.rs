@@ -10,7 +10,9 @@ use crate::config::{Export as ExportConfig, Fallback, NamedPolicy};
 /// A compiled answer, or the header of the fallback.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
+    /// With the body that is written, or none.
     reply: LocalReply,
+    has_body: bool,
     retry_after: bool,
     /// What sets it.
     fallback: Vec<Mutation>,
@@ -19,6 +21,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn compile(path: &str, written: &NamedPolicy, problems: &mut Problems) -> Self {
         let reply = written.reply.clone().unwrap_or_default();
+        let has_body = reply.body.is_some();
         let mut refuse = |field: &str, reason: String| problems.add(format!("{path}{field}"), reason);
         if !(400..600).contains(&reply.status) {
             refuse("reply.status", format!("expected 400 to 599, found {}", reply.status));
@@ -48,10 +51,11 @@ impl Answer {
             reply: LocalReply {
                 status: reply.status,
                 headers,
-                body: reply.body.into(),
-                details: "circuit_breaker_open".into(),
+                body: reply.body.unwrap_or_default().into(),
+                details: "".into(),
                 grpc_status: Some(reply.grpc_status),
             },
+            has_body,
             retry_after: reply.retry_after,
             fallback,
         }
@@ -81,9 +85,17 @@ impl Answer {
             };
         }
         let mut reply = self.reply.clone();
-        if refusal.why == Why::Concurrency {
-            reply.details = "circuit_breaker_concurrency".into();
-        } else if self.retry_after {
+        let (details, body) = match refusal.why {
+            // The words of Envoy's adaptive_concurrency and admission_control.
+            Why::Concurrency => ("reached_concurrency_limit", "reached concurrency limit"),
+            Why::Shed => ("denied_by_admission_control", ""),
+            _ => ("circuit_breaker_open", "circuit breaker open"),
+        };
+        reply.details = details.into();
+        if !self.has_body {
+            reply.body = body.into();
+        }
+        if self.retry_after && !matches!(refusal.why, Why::Concurrency | Why::Shed) {
             reply.headers.push(("retry-after".into(), seconds.to_string().into()));
         }
         if let Some(name) = &export.response {
@@ -152,6 +164,7 @@ pub(super) fn said(why: Why, seconds: u64) -> Bytes {
         Why::HalfOpen | Why::Unsafe => "half-open".into(),
         Why::Recovering => "recovering".into(),
         Why::Concurrency => "concurrency".into(),
+        Why::Shed => "shedding".into(),
     }
 }
 

@@ -3,6 +3,7 @@
 use weir_sdk::SharedValue;
 
 use super::bytes;
+use super::rules::Rules;
 use super::window::Window;
 
 /// How many probes can be under way at once.
@@ -12,7 +13,10 @@ pub(super) const SLOTS: usize = 16;
 const KEY_BYTES: usize = 128;
 
 /// The first byte of a state: changes with its form, so that an older module's is not misread.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// How many times of calls are kept for a quantile.
+pub(super) const SAMPLES: usize = 64;
 
 /// What a circuit does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,8 +78,16 @@ pub(crate) struct Head {
     pub(super) in_flight: u32,
     /// The adaptive limit in thousandths; 0: not found yet.
     pub(super) limit_milli: u32,
-    /// When it was shrunk.
+    /// When it was last found anew: with AIMD, shrunk.
     pub(super) shrunk_ns: u64,
+    /// Gradient: the least time, 0: not known; how many times were looked at since the last step; the limit that stands back while the least time is
+    /// measured, 0: it is not; when that began, or is due again.
+    pub(super) least_us: u32,
+    pub(super) sampled: u32,
+    pub(super) kept_milli: u32,
+    pub(super) measure_ns: u64,
+    /// With what probability requests are shed, in parts of a million. Not written: made of the windows.
+    pub(super) shed_ppm: u32,
     /// When it was last written.
     pub(super) used_ns: u64,
 }
@@ -87,6 +99,10 @@ pub(crate) struct Circuit {
     pub(super) key: Vec<u8>,
     pub(super) head: Head,
     pub(super) window: Window,
+    /// Those of `Rules::more`.
+    pub(super) more: Vec<Window>,
+    /// Times of calls in us since the gradient's last step: all, or a fair draw of them.
+    pub(super) samples: Vec<u32>,
 }
 
 impl Circuit {
@@ -100,8 +116,9 @@ impl Circuit {
         &self.key
     }
 
-    /// What admits requests.
-    pub(crate) fn head(&self) -> Head {
+    /// What admits requests now.
+    pub(crate) fn head(&mut self, rules: &Rules, now_ns: u64) -> Head {
+        self.weigh(rules, now_ns);
         self.head
     }
 
@@ -139,7 +156,9 @@ impl SharedValue for Circuit {
         out.push(State::ALL.iter().position(|state| *state == head.state).unwrap_or(0) as u8);
         out.push(u8::try_from(self.key.len()).unwrap_or(0));
         out.extend_from_slice(&self.key);
-        for number in [head.generation, head.since_ns, head.open_ns, head.shrunk_ns, head.used_ns] {
+        for number in
+            [head.generation, head.since_ns, head.open_ns, head.shrunk_ns, head.measure_ns, head.used_ns]
+        {
             bytes::put_u64(&mut out, number);
         }
         for number in [
@@ -150,6 +169,9 @@ impl SharedValue for Circuit {
             head.last_ticket,
             head.in_flight,
             head.limit_milli,
+            head.least_us,
+            head.sampled,
+            head.kept_milli,
         ] {
             bytes::put_u32(&mut out, number);
         }
@@ -157,7 +179,14 @@ impl SharedValue for Circuit {
             bytes::put_u32(&mut out, lease.ticket);
             bytes::put_u64(&mut out, lease.until_ns);
         }
-        self.window.encode(&mut out);
+        out.push(u8::try_from(self.samples.len()).unwrap_or(0));
+        for sample in &self.samples {
+            bytes::put_u32(&mut out, *sample);
+        }
+        out.push(u8::try_from(self.more.len()).unwrap_or(0));
+        for window in self.more.iter().chain([&self.window]) {
+            window.encode(&mut out);
+        }
         out
     }
 
@@ -175,9 +204,14 @@ fn decode(mut from: &[u8]) -> Option<Circuit> {
         return None;
     }
     let mut head = Head { state: *State::ALL.get(usize::from(state))?, ..Head::default() };
-    for number in
-        [&mut head.generation, &mut head.since_ns, &mut head.open_ns, &mut head.shrunk_ns, &mut head.used_ns]
-    {
+    for number in [
+        &mut head.generation,
+        &mut head.since_ns,
+        &mut head.open_ns,
+        &mut head.shrunk_ns,
+        &mut head.measure_ns,
+        &mut head.used_ns,
+    ] {
         *number = bytes::take_u64(&mut from)?;
     }
     for number in [
@@ -188,6 +222,9 @@ fn decode(mut from: &[u8]) -> Option<Circuit> {
         &mut head.last_ticket,
         &mut head.in_flight,
         &mut head.limit_milli,
+        &mut head.least_us,
+        &mut head.sampled,
+        &mut head.kept_milli,
     ] {
         *number = bytes::take_u32(&mut from)?;
     }
@@ -195,7 +232,15 @@ fn decode(mut from: &[u8]) -> Option<Circuit> {
         lease.ticket = bytes::take_u32(&mut from)?;
         lease.until_ns = bytes::take_u64(&mut from)?;
     }
-    Some(Circuit { key: key.to_vec(), head, window: Window::decode(from)? })
+    let [samples] = bytes::take(&mut from)?;
+    if usize::from(samples) > SAMPLES {
+        return None;
+    }
+    let samples = (0..samples).map(|_| bytes::take_u32(&mut from)).collect::<Option<_>>()?;
+    let [more] = bytes::take(&mut from)?;
+    let more = (0..more).map(|_| Window::decode(&mut from)).collect::<Option<_>>()?;
+    let window = Window::decode(&mut from)?;
+    from.is_empty().then(|| Circuit { key: key.to_vec(), head, window, more, samples })
 }
 
 #[cfg(test)]
@@ -208,6 +253,9 @@ mod tests {
         circuit.head.state = State::Recovering;
         circuit.head.leases[3] = Lease { ticket: 7, until_ns: 9 };
         circuit.head.in_flight = 5;
+        circuit.head.least_us = 9;
+        circuit.more = vec![Window::default(); 2];
+        circuit.samples = vec![1, 2, 3];
         let bytes = circuit.encode();
         assert_eq!(Circuit::decode(&bytes), Some(circuit));
         for cut in 0..bytes.len() {

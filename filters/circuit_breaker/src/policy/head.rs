@@ -14,14 +14,13 @@ impl Head {
             return None;
         }
         match self.state {
-            State::Closed if !rules.counts_calls() => Some(self.pass(0, false)),
             State::Open if self.open_left_ns(rules, call.now_ns) > 0 => Some(self.refuse_open(rules, call)),
             State::HalfOpen => self.refuse_probe(rules, call),
-            State::Recovering => self.refuse_by_draw(rules, call).or_else(|| {
-                let still = self.share_ppm(rules, call.now_ns) < MILLION;
-                (still && !rules.counts_calls()).then(|| self.pass(0, false))
+            State::Closed | State::Recovering => self.refuse_by_draw(rules, call).or_else(|| {
+                let stays = self.state == State::Closed || self.share_ppm(rules, call.now_ns) < MILLION;
+                (stays && !rules.counts_calls()).then(|| self.pass(0, false))
             }),
-            State::Closed | State::Open => None,
+            State::Open => None,
         }
     }
 
@@ -89,10 +88,15 @@ impl Head {
         recovery.from_ppm.saturating_add(u32::try_from(grown).unwrap_or(MILLION)).min(MILLION)
     }
 
+    /// What the dice say: in a recovery, and where too few calls succeed.
     pub(super) fn refuse_by_draw(&self, rules: &Rules, call: &Call) -> Option<Admission> {
-        let drawn = u128::from(call.random).saturating_mul(MILLION.into()) >> 64;
-        let refused = drawn >= u128::from(self.share_ppm(rules, call.now_ns));
-        refused.then_some(Admission::Refused(Refusal { why: Why::Recovering, retry_ns: 0 }))
+        if self.state == State::Recovering {
+            let drawn = u128::from(call.random).saturating_mul(MILLION.into()) >> 64;
+            if drawn >= u128::from(self.share_ppm(rules, call.now_ns)) {
+                return Some(Admission::Refused(Refusal { why: Why::Recovering, retry_ns: 0 }));
+            }
+        }
+        self.shed(rules, call)
     }
 
     pub(super) fn was_set_back(&self, now_ns: u64) -> bool {
@@ -108,6 +112,7 @@ impl Head {
             (Some(Adaptive { min, .. }), 1..) => {
                 (self.limit_milli / 1000).clamp(min.min(concurrency.max), concurrency.max)
             }
+            (Some(Adaptive { min, gradient: Some(_), .. }), 0) => min.min(concurrency.max),
             _ => concurrency.max,
         }
     }

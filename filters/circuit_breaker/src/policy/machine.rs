@@ -13,6 +13,8 @@ pub(crate) struct Call {
     pub(crate) random: u64,
     /// Whether its method is GET, HEAD or OPTIONS; only asked where rules need it.
     pub(crate) is_safe: bool,
+    /// The share of the room that its class may use, in parts of a million; more than 0.
+    pub(crate) share_ppm: u32,
 }
 
 /// What the request is told.
@@ -66,6 +68,8 @@ pub(crate) enum Why {
     Recovering,
     /// Too many calls are under way.
     Concurrency,
+    /// Too few calls succeed, and the draw went against it.
+    Shed,
 }
 
 /// How a call ended.
@@ -82,6 +86,18 @@ pub enum Outcome {
     Ignored,
     /// The client left.
     Lost,
+}
+
+/// The end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) began_ns: u64,
+    /// How long the upstream took.
+    pub(crate) time_ns: u64,
+    pub(crate) now_ns: u64,
+    /// Uniform over `u64`.
+    pub(crate) random: u64,
 }
 
 /// What became of a result.
@@ -141,10 +157,9 @@ impl Circuit {
         self.settle(rules, call.now_ns, call.random, &mut steps);
         let head = &self.head;
         let admission = match head.state {
-            State::Closed => self.enter(rules, call.now_ns),
-            State::Recovering => match head.refuse_by_draw(rules, call) {
+            State::Closed | State::Recovering => match head.refuse_by_draw(rules, call) {
                 Some(refused) => refused,
-                None => self.enter(rules, call.now_ns),
+                None => self.enter(rules, call),
             },
             State::Open if head.open_left_ns(rules, call.now_ns) > 0 => head.refuse_open(rules, call),
             State::Open if rules.probes.safe_only && !call.is_safe => {
@@ -167,18 +182,12 @@ impl Circuit {
     }
 
     /// A call has ended.
-    pub(crate) fn record(
-        &mut self,
-        rules: &Rules,
-        ticket: &Ticket,
-        outcome: Outcome,
-        now_ns: u64,
-        random: u64,
-    ) -> (Recorded, Steps) {
+    pub(crate) fn record(&mut self, rules: &Rules, ticket: &Ticket, end: &End) -> (Recorded, Steps) {
+        let End { outcome, now_ns, random, .. } = *end;
         let mut steps = Steps::default();
         self.settle(rules, now_ns, random, &mut steps);
         if ticket.counted {
-            self.adapt(rules, outcome, now_ns, &mut steps);
+            steps.limit = self.adapt(rules, end);
             self.head.in_flight = self.head.in_flight.saturating_sub(1);
         }
         self.head.used_ns = now_ns;
@@ -204,9 +213,12 @@ impl Circuit {
             }
             State::Closed | State::Recovering => {
                 self.head.consecutive = if error { self.head.consecutive.saturating_add(1) } else { 0 };
-                self.window.add(now_ns, error, slow);
+                for window in self.more.iter_mut().chain([&mut self.window]) {
+                    window.add(now_ns, error, slow);
+                }
                 let tally = self.window.tally(now_ns);
-                if let Some(reason) = rules.trip.reason(self.head.consecutive, tally) {
+                let reason = rules.trip.reason(self.head.consecutive, tally);
+                if let Some(reason) = reason.or_else(|| self.burns(rules, now_ns)) {
                     self.change(rules, State::Open, reason, now_ns, random, &mut steps);
                 }
             }
@@ -221,6 +233,10 @@ impl Circuit {
         if self.window.shape() != rules.shape {
             self.window = Window::new(rules.shape);
         }
+        if !self.more.iter().map(Window::shape).eq(rules.more.iter().copied()) {
+            self.more = rules.more.iter().map(|shape| Window::new(*shape)).collect();
+        }
+        self.weigh(rules, now_ns);
         if self.head.was_set_back(now_ns) {
             self.head.since_ns = now_ns;
         }
@@ -252,12 +268,12 @@ impl Circuit {
     }
 
     /// Lets a call through, if there is room among those under way.
-    fn enter(&mut self, rules: &Rules, now_ns: u64) -> Admission {
-        self.head.used_ns = now_ns;
+    fn enter(&mut self, rules: &Rules, call: &Call) -> Admission {
+        self.head.used_ns = call.now_ns;
         if !rules.counts_calls() {
             return self.head.pass(0, false);
         }
-        if self.head.in_flight >= self.head.limit(rules) {
+        if self.head.in_flight >= self.head.room(rules, call) {
             return Admission::Refused(Refusal { why: Why::Concurrency, retry_ns: 0 });
         }
         self.head.in_flight = self.head.in_flight.saturating_add(1);
@@ -295,7 +311,10 @@ impl Circuit {
         random: u64,
         steps: &mut Steps,
     ) {
-        let tally = self.window.tally(now_ns);
+        let tally = match (reason, &rules.burn) {
+            (Reason::BurnRate, Some(burn)) => self.tally(burn.long, now_ns),
+            _ => self.window.tally(now_ns),
+        };
         let head = &mut self.head;
         let before = *head;
         if to == State::Open {
@@ -317,6 +336,7 @@ impl Circuit {
         }
         if before.state == State::HalfOpen {
             self.window = Window::new(rules.shape);
+            self.more.clear();
         }
         steps.add(Transition {
             from: before.state,
@@ -329,34 +349,5 @@ impl Circuit {
             succeeded: before.succeeded,
             failed: before.failed,
         });
-    }
-
-    /// Finds the limit of calls under way anew.
-    fn adapt(&mut self, rules: &Rules, outcome: Outcome, now_ns: u64, steps: &mut Steps) {
-        let Some((concurrency, adaptive)) = rules.concurrency.as_ref().and_then(|c| Some((c, c.adaptive?)))
-        else {
-            return;
-        };
-        let Outcome::Call { error, slow } = outcome else {
-            return;
-        };
-        let (least, most) = (adaptive.min.saturating_mul(1000), concurrency.max.saturating_mul(1000));
-        let head = &mut self.head;
-        let before = if head.limit_milli == 0 { most } else { head.limit_milli.clamp(least.min(most), most) };
-        let mut limit = before;
-        if error || slow {
-            if now_ns.abs_diff(head.shrunk_ns) >= adaptive.interval_ns {
-                head.shrunk_ns = now_ns;
-                let kept = u64::from(limit).saturating_mul(adaptive.keep_ppm.into());
-                let kept = kept.checked_div(MILLION.into()).unwrap_or(0);
-                limit = u32::try_from(kept).unwrap_or(most).max(least);
-            }
-        } else if u64::from(head.in_flight).saturating_mul(2000) > limit.into() {
-            limit = limit.saturating_add(MILLION.checked_div(limit).unwrap_or(1).max(1)).min(most);
-        }
-        head.limit_milli = limit;
-        if limit / 1000 != before / 1000 {
-            steps.limit = Some(limit / 1000);
-        }
     }
 }

@@ -201,14 +201,15 @@ impl Judge {
             u32::try_from(status).is_ok_and(|status| status < 32 && self.grpc_statuses & (1 << status) != 0)
         };
         let error = self.statuses.has(status) || (is_grpc && grpc_error(grpc()));
-        let slow = self.slow_ns.is_some()
-            && is_slow(
-                ended
-                    .attribute_duration(&["response", "backend_latency"])
-                    .map_or(whole_ns, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-            );
+        let slow = self.slow_ns.is_some() && is_slow(time_ns(ended, whole_ns));
         Outcome::Call { error, slow }
     }
+}
+
+/// How long the upstream took until the first byte of its answer; without one, the whole time.
+pub(super) fn time_ns(ended: &dyn Attributes, whole_ns: u64) -> u64 {
+    let time = ended.attribute_duration(&["response", "backend_latency"]);
+    time.map_or(whole_ns, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

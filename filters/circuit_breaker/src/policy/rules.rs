@@ -7,6 +7,9 @@ use weir_sdk::{ConfigDuration, Percentage, Problems};
 use super::circuit::SLOTS;
 use super::window::{Shape, Tally};
 use crate::config;
+use limits::{burn_rate, concurrency, shed};
+
+mod limits;
 
 /// A day: the longest time that may be written.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -24,6 +27,31 @@ pub(crate) struct Rules {
     pub(super) probes: Probes,
     pub(super) recovery: Option<Recovery>,
     pub(super) concurrency: Option<Concurrency>,
+    pub(super) burn: Option<Burn>,
+    pub(super) shed: Option<Shed>,
+    /// Windows beside that of `shape`.
+    pub(super) more: Vec<Shape>,
+}
+
+/// How fast an error budget may burn: an error rate over two windows, by their places in `Rules::more`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Burn {
+    pub(super) short: usize,
+    pub(super) long: usize,
+    pub(super) ppm: u32,
+    pub(super) minimum: u32,
+}
+
+/// What is shed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shed {
+    /// Its place in `Rules::more`.
+    pub(super) window: usize,
+    pub(super) window_ns: f64,
+    pub(super) success_ppm: u32,
+    pub(super) aggression: i32,
+    pub(super) most_ppm: u32,
+    pub(super) minimum_rps: u32,
 }
 
 /// Conditions; 0: not given.
@@ -79,6 +107,17 @@ pub(super) struct Adaptive {
     pub(super) min: u32,
     pub(super) keep_ppm: u32,
     pub(super) interval_ns: u64,
+    pub(super) gradient: Option<Gradient>,
+}
+
+/// The least time of calls, and how it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gradient {
+    pub(super) every_ns: u64,
+    pub(super) calls: u32,
+    pub(super) jitter_ppm: u32,
+    pub(super) buffer_ppm: u32,
+    pub(super) quantile_ppm: u32,
 }
 
 /// Why a circuit has changed its state.
@@ -92,6 +131,8 @@ pub enum Reason {
     ErrorRate,
     /// `slow_rate`.
     SlowRate,
+    /// `burn_rate`.
+    BurnRate,
     /// The open time is over, and a request has come.
     OpenTimeOver,
     /// More probes failed than may.
@@ -105,12 +146,7 @@ pub enum Reason {
 impl Trip {
     /// The first condition that holds.
     pub(super) fn reason(&self, consecutive: u32, tally: Tally) -> Option<Reason> {
-        let rate = |part: u32, ppm: u32| {
-            ppm > 0
-                && tally.calls >= self.minimum
-                && u64::from(part).saturating_mul(MILLION.into())
-                    >= u64::from(tally.calls).saturating_mul(ppm.into())
-        };
+        let rate = |part: u32, ppm: u32| ppm > 0 && tally.calls >= self.minimum && tally.is_rate(part, ppm);
         if self.consecutive > 0 && consecutive >= self.consecutive {
             Some(Reason::ConsecutiveErrors)
         } else if self.errors > 0 && tally.errors >= self.errors {
@@ -150,17 +186,24 @@ impl Open {
 impl Rules {
     /// How long an unused circuit keeps its place: longer than its window, and than it remembers its openings.
     pub(crate) fn idle_ns(&self) -> u64 {
-        let window = match self.shape {
+        let time_ns = |shape: &Shape| match shape {
             Shape::Calls(_) => 0,
-            Shape::Time { bucket_ns, buckets } => bucket_ns.saturating_mul(buckets.into()),
+            Shape::Time { bucket_ns, buckets } => bucket_ns.saturating_mul((*buckets).into()),
         };
+        let windows = self.more.iter().chain([&self.shape]);
         let minute = 60_000_000_000;
-        window.max(self.open.first_ns).max(minute)
+        windows.map(time_ns).max().unwrap_or(0).max(self.open.first_ns).max(minute)
     }
 
     /// Whether requests wait for room, and which.
     pub(crate) fn queue(&self) -> Option<Queue> {
         self.concurrency.as_ref().and_then(|concurrency| concurrency.queue)
+    }
+
+    /// Whether the times of calls matter to more than whether they are slow.
+    pub(super) fn asks_times(&self) -> bool {
+        let adaptive = self.concurrency.as_ref().and_then(|concurrency| concurrency.adaptive);
+        adaptive.is_some_and(|adaptive| adaptive.gradient.is_some())
     }
 
     /// Whether calls under way are counted.
@@ -211,7 +254,11 @@ impl Rules {
             from_ppm: recovery.from.map_or(100_000, ppm),
         });
         let concurrency = written.concurrency.as_ref().map(|limit| concurrency(limit, &mut at));
-        Self { trip, shape, slow_ns, open, probes, recovery, concurrency }
+        let mut more = Vec::new();
+        let burn = written.open_when.as_ref().and_then(|when| Some((when, when.burn_rate.as_ref()?)));
+        let burn = burn.map(|(when, burn)| burn_rate(burn, when.minimum_calls, &mut more, &mut at));
+        let shed = written.shed.as_ref().map(|written| shed(written, &mut more, &mut at));
+        Self { trip, shape, slow_ns, open, probes, recovery, concurrency, burn, shed, more }
     }
 }
 
@@ -219,7 +266,7 @@ fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<
     let when = match &written.open_when {
         Some(when) => when.clone(),
         None => {
-            if written.force.is_none() && written.concurrency.is_none() {
+            if written.force.is_none() && written.concurrency.is_none() && written.shed.is_none() {
                 at.refuse(
                     "open_when",
                     "is missing: nothing would ever open a circuit; expected conditions such as `{consecutive_errors: 5}`",
@@ -229,11 +276,13 @@ fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<
         }
     };
     let given = [when.consecutive_errors, when.errors].iter().any(Option::is_some)
-        || [when.error_rate, when.slow_rate].iter().any(Option::is_some);
-    if written.open_when.is_some() && !given && written.concurrency.is_none() {
+        || [when.error_rate, when.slow_rate].iter().any(Option::is_some)
+        || when.burn_rate.is_some();
+    let limits = written.concurrency.is_some() || written.shed.is_some();
+    if written.open_when.is_some() && !given && !limits {
         at.refuse(
             "open_when",
-            "expected at least one of `consecutive_errors`, `errors`, `error_rate` and `slow_rate`",
+            "expected at least one of `consecutive_errors`, `errors`, `error_rate`, `slow_rate` and `burn_rate`",
         );
     }
     for (field, count) in [("consecutive_errors", when.consecutive_errors), ("errors", when.errors)] {
@@ -290,29 +339,6 @@ fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<
         minimum: when.minimum_calls,
     };
     (trip, shape, slow_ns)
-}
-
-fn concurrency(limit: &config::Concurrency, at: &mut At<'_>) -> Concurrency {
-    at.range("concurrency.max", limit.max, 1, 1_000_000);
-    let adaptive = limit.adaptive.as_ref().map(|adaptive| {
-        let min = adaptive.min.unwrap_or(3_u32.min(limit.max.max(1)));
-        at.range("concurrency.adaptive.min", min, 1, limit.max.max(1));
-        let decrease = adaptive.decrease.map_or(100_000, ppm);
-        if !(1..MILLION).contains(&decrease) {
-            at.refuse("concurrency.adaptive.decrease", "expected more than 0 and less than 100");
-        }
-        let interval_ns = at.time("concurrency.adaptive.interval", adaptive.interval);
-        Adaptive { min, keep_ppm: MILLION.saturating_sub(decrease), interval_ns }
-    });
-    at.range("concurrency.max_waiting", limit.max_waiting, 1, 10_000);
-    let queue = limit.max_wait.map(|wait| {
-        let wait_ns = at.time("concurrency.max_wait", wait);
-        if wait_ns > 60_000_000_000 {
-            at.refuse("concurrency.max_wait", &format!("expected at most 1m, found {wait}"));
-        }
-        Queue { wait_ns, most: limit.max_waiting }
-    });
-    Concurrency { max: limit.max, adaptive, queue }
 }
 
 /// Where a field stands, and where problems go.

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::circuit::{Circuit, State};
-use super::machine::{Admission, Call, Outcome, Recorded, Ticket};
+use super::machine::{Admission, Call, End, Outcome, Recorded, Ticket};
 use super::rules::Rules;
 use super::{Reason, Tally};
 use crate::config::NamedPolicy;
 use weir_sdk::Problems;
 
+mod limits;
 mod workers;
 
 const SECOND: u64 = 1_000_000_000;
@@ -29,7 +30,12 @@ fn rules(config: Value) -> Rules {
 }
 
 fn call(now_ns: u64) -> Call {
-    Call { now_ns, random: u64::MAX / 2, is_safe: true }
+    Call { now_ns, random: u64::MAX / 2, is_safe: true, share_ppm: 1_000_000 }
+}
+
+/// An end of a call that took no time.
+fn end(now_ns: u64, outcome: Outcome) -> End {
+    End { outcome, began_ns: now_ns, time_ns: 0, now_ns, random: 0 }
 }
 
 fn ticket(admission: Admission) -> Option<Ticket> {
@@ -43,7 +49,7 @@ fn ticket(admission: Admission) -> Option<Ticket> {
 fn run(circuit: &mut Circuit, rules: &Rules, now_ns: u64, outcome: Outcome) -> bool {
     let ticket = ticket(circuit.admit(rules, &call(now_ns)).0);
     if let Some(ticket) = &ticket {
-        circuit.record(rules, ticket, outcome, now_ns, 0);
+        circuit.record(rules, ticket, &end(now_ns, outcome));
     }
     ticket.is_some()
 }
@@ -131,8 +137,9 @@ fn probes_are_exact_and_decide() {
     let now = START + 180 * SECOND;
     let probes: Vec<Ticket> = (0..10).filter_map(|_| passed(&mut circuit, now)).collect();
     assert_eq!(probes.len(), 3);
-    let end =
-        |circuit: &mut Circuit, ticket: &Ticket, outcome| circuit.record(&rules, ticket, outcome, now, 0).0;
+    let end = |circuit: &mut Circuit, ticket: &Ticket, outcome| {
+        circuit.record(&rules, ticket, &end(now, outcome)).0
+    };
     assert_eq!(end(&mut circuit, &probes[0], ERROR), Recorded::Counted);
     assert_eq!(end(&mut circuit, &probes[0], OK), Recorded::Late, "ends once");
     assert_eq!(end(&mut circuit, &probes[1], OK), Recorded::Counted);
@@ -156,7 +163,7 @@ fn a_recovery_grows_and_can_fail() {
     assert!(run(&mut circuit, &rules, now, OK));
     assert_eq!(circuit.head.state, State::Recovering);
     let share = |circuit: &Circuit, now_ns| {
-        let passes = |random| circuit.clone().admit(&rules, &Call { now_ns, random, is_safe: true }).0;
+        let passes = |random| circuit.clone().admit(&rules, &Call { random, ..call(now_ns) }).0;
         (0..1000).filter(|part| ticket(passes(u64::MAX / 1000 * part + u64::MAX / 2000)).is_some()).count()
     };
     assert_eq!([0, 5, 9, 10].map(|after| share(&circuit, now + after * SECOND)), [200, 600, 920, 1000]);
@@ -179,17 +186,17 @@ fn a_limit_shrinks_and_grows() {
     let mut under_way = fill(&mut circuit, START);
     assert_eq!(under_way.len(), 10);
     for (after, want) in [(0, 5000), (0, 5000), (SECOND, 4000), (9 * SECOND, 4000)] {
-        circuit.record(&rules, &under_way.pop().unwrap(), ERROR, START + after, 0);
+        circuit.record(&rules, &under_way.pop().unwrap(), &end(START + after, ERROR));
         assert_eq!(circuit.head.limit_milli, want);
     }
     for ticket in under_way.drain(..) {
-        circuit.record(&rules, &ticket, OK, START, 0);
+        circuit.record(&rules, &ticket, &end(START, OK));
     }
     assert!(circuit.head.limit_milli > 4000);
     assert_eq!(circuit.head.in_flight, 0);
     for _ in 0..300 {
         for ticket in fill(&mut circuit, START) {
-            circuit.record(&rules, &ticket, OK, START, 0);
+            circuit.record(&rules, &ticket, &end(START, OK));
         }
     }
     assert!(fill(&mut circuit, START).len() > 8);

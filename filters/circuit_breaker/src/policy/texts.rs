@@ -27,6 +27,7 @@ pub(super) struct Texts {
     not_safe: Rc<str>,
     recovering: Rc<str>,
     concurrency: Rc<str>,
+    shed: Rc<str>,
     passed: Rc<str>,
     probe: Rc<str>,
     refused: Rc<str>,
@@ -52,6 +53,7 @@ impl Texts {
             not_safe: "half-open, not a safe method".into(),
             recovering: "recovering".into(),
             concurrency: "too many calls under way".into(),
+            shed: "too few calls succeed".into(),
             passed: "passed".into(),
             probe: "probe".into(),
             refused: "refused".into(),
@@ -97,6 +99,7 @@ impl Texts {
             Why::Unsafe => &self.not_safe,
             Why::Recovering => &self.recovering,
             Why::Concurrency => &self.concurrency,
+            Why::Shed => &self.shed,
         };
         let choice = match (dry_run, fallback) {
             (true, _) => &self.would_refuse,
@@ -120,6 +123,9 @@ pub(crate) fn describe(key: &[u8], transition: &Transition) -> String {
         Reason::Errors => format!("{} errors in the window ({} calls)", tally.errors, tally.calls),
         Reason::ErrorRate => format!("{} of {} calls failed", tally.errors, tally.calls),
         Reason::SlowRate => format!("{} of {} calls were slow", tally.slow, tally.calls),
+        Reason::BurnRate => {
+            format!("{} of {} calls failed: the error budget burns too fast", tally.errors, tally.calls)
+        }
         Reason::OpenTimeOver => "the open time is over".to_owned(),
         Reason::ProbesFailed => format!("{failed} probes failed, {succeeded} succeeded"),
         Reason::ProbesSucceeded => format!("{succeeded} probes succeeded, {failed} failed"),

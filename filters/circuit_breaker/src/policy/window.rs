@@ -13,6 +13,13 @@ pub struct Tally {
     pub slow: u32,
 }
 
+impl Tally {
+    /// Whether `part` is this share of the calls, in parts of a million, or more.
+    pub(super) fn is_rate(self, part: u32, ppm: u32) -> bool {
+        u64::from(part).saturating_mul(1_000_000) >= u64::from(self.calls).saturating_mul(ppm.into())
+    }
+}
+
 /// What a window is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -144,29 +151,30 @@ impl Window {
                 bytes::put_u32(out, number);
             }
         }
+        bytes::put_u32(out, u32::try_from(self.marks.len()).unwrap_or(0));
         out.extend_from_slice(&self.marks);
     }
 
-    /// The window of what [`Window::encode`] wrote; nothing else is behind it.
-    pub(super) fn decode(mut from: &[u8]) -> Option<Self> {
-        let [buckets] = bytes::take(&mut from)?;
-        let size = bytes::take_u64(&mut from)?;
+    /// The window of what [`Window::encode`] wrote.
+    pub(super) fn decode(from: &mut &[u8]) -> Option<Self> {
+        let [buckets] = bytes::take(from)?;
+        let size = bytes::take_u64(from)?;
         let shape = match buckets {
             0 => Shape::Calls(u16::try_from(size).ok()?),
             buckets => Shape::Time { bucket_ns: size, buckets },
         };
         let mut window = Self::new(shape);
-        window.newest = bytes::take_u64(&mut from)?;
+        window.newest = bytes::take_u64(from)?;
         for tally in &mut window.buckets {
             for number in [&mut tally.calls, &mut tally.errors, &mut tally.slow] {
-                *number = bytes::take_u32(&mut from)?;
+                *number = bytes::take_u32(from)?;
             }
         }
+        let marks = usize::try_from(bytes::take_u32(from)?).ok()?;
         let room = if let Shape::Calls(size) = shape { usize::from(size) } else { 0 };
-        if from.len() > room {
-            return None;
-        }
-        window.marks = from.to_vec();
+        let (marks, rest) = from.split_at_checked(marks).filter(|(marks, _)| marks.len() <= room)?;
+        window.marks = marks.to_vec();
+        *from = rest;
         Some(window)
     }
 }
@@ -222,9 +230,9 @@ mod tests {
         for window in [calls, time, Window::default()] {
             let mut bytes = Vec::new();
             window.encode(&mut bytes);
-            assert_eq!(Window::decode(&bytes), Some(window));
-            bytes.extend([0; 9]);
-            assert_eq!(Window::decode(&bytes), None);
+            bytes.extend([7; 3]);
+            let mut from = bytes.as_slice();
+            assert_eq!((Window::decode(&mut from), from), (Some(window), &[7; 3][..]));
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use weir_sdk::SharedValue;
 
-use super::{ERROR, OK, SECOND, START, rules};
+use super::{ERROR, OK, SECOND, START, end, rules};
 use crate::policy::circuit::{Circuit, Head, State};
 use crate::policy::machine::{Admission, Call, Outcome, Recorded, Steps, Ticket};
 use crate::policy::rules::Rules;
@@ -86,14 +86,14 @@ impl World {
             Do::Pass { ms } => self.now += ms * SECOND / 1000,
             Do::Commit { worker } => self.commit(worker)?,
             Do::Begin { worker, random, is_safe } => {
-                let call = Call { now_ns: self.now, random, is_safe };
-                let (circuit, now) = (self.circuit(), self.now);
+                let call = Call { now_ns: self.now, random, is_safe, share_ppm: 1_000_000 };
+                let (mut circuit, now) = (self.circuit(), self.now);
                 let at = &mut self.workers[worker];
                 if at.pending.is_some() {
                     return Ok(());
                 }
                 if at.copy.is_none_or(|(_, seen)| now - seen >= REFRESH) {
-                    at.copy = Some((circuit.head(), now));
+                    at.copy = Some((circuit.head(&self.rules, now), now));
                 }
                 match at.copy.unwrap().0.answer(&self.rules, &call) {
                     Some(Admission::Passed(ticket)) => {
@@ -146,7 +146,7 @@ impl World {
                 steps
             }
             Step::Record(ticket, outcome) => {
-                let (recorded, steps) = circuit.record(&self.rules, &ticket, outcome, self.now, 0);
+                let (recorded, steps) = circuit.record(&self.rules, &ticket, &end(self.now, outcome));
                 self.given_back += u32::from(ticket.is_probe() && recorded == Recorded::Nothing);
                 self.seen(&before, &circuit, &steps)?;
                 if ticket.generation != before.head.generation {
@@ -160,7 +160,7 @@ impl World {
             }
         };
         let _ = steps;
-        self.workers[worker].copy = Some((circuit.head(), self.now));
+        self.workers[worker].copy = Some((circuit.head(&self.rules, self.now), self.now));
         self.bytes = circuit.encode();
         self.cas += 1;
         self.holds(&circuit)
