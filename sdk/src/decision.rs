@@ -92,6 +92,8 @@ pub enum Flow {
     Reply(LocalReply),
     /// The stream waits for an answer; `on_callout_reply` decides on.
     Await(Callout),
+    /// The stream waits for the answer of a gRPC call; `on_grpc_reply` decides on.
+    AwaitGrpc(GrpcCall),
     /// The stream waits, early by less than 1 ms or late by what the worker is busy with; `on_timer` decides on.
     Wait(Duration),
     /// Body callbacks: hold what came and call again with more.
@@ -161,6 +163,11 @@ impl Decision {
         Self { flow: Flow::Await(callout), ..Self::default() }
     }
 
+    /// Holds the stream until the gRPC call is answered.
+    pub fn call_grpc(call: GrpcCall) -> Self {
+        Self { flow: Flow::AwaitGrpc(call), ..Self::default() }
+    }
+
     /// Holds the stream for a time.
     pub fn wait(time: Duration) -> Self {
         Self { flow: Flow::Wait(time), ..Self::default() }
@@ -225,6 +232,47 @@ pub struct Callout {
     pub trailers: Vec<(Rc<str>, Bytes)>,
     /// How long to wait for the answer; Envoy then answers 504 itself (`CALL-07`). Zero is no limit.
     pub timeout: Duration,
+}
+
+/// A gRPC call to a cluster of Envoy's, with one message each way. The cluster must speak HTTP/2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcCall {
+    /// The cluster's name; not empty.
+    pub cluster: Rc<str>,
+    /// The service's full name, such as `envoy.service.ratelimit.v3.RateLimitService`.
+    pub service: Rc<str>,
+    /// The method's name, such as `ShouldRateLimit`.
+    pub method: Rc<str>,
+    /// Initial metadata. Envoy encodes values of names that end in `-bin` itself.
+    pub metadata: Vec<(Rc<str>, Bytes)>,
+    /// The message, as protobuf writes it.
+    pub message: Bytes,
+    /// How long to wait for the answer; more than 0, as the server would take 0 for a time that is over (`CALL-23`).
+    pub timeout: Duration,
+}
+
+/// The answer to a [`GrpcCall`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcReply {
+    /// 0 when there is a message, else why there is none: the server's status, or Envoy's own, 13 after the timeout and 14 when nobody was
+    /// reached (`CALL-23`).
+    pub status: u32,
+    /// The message; empty unless `status` is 0.
+    pub message: Vec<u8>,
+}
+
+impl GrpcReply {
+    /// There is no message.
+    #[must_use]
+    pub fn failed(status: u32) -> Self {
+        Self { status, message: Vec::new() }
+    }
+
+    /// The message, where there is one.
+    #[must_use]
+    pub fn ok(&self) -> Option<&[u8]> {
+        (self.status == 0).then_some(&self.message)
+    }
 }
 
 /// Tells the answers of a plugin's callouts apart; unique among those that are not answered.

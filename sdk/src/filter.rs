@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::host::{Body, Ended, HostError, PluginHost, Request, RequestTrailers, Response, ResponseTrailers};
-use crate::{CalloutId, CalloutReply, ConfigError, Decision};
+use crate::{CalloutId, CalloutReply, ConfigError, Decision, GrpcReply};
 
 /// A filter: made once from its configuration, called for every stream, never changed by one.
 ///
@@ -96,6 +96,14 @@ pub trait HttpFilter: Sized + 'static {
         Ok(Decision::next())
     }
 
+    /// The stream waited for the answer of this gRPC call ([`Flow::AwaitGrpc`](crate::Flow::AwaitGrpc)) and is still there.
+    ///
+    /// # Errors
+    /// As for [`HttpFilter::on_request_headers`].
+    fn on_grpc_reply(&self, _stream: &mut Self::Stream, _reply: GrpcReply) -> Result<Decision, HostError> {
+        Ok(Decision::next())
+    }
+
     /// The time of a [`Flow::Wait`](crate::Flow::Wait) has passed and the stream is still there.
     ///
     /// # Errors
@@ -111,8 +119,11 @@ pub trait HttpFilter: Sized + 'static {
     /// An answer to a callout of the plugin itself ([`PluginHost::callout`] has told its id), or to one whose stream is gone.
     fn on_plugin_callout_reply(&self, _host: &PluginHost, _id: CalloutId, _reply: CalloutReply) {}
 
-    /// How many bytes of an answer's body are read; the rest stays where it is. Asked before the answer is handed out. Default: all of them,
-    /// however many the called cluster sends.
+    /// An answer to a gRPC call of the plugin itself ([`PluginHost::grpc_callout`] has told its id), or to one whose stream is gone.
+    fn on_plugin_grpc_reply(&self, _host: &PluginHost, _id: CalloutId, _reply: GrpcReply) {}
+
+    /// How many bytes of an answer's body are read; the rest stays where it is. A longer message of gRPC, which means nothing in part, is not
+    /// read: its status is 8. Asked before the answer is handed out. Default: all of them, however many the called cluster sends.
     fn callout_body_limit(&self, _id: CalloutId) -> usize {
         usize::MAX
     }

@@ -12,6 +12,7 @@ mod callbacks;
 mod dispatch;
 mod error;
 mod export;
+mod grpc;
 mod ids;
 mod logger;
 mod metrics;

@@ -25,13 +25,15 @@ pub mod limit;
 pub mod matcher;
 pub mod names;
 pub mod per_route;
+pub mod protobuf;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
 pub use config::{ConfigDuration, ConfigError, Percentage, Problem, Problems, Timestamp, parse};
 pub use decision::{
-    Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, LocalReply, Mutation,
+    Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, GrpcCall, GrpcReply, LocalReply,
+    Mutation,
 };
 pub use filter::{FailurePolicy, HttpFilter};
 pub use fraction::{Denominator, Draw, FractionalPercent, Salt, Split};

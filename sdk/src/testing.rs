@@ -24,7 +24,7 @@ mod tests;
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,7 +33,7 @@ pub use attribute::ToAttribute;
 pub use stream::Stream;
 
 use crate::host::{Callbacks, Dispatcher, Registered};
-use crate::{Callout, CalloutReply, HeaderMap, HttpFilter, LocalReply, Status};
+use crate::{Callout, CalloutReply, GrpcCall, GrpcReply, HeaderMap, HttpFilter, LocalReply, Status};
 use lines::Lines;
 use state::State;
 
@@ -58,6 +58,8 @@ pub(crate) trait Guest {
     fn on_response_body(&self, context: u32, size: u32, end_of_stream: bool) -> u32;
     fn on_response_trailers(&self, context: u32) -> u32;
     fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32);
+    fn on_grpc_receive(&self, root: u32, token: u32, size: u32);
+    fn on_grpc_close(&self, root: u32, token: u32, status: u32);
     fn on_tick(&self, root: u32);
     fn on_queue_ready(&self, root: u32, token: u32);
     fn on_log(&self, context: u32);
@@ -88,6 +90,8 @@ guest! {
     on_response_body(context: u32, size: u32, end_of_stream: bool) -> u32;
     on_response_trailers(context: u32) -> u32;
     on_callout_reply(root: u32, token: u32, headers: u32, body_size: u32);
+    on_grpc_receive(root: u32, token: u32, size: u32);
+    on_grpc_close(root: u32, token: u32, status: u32);
     on_tick(root: u32);
     on_queue_ready(root: u32, token: u32);
     on_log(context: u32);
@@ -219,6 +223,7 @@ impl Plugin {
         let mut state = self.state.borrow_mut();
         state.roots.remove(&self.root);
         state.calls.retain(|call| call.root != self.root);
+        state.grpc_calls.retain(|call| call.root != self.root);
     }
 }
 
@@ -281,7 +286,9 @@ impl Host {
                 let state = self.state.borrow();
                 let ticks =
                     state.roots.iter().filter_map(|(id, root)| root.tick.map(|(_, due)| (due, Some(*id))));
-                let timeouts = state.calls.iter().filter_map(|call| call.deadline_ns.map(|due| (due, None)));
+                let http = state.calls.iter().filter_map(|call| call.deadline_ns);
+                let grpc = state.grpc_calls.iter().filter_map(|call| call.deadline_ns);
+                let timeouts = http.chain(grpc).map(|due| (due, None));
                 ticks.chain(timeouts).min().filter(|(due, _)| *due <= end)
             };
             let Some((due, root)) = next else { break };
@@ -413,12 +420,54 @@ impl Host {
         self.deliver(&call, &reply);
     }
 
-    fn time_out(&self, due: u64) {
-        let call = {
-            let mut state = self.state.borrow_mut();
-            let index = state.calls.iter().position(|call| call.deadline_ns.is_some_and(|at| at <= due));
-            index.and_then(|index| state.calls.remove(index))
+    /// The gRPC calls that are not answered, oldest first.
+    #[must_use]
+    pub fn grpc_calls(&self) -> Vec<GrpcCall> {
+        self.state.borrow().grpc_calls.iter().map(|call| call.callout.clone()).collect()
+    }
+
+    /// Answers the oldest gRPC call: with its message, or a status that is not 0 (`CALL-22`).
+    ///
+    /// # Panics
+    /// No gRPC call is waiting for an answer.
+    #[track_caller]
+    #[expect(
+        clippy::panic,
+        clippy::needless_pass_by_value,
+        reason = "an assertion of the test; reads best with a literal"
+    )]
+    pub fn answer_grpc(&mut self, reply: GrpcReply) {
+        let Some(call) = self.state.borrow_mut().grpc_calls.pop_front() else {
+            panic!("no gRPC call is waiting for an answer");
         };
+        self.deliver_grpc(&call, &reply);
+    }
+
+    fn deliver_grpc(&self, call: &state::Call<GrpcCall>, reply: &GrpcReply) {
+        let before = self.state.borrow_mut().grpc_message.replace(reply.message.clone());
+        for guest in self.guests_once() {
+            if guest.callbacks().has(Callbacks::ON_GRPC_REPLY | Callbacks::ON_PLUGIN_GRPC_REPLY) {
+                state::enter(&self.state, call.root, || match reply.status {
+                    0 => guest.on_grpc_receive(call.root, call.token, reply.message.len() as u32),
+                    status => guest.on_grpc_close(call.root, call.token, status),
+                });
+                stream::run_deferred(&self.state, &*guest);
+            }
+        }
+        self.state.borrow_mut().grpc_message = before;
+    }
+
+    fn time_out(&self, due: u64) {
+        fn take<C>(calls: &mut VecDeque<state::Call<C>>, due: u64) -> Option<state::Call<C>> {
+            let index = calls.iter().position(|call| call.deadline_ns.is_some_and(|at| at <= due))?;
+            calls.remove(index)
+        }
+        let grpc = take(&mut self.state.borrow_mut().grpc_calls, due);
+        if let Some(call) = grpc {
+            // Not 4, `DEADLINE_EXCEEDED` (`CALL-23`).
+            return self.deliver_grpc(&call, &GrpcReply::failed(13));
+        }
+        let call = take(&mut self.state.borrow_mut().calls, due);
         if let Some(call) = call {
             let headers = HeaderMap::from_iter([("content-length", "24"), ("content-type", "text/plain")]);
             let body = b"upstream request timeout".to_vec();

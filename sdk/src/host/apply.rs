@@ -19,6 +19,8 @@ pub(crate) enum Applied {
     Over,
     /// The callout could not be made: `on_callout_reply` hears so and decides anew.
     Refused,
+    /// The same of a gRPC call, and `on_grpc_reply`.
+    GrpcRefused,
 }
 
 /// Carries a decision out. `known` is the map that mutations change, where it has been read in this callback.
@@ -51,6 +53,7 @@ pub(crate) fn apply<F: Registered>(
         // Known when the module is built, so a filter that never waits carries no timers.
         Flow::Wait(_) if !F::CALLBACKS.has(Callbacks::ON_TIMER) => Ok(Applied::Continue),
         Flow::Await(_) if !F::CALLBACKS.has(Callbacks::ON_CALLOUT_REPLY) => Ok(Applied::Continue),
+        Flow::AwaitGrpc(_) if !F::CALLBACKS.has(Callbacks::ON_GRPC_REPLY) => Ok(Applied::Continue),
         Flow::Wait(time) => {
             let key = plugin.sleep(*time, Sleeper::Stream(stream, point.side))?;
             Ok(Applied::Hold(Until::Timer(key)))
@@ -59,6 +62,13 @@ pub(crate) fn apply<F: Registered>(
             Ok(token) => Ok(Applied::Hold(Until::Callout(token))),
             Err(HostError { status: Status::BadArgument | Status::InternalFailure, .. }) => {
                 Ok(Applied::Refused)
+            }
+            Err(error) => Err(error),
+        },
+        Flow::AwaitGrpc(call) => match plugin.call_grpc(call, Some((stream, point.side))) {
+            Ok(token) => Ok(Applied::Hold(Until::Callout(token))),
+            Err(HostError { status: Status::BadArgument | Status::InternalFailure, .. }) => {
+                Ok(Applied::GrpcRefused)
             }
             Err(error) => Err(error),
         },
@@ -81,6 +91,7 @@ fn check<F: Registered>(decision: &Decision) -> Result<(), HostError> {
     }
     let (callback, call) = match &decision.flow {
         Flow::Await(_) => (Callbacks::ON_CALLOUT_REPLY, "on_callout_reply"),
+        Flow::AwaitGrpc(_) => (Callbacks::ON_GRPC_REPLY, "on_grpc_reply"),
         Flow::Wait(_) => (Callbacks::ON_TIMER, "on_timer"),
         // Below 200 a client waits for more, from 600 on nothing is defined (`FLOW-28`).
         Flow::Reply(reply) if !(200..600).contains(&reply.status) => {

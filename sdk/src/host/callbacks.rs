@@ -20,7 +20,9 @@ impl Callbacks {
     pub const ON_LOG: Self = Self(1 << 8);
     pub const ON_PLUGIN_CALLOUT_REPLY: Self = Self(1 << 9);
     pub const ON_PLUGIN_TIMER: Self = Self(1 << 10);
-    pub const ALL: Self = Self((1 << 11) - 1);
+    pub const ON_GRPC_REPLY: Self = Self(1 << 11);
+    pub const ON_PLUGIN_GRPC_REPLY: Self = Self(1 << 12);
+    pub const ALL: Self = Self((1 << 13) - 1);
 
     /// The callbacks of both.
     #[must_use]

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::apply::{Applied, apply, fail_closed};
+use super::grpc;
 use super::ids::IdMap;
 use super::plugin::Vm;
 use super::stream::{Action, Hold, Holds, Point, Section, Until};
@@ -17,7 +18,7 @@ use super::{
     Body, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
     logger,
 };
-use crate::{CalloutId, CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
+use crate::{CalloutId, CalloutReply, Decision, FailurePolicy, GrpcReply, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
 const REFUSALS: u32 = 8;
@@ -194,6 +195,40 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.leave(before);
     }
 
+    /// `proxy_on_grpc_receive`: the answer to a call of one message, and its end (`CALL-22`).
+    pub fn on_grpc_receive(&self, root: u32, token: u32, size: u32) {
+        self.grpc_reply(root, token, |limit| grpc::read_reply(size, limit));
+    }
+
+    /// `proxy_on_grpc_close`: a call has failed. Comes also for calls that could not be made, whose token nobody knows (`CALL-21`).
+    pub fn on_grpc_close(&self, root: u32, token: u32, status: u32) {
+        self.grpc_reply(root, token, |_| grpc::closed(status));
+    }
+
+    fn grpc_reply(&self, root: u32, token: u32, read: impl FnOnce(usize) -> GrpcReply) {
+        let Some(caller) = self.vm.calls.borrow_mut().remove(&token) else {
+            return;
+        };
+        let Some(plugin) = self.plugin(caller.root) else {
+            return;
+        };
+        let before = self.enter(root);
+        let mut reply = Some(read(plugin.filter().callout_body_limit(CalloutId(token))));
+        if let Some((stream, side)) = caller.stream
+            && F::CALLBACKS.has(super::Callbacks::ON_GRPC_REPLY)
+        {
+            self.resume(stream, side, Until::Callout(token), |filter, state| {
+                filter.on_grpc_reply(state, reply.take().unwrap_or_else(grpc_refused))
+            });
+        }
+        if let Some(reply) = reply
+            && F::CALLBACKS.has(super::Callbacks::ON_PLUGIN_GRPC_REPLY)
+        {
+            plugin.filter().on_plugin_grpc_reply(&plugin.host, CalloutId(token), reply);
+        }
+        self.leave(before);
+    }
+
     /// `proxy_on_tick`.
     pub fn on_tick(&self, root: u32) {
         let Some(plugin) = self.plugin(root) else {
@@ -318,7 +353,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let hold = held_by(applied, point);
         self.give_back(context, state, |holds| holds.set(point.side, hold));
         let action = match applied {
-            Applied::Continue | Applied::Refused => Action::Continue,
+            Applied::Continue | Applied::Refused | Applied::GrpcRefused => Action::Continue,
             Applied::Buffer if point.section == Section::Body && !point.end_of_stream => Action::Stop,
             // Elsewhere nothing would come that lets go of it (`BODY-04`, `FLOW-01`).
             Applied::Buffer => Action::Continue,
@@ -374,7 +409,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 /// Whether a stream that is not in one of its callbacks has to be told to go on. More of a body that is buffered comes by itself.
 fn goes_on(applied: Applied, point: Point) -> bool {
     match applied {
-        Applied::Continue | Applied::Refused => true,
+        Applied::Continue | Applied::Refused | Applied::GrpcRefused => true,
         Applied::Buffer => point.section != Section::Body || point.end_of_stream,
         Applied::Hold(_) | Applied::Over => false,
     }
@@ -392,7 +427,7 @@ fn held_by(applied: Applied, point: Point) -> Option<Hold> {
     match applied {
         Applied::Hold(until) => Some(Hold { point, until }),
         Applied::Over => Some(Hold { point, until: Until::Never }),
-        Applied::Continue | Applied::Refused | Applied::Buffer => None,
+        Applied::Continue | Applied::Refused | Applied::GrpcRefused | Applied::Buffer => None,
     }
 }
 
@@ -418,14 +453,23 @@ fn settle<F: HttpFilter + Registered>(
     let mut refusals = 0;
     let error = loop {
         match result.and_then(|decision| apply::<F>(&decision, host, stream, point, known)) {
-            Ok(Applied::Refused) if refusals < REFUSALS => {
+            Ok(refused @ (Applied::Refused | Applied::GrpcRefused)) if refusals < REFUSALS => {
                 refusals = refusals.saturating_add(1);
                 // The mutations before the call have been made.
                 known = None;
-                result = filter.on_callout_reply(state, CalloutReply::default());
+                // What was refused says which is registered, so that the other is not linked.
+                result = match refused {
+                    Applied::GrpcRefused if F::CALLBACKS.has(super::Callbacks::ON_GRPC_REPLY) => {
+                        filter.on_grpc_reply(state, grpc_refused())
+                    }
+                    _ => filter.on_callout_reply(state, CalloutReply::default()),
+                };
             }
             Ok(Applied::Refused) => {
                 break HostError::new("proxy_http_call", super::Status::InternalFailure);
+            }
+            Ok(Applied::GrpcRefused) => {
+                break HostError::new("proxy_grpc_call", super::Status::InternalFailure);
             }
             Ok(applied) => return applied,
             Err(error) => break error,
@@ -442,6 +486,11 @@ fn settle<F: HttpFilter + Registered>(
             Applied::Over
         }
     }
+}
+
+/// What is told of a call that could not be made: as Envoy tells of one that reached nobody.
+fn grpc_refused() -> GrpcReply {
+    GrpcReply::failed(14)
 }
 
 fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {

@@ -13,7 +13,8 @@ macro_rules! register {
     ($filter:ty) => {
         $crate::register!(
             $filter: on_request_headers, on_request_body, on_request_trailers, on_response_headers, on_response_body,
-            on_response_trailers, on_callout_reply, on_timer, on_log, on_plugin_callout_reply, on_plugin_timer
+            on_response_trailers, on_callout_reply, on_grpc_reply, on_timer, on_log, on_plugin_callout_reply,
+            on_plugin_grpc_reply, on_plugin_timer
         );
     };
     ($filter:ty: $($callback:ident),+ $(,)?) => {
@@ -40,7 +41,7 @@ macro_rules! register {
                 DISPATCHER.with(|dispatcher| u32::from(dispatcher.on_configure(root, size))) }
             $crate::__export! { proxy_on_delete(context: u32) =>
                 DISPATCHER.with(|dispatcher| dispatcher.on_delete(context)) }
-            $crate::__exports! { DISPATCHER [] [] $($callback)+ }
+            $crate::__exports! { DISPATCHER [] [] [] $($callback)+ }
         };
     };
 }
@@ -79,6 +80,12 @@ macro_rules! __callback {
     (on_plugin_callout_reply) => {
         $crate::Callbacks::ON_PLUGIN_CALLOUT_REPLY
     };
+    (on_grpc_reply) => {
+        $crate::Callbacks::ON_GRPC_REPLY
+    };
+    (on_plugin_grpc_reply) => {
+        $crate::Callbacks::ON_PLUGIN_GRPC_REPLY
+    };
     (on_plugin_timer) => {
         $crate::Callbacks::ON_PLUGIN_TIMER
     };
@@ -87,69 +94,79 @@ macro_rules! __callback {
     };
 }
 
-/// The exports of the callbacks. The first list holds whether answers of callouts are exported, the second whether the tick is:
-/// two of a filter's callbacks share each.
+/// The exports of the callbacks. The lists hold whether answers of callouts, answers of gRPC calls and the tick are exported: two of a
+/// filter's callbacks share each.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __exports {
-    ($dispatcher:ident $calls:tt $ticks:tt) => {};
-    ($dispatcher:ident $calls:tt $ticks:tt on_request_headers $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt) => {};
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_request_headers $($rest:ident)*) => {
         $crate::__export! { proxy_on_request_headers(context: u32, _count: u32, end: u32) -> u32 =>
             $dispatcher.with(|dispatcher| dispatcher.on_request_headers(context, end != 0)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_request_body $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_request_body $($rest:ident)*) => {
         $crate::__export! { proxy_on_request_body(context: u32, size: u32, end: u32) -> u32 =>
             $dispatcher.with(|dispatcher| dispatcher.on_request_body(context, size, end != 0)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_request_trailers $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_request_trailers $($rest:ident)*) => {
         $crate::__export! { proxy_on_request_trailers(context: u32, _count: u32) -> u32 =>
             $dispatcher.with(|dispatcher| dispatcher.on_request_trailers(context)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_response_headers $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_response_headers $($rest:ident)*) => {
         $crate::__export! { proxy_on_response_headers(context: u32, _count: u32, end: u32) -> u32 =>
             $dispatcher.with(|dispatcher| dispatcher.on_response_headers(context, end != 0)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_response_body $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_response_body $($rest:ident)*) => {
         $crate::__export! { proxy_on_response_body(context: u32, size: u32, end: u32) -> u32 =>
             $dispatcher.with(|dispatcher| dispatcher.on_response_body(context, size, end != 0)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_response_trailers $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_response_trailers $($rest:ident)*) => {
         $crate::__export! { proxy_on_response_trailers(context: u32, _count: u32) -> u32 =>
             $dispatcher.with(|dispatcher| dispatcher.on_response_trailers(context)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_log $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_log $($rest:ident)*) => {
         $crate::__export! { proxy_on_log(context: u32) =>
             $dispatcher.with(|dispatcher| dispatcher.on_log(context)) }
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident [] $ticks:tt on_callout_reply $($rest:ident)*) => {
-        $crate::__exports! { $dispatcher [] $ticks on_plugin_callout_reply $($rest)* }
+    ($dispatcher:ident [] $grpc:tt $ticks:tt on_callout_reply $($rest:ident)*) => {
+        $crate::__exports! { $dispatcher [] $grpc $ticks on_plugin_callout_reply $($rest)* }
     };
-    ($dispatcher:ident [] $ticks:tt on_plugin_callout_reply $($rest:ident)*) => {
+    ($dispatcher:ident [] $grpc:tt $ticks:tt on_plugin_callout_reply $($rest:ident)*) => {
         $crate::__export! {
             proxy_on_http_call_response(root: u32, token: u32, headers: u32, body_size: u32, _trailers: u32) =>
             $dispatcher.with(|dispatcher| dispatcher.on_callout_reply(root, token, headers, body_size)) }
-        $crate::__exports! { $dispatcher [exported] $ticks $($rest)* }
+        $crate::__exports! { $dispatcher [exported] $grpc $ticks $($rest)* }
     };
-    ($dispatcher:ident $calls:tt $ticks:tt on_timer $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt [] $ticks:tt on_grpc_reply $($rest:ident)*) => {
+        $crate::__exports! { $dispatcher $calls [] $ticks on_plugin_grpc_reply $($rest)* }
+    };
+    ($dispatcher:ident $calls:tt [] $ticks:tt on_plugin_grpc_reply $($rest:ident)*) => {
+        $crate::__export! { proxy_on_grpc_receive(root: u32, token: u32, size: u32) =>
+            $dispatcher.with(|dispatcher| dispatcher.on_grpc_receive(root, token, size)) }
+        $crate::__export! { proxy_on_grpc_close(root: u32, token: u32, status: u32) =>
+            $dispatcher.with(|dispatcher| dispatcher.on_grpc_close(root, token, status)) }
+        $crate::__exports! { $dispatcher $calls [exported] $ticks $($rest)* }
+    };
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt on_timer $($rest:ident)*) => {
         // Where many are due at once, it wakes the next of them.
         $crate::__export! { proxy_on_queue_ready(root: u32, token: u32) =>
             $dispatcher.with(|dispatcher| dispatcher.on_queue_ready(root, token)) }
-        $crate::__exports! { $dispatcher $calls $ticks on_plugin_timer $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc $ticks on_plugin_timer $($rest)* }
     };
-    ($dispatcher:ident $calls:tt [] on_plugin_timer $($rest:ident)*) => {
+    ($dispatcher:ident $calls:tt $grpc:tt [] on_plugin_timer $($rest:ident)*) => {
         $crate::__export! { proxy_on_tick(root: u32) => $dispatcher.with(|dispatcher| dispatcher.on_tick(root)) }
-        $crate::__exports! { $dispatcher $calls [exported] $($rest)* }
+        $crate::__exports! { $dispatcher $calls $grpc [exported] $($rest)* }
     };
     // Exported already, or refused by `__callback`.
-    ($dispatcher:ident $calls:tt $ticks:tt $other:ident $($rest:ident)*) => {
-        $crate::__exports! { $dispatcher $calls $ticks $($rest)* }
+    ($dispatcher:ident $calls:tt $grpc:tt $ticks:tt $other:ident $($rest:ident)*) => {
+        $crate::__exports! { $dispatcher $calls $grpc $ticks $($rest)* }
     };
 }
 

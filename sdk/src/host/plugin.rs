@@ -264,14 +264,16 @@ impl PluginHost {
         timeout: Duration,
         stream: Option<(u32, Side)>,
     ) -> Result<u32, HostError> {
-        // Rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
-        let timeout = timeout.as_nanos().div_ceil(1_000_000);
-        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).min(i32::MAX as u32);
-        let token = abi::http_call(cluster, headers, body, trailers, timeout)?;
-        if self.0.callbacks.has(Callbacks::ON_CALLOUT_REPLY | Callbacks::ON_PLUGIN_CALLOUT_REPLY) {
+        let token = abi::http_call(cluster, headers, body, trailers, wire::timeout_ms(timeout))?;
+        self.note_call(token, Callbacks::ON_CALLOUT_REPLY | Callbacks::ON_PLUGIN_CALLOUT_REPLY, stream);
+        Ok(token)
+    }
+
+    /// Notes who gets the answer of a call, where one of these callbacks is there to hear it.
+    pub(super) fn note_call(&self, token: u32, listeners: Callbacks, stream: Option<(u32, Side)>) {
+        if self.0.callbacks.has(listeners) {
             self.0.vm.calls.borrow_mut().insert(token, Caller { root: self.0.root, stream });
         }
-        Ok(token)
     }
 
     /// Adds a timer and sets the tick to it where it is the nearest.

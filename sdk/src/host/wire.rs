@@ -1,6 +1,9 @@
 //! The ABI's numbers and byte forms. Calls nothing.
 
+use std::time::Duration;
+
 use super::{HostError, Status};
+use crate::protobuf;
 
 /// A header map of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub(crate) enum BufferType {
     RequestBody = 0,
     ResponseBody = 1,
     CalloutBody = 4,
+    GrpcMessage = 5,
     VmConfiguration = 6,
     PluginConfiguration = 7,
 }
@@ -90,20 +94,27 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
     !value.iter().any(|byte| matches!(byte, b'\0' | b'\n' | b'\r'))
 }
 
+/// A timeout in ms: rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
+pub(crate) fn timeout_ms(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).min(i32::MAX as u32)
+}
+
 /// The arguments of Envoy's `set_envoy_filter_state`: a protobuf message with 1 path, 2 value; the span stays the filter chain.
 pub(crate) fn filter_state(path: &[u8], value: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(path.len().saturating_add(value.len()).saturating_add(12));
-    for (tag, field) in [(0x0a_u8, path), (0x12, value)] {
-        message.push(tag);
-        let mut length = field.len();
-        while length >= 0x80 {
-            message.push((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
-        }
-        message.push(length as u8);
-        message.extend_from_slice(field);
-    }
+    protobuf::put_bytes(&mut message, 1, path);
+    protobuf::put_bytes(&mut message, 2, value);
     message
+}
+
+/// A cluster as `GrpcService { envoy_grpc { cluster_name } }`. Its bare name would do, but for the names that are a message themselves: those
+/// end Envoy (`CALL-20`).
+pub(crate) fn grpc_service(cluster: &[u8]) -> Vec<u8> {
+    let mut envoy_grpc = Vec::new();
+    protobuf::put_bytes(&mut envoy_grpc, 1, cluster);
+    let mut service = Vec::new();
+    protobuf::put_bytes(&mut service, 1, &envoy_grpc);
+    service
 }
 
 #[cfg(test)]
@@ -140,6 +151,11 @@ mod tests {
         let lines = |count| std::iter::repeat_n((b"a".as_slice(), b"".as_slice()), count);
         assert!(pairs("x", lines(1024)).is_ok());
         assert!(pairs("x", lines(1025)).is_err());
+    }
+
+    #[test]
+    fn a_cluster_is_a_grpc_service() {
+        assert_eq!(grpc_service(b"users"), b"\x0a\x07\x0a\x05users");
     }
 
     #[test]

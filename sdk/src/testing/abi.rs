@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::lines::Lines;
 use super::state::{Begun, Call, Deferred, State, begin};
 use crate::host::wire::{BufferType, MapType, MetricType, Side};
-use crate::{Callout, HostError, LocalReply, Status};
+use crate::{Callout, GrpcCall, HostError, LocalReply, Status, protobuf};
 
 type Result<T> = std::result::Result<T, HostError>;
 
@@ -113,6 +113,10 @@ pub(crate) fn buffer(buffer: BufferType, start: usize, length: usize) -> Result<
             BufferType::VmConfiguration => state.vm_configuration.clone(),
             BufferType::CalloutBody => match &state.answer {
                 Some((_, body)) => body.clone(),
+                None => return Ok(None),
+            },
+            BufferType::GrpcMessage => match &state.grpc_message {
+                Some(message) => message.clone(),
                 None => return Ok(None),
             },
             BufferType::PluginConfiguration => {
@@ -279,6 +283,41 @@ pub(crate) fn http_call(
     })
 }
 
+pub(crate) fn grpc_call(
+    service: &[u8],
+    name: &[u8],
+    method: &[u8],
+    metadata: &[u8],
+    message: &[u8],
+    timeout_ms: u32,
+) -> Result<u32> {
+    call("proxy_grpc_call", small, |state| {
+        let inner = |message| protobuf::Fields::new(message).next().and_then(|(_, value)| value.bytes());
+        let Some(cluster) = inner(service).and_then(inner) else {
+            die("CALL-20", "a gRPC service that is not spelt out");
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+        let (root, _) = state.root().ok_or(Status::BadArgument)?;
+        state.last_token = state.last_token.wrapping_add(4);
+        let deadline = state.monotonic_ns.saturating_add(u64::from(timeout_ms).saturating_mul(1_000_000));
+        let call = GrpcCall {
+            cluster: text(cluster),
+            service: text(name),
+            method: text(method),
+            metadata: Lines::parse(false, metadata)
+                .iter()
+                .map(|(name, value)| (text(name), value.into()))
+                .collect(),
+            message: message.into(),
+            timeout: Duration::from_millis(timeout_ms.into()),
+        };
+        // Those of gRPC calls are one more than a multiple of four (`CALL-03`).
+        let token = state.last_token.wrapping_add(1);
+        state.grpc_calls.push_back(Call { token, root, callout: call, deadline_ns: Some(deadline) });
+        Ok(token)
+    })
+}
+
 pub(crate) fn set_tick_period(period_ms: u32) -> Result<()> {
     call("proxy_set_tick_period_milliseconds", nothing, |state| {
         let now = state.monotonic_ns;
@@ -418,20 +457,9 @@ pub(crate) fn call_foreign_function(name: &[u8], arguments: &[u8]) -> Result<Vec
 
 /// Path and value of the protobuf message (`FF-03`).
 fn filter_state(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    fn field(tag: u8, message: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut rest = message.strip_prefix(&[tag])?;
-        let (mut length, mut shift) = (0_usize, 0_u32);
-        loop {
-            let (byte, behind) = rest.split_first()?;
-            rest = behind;
-            length |= usize::from(byte & 0x7f).checked_shl(shift)?;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return rest.split_at_checked(length);
-            }
-        }
+    let mut fields = protobuf::Fields::new(message);
+    match (fields.next()?, fields.next()?) {
+        ((1, path), (2, value)) => Some((path.bytes()?, value.bytes()?)),
+        _ => None,
     }
-    let (path, rest) = field(0x0a, message)?;
-    let (value, _) = field(0x12, rest)?;
-    Some((path, value))
 }

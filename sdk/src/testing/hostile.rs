@@ -16,11 +16,12 @@ use super::{Guest, Host, Outcome};
 use crate::host::Dispatcher;
 use crate::host::wire::Side;
 use crate::{
-    Attributes, Callout, Decision, Flow, Headers, HostError, Json, LocalReply, Mutation, PluginHost, Status,
+    Attributes, Callout, Decision, Flow, GrpcCall, Headers, HostError, Json, LocalReply, Mutation,
+    PluginHost, Status,
 };
 
 /// Every call that the SDK makes.
-const CALLS: [&str; 28] = [
+const CALLS: [&str; 29] = [
     "proxy_log",
     "proxy_get_log_level",
     "proxy_set_effective_context",
@@ -37,6 +38,7 @@ const CALLS: [&str; 28] = [
     "proxy_continue_stream",
     "proxy_close_stream",
     "proxy_http_call",
+    "proxy_grpc_call",
     "proxy_set_tick_period_milliseconds",
     "proxy_get_current_time_nanoseconds",
     "clock_time_get",
@@ -88,6 +90,17 @@ fn callout() -> Callout {
     }
 }
 
+fn grpc_call() -> GrpcCall {
+    GrpcCall {
+        cluster: "c".into(),
+        service: "s".into(),
+        method: "m".into(),
+        metadata: vec![("x-a".into(), "1".into())],
+        message: "b".into(),
+        timeout: Duration::from_millis(20),
+    }
+}
+
 /// Uses everything a plugin has.
 fn use_plugin(host: &PluginHost) -> Result<(), HostError> {
     host.counter("c")?.add(2);
@@ -105,6 +118,7 @@ fn use_plugin(host: &PluginHost) -> Result<(), HostError> {
 /// Begins what calls back later.
 fn begin_more(host: &PluginHost) -> Result<(), HostError> {
     host.wake_after(Duration::from_millis(3))?;
+    host.grpc_callout(&grpc_call())?;
     host.callout(&callout()).map(drop)
 }
 
@@ -115,9 +129,10 @@ fn use_headers(view: &(impl Headers + Attributes)) {
 /// Looks at everything and decides anything.
 fn anything(choices: &Choices, called: Called<'_>) -> Result<Decision, HostError> {
     match &called {
-        Called::Configure(host) | Called::PluginReply(host, _) | Called::PluginTimer(host) => {
-            use_plugin(host)?
-        }
+        Called::Configure(host)
+        | Called::PluginReply(host, _)
+        | Called::PluginGrpcReply(host, _)
+        | Called::PluginTimer(host) => use_plugin(host)?,
         Called::Request(request) => {
             use_headers(*request);
             let _ = request.now();
@@ -139,7 +154,7 @@ fn anything(choices: &Choices, called: Called<'_>) -> Result<Decision, HostError
             body.replace(b"new")?;
             body.append(b"er")?;
         }
-        Called::Reply(_) | Called::Timer => {}
+        Called::Reply(_) | Called::GrpcReply(_) | Called::Timer => {}
     }
     let mut decision = Decision::next();
     for _ in 0..choices.below(3) {
@@ -156,7 +171,7 @@ fn anything(choices: &Choices, called: Called<'_>) -> Result<Decision, HostError
             _ => Mutation::Set(name.into(), "v".into()),
         });
     }
-    decision.flow = match choices.below(9) {
+    decision.flow = match choices.below(10) {
         0 => Flow::Reply(LocalReply {
             status: choices.below(700) as u16,
             headers: vec![("a".into(), choices.bytes().into())],
@@ -169,6 +184,7 @@ fn anything(choices: &Choices, called: Called<'_>) -> Result<Decision, HostError
         3 => Flow::Wait(Duration::from_millis(choices.below(5))),
         4 => Flow::Wait(Duration::MAX),
         5 => Flow::Buffer,
+        6 => Flow::AwaitGrpc(grpc_call()),
         _ => Flow::Continue,
     };
     Ok(if choices.below(3) == 0 { decision.because("of this") } else { decision })
@@ -250,7 +266,7 @@ fn call_back(state: &Rc<RefCell<State>>, guest: &dyn Guest, choices: &Choices) {
     let context = choices.below(7) as u32;
     let (end, size) = (choices.below(2) == 0, [0, 1, 9, u32::MAX][choices.below(4) as usize]);
     let lines = || Some(Lines::new(true, &[(":path", "/"), ("x-a", "1")]));
-    let which = choices.below(13);
+    let which = choices.below(15);
     let nested = choices.nested.get() > 0;
     if which == 9 && nested {
         // Not even this host ends a stream inside of a callback.
@@ -297,6 +313,8 @@ fn call_back(state: &Rc<RefCell<State>>, guest: &dyn Guest, choices: &Choices) {
         9 => guest.on_log(context),
         10 => guest.on_delete(context),
         11 => guest.on_callout_reply(context, choices.below(40) as u32, size, size),
+        12 => guest.on_grpc_receive(context, choices.below(40) as u32, size),
+        13 => guest.on_grpc_close(context, choices.below(40) as u32, size),
         _ => {
             state.borrow_mut().monotonic_ns += 2_000_000;
             guest.on_tick(context);

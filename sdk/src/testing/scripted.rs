@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy, HostError, HttpFilter,
-    PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
+    Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy, GrpcReply, HostError,
+    HttpFilter, PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
 };
 
 /// A callback and what it is given.
@@ -21,9 +21,11 @@ pub(crate) enum Called<'a> {
     ResponseBody(&'a Body),
     ResponseTrailers(&'a ResponseTrailers),
     Reply(CalloutReply),
+    GrpcReply(GrpcReply),
     Timer,
     Log(&'a Ended),
     PluginReply(&'a PluginHost, CalloutReply),
+    PluginGrpcReply(&'a PluginHost, GrpcReply),
     PluginTimer(&'a PluginHost),
 }
 
@@ -104,6 +106,10 @@ impl HttpFilter for Scripted {
         play(Called::Reply(reply))
     }
 
+    fn on_grpc_reply(&self, _: &mut String, reply: GrpcReply) -> Result<Decision, HostError> {
+        play(Called::GrpcReply(reply))
+    }
+
     fn on_timer(&self, _: &mut String) -> Result<Decision, HostError> {
         play(Called::Timer)
     }
@@ -114,6 +120,10 @@ impl HttpFilter for Scripted {
 
     fn on_plugin_callout_reply(&self, host: &PluginHost, _id: CalloutId, reply: CalloutReply) {
         let _ = play(Called::PluginReply(host, reply));
+    }
+
+    fn on_plugin_grpc_reply(&self, host: &PluginHost, _id: CalloutId, reply: GrpcReply) {
+        let _ = play(Called::PluginGrpcReply(host, reply));
     }
 
     fn on_plugin_timer(&self, host: &PluginHost) {

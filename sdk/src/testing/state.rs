@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::lines::Lines;
 use crate::host::wire::{MapType, MetricType, Side};
-use crate::{Callout, HostError, LocalReply, Status};
+use crate::{Callout, GrpcCall, HostError, LocalReply, Status};
 
 thread_local! {
     /// The host whose callback runs on this thread.
@@ -42,8 +42,11 @@ pub(crate) struct State {
     pub(crate) log_level: u32,
     pub(crate) last_token: u32,
     pub(crate) calls: VecDeque<Call>,
+    pub(crate) grpc_calls: VecDeque<Call<GrpcCall>>,
     /// The answer to a callout that is being delivered.
     pub(crate) answer: Option<(Lines, Vec<u8>)>,
+    /// The message of a gRPC call that is being delivered.
+    pub(crate) grpc_message: Option<Vec<u8>>,
     /// What takes effect when the callback has returned (`FLOW-10`).
     pub(crate) deferred: VecDeque<(u32, Deferred)>,
     pub(crate) vm_configuration: Vec<u8>,
@@ -76,7 +79,9 @@ impl Default for State {
             log_level: 1,
             last_token: 0,
             calls: VecDeque::new(),
+            grpc_calls: VecDeque::new(),
             answer: None,
+            grpc_message: None,
             deferred: VecDeque::new(),
             vm_configuration: Vec::new(),
             failures: BTreeMap::new(),
@@ -150,10 +155,10 @@ pub(crate) enum Deferred {
 }
 
 /// A callout that is not answered.
-pub(crate) struct Call {
+pub(crate) struct Call<C = Callout> {
     pub(crate) token: u32,
     pub(crate) root: u32,
-    pub(crate) callout: Callout,
+    pub(crate) callout: C,
     /// On the monotonic clock; `None` without a timeout.
     pub(crate) deadline_ns: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! The shell's promises, each on a whole filter in the in-memory host: what becomes of one stream. `plugin` and `timers` have the rest.
 
+mod grpc;
 mod plugin;
 mod timers;
 

@@ -413,7 +413,7 @@ proptest! {
                             break;
                         }
                         Flow::Continue => break,
-                        Flow::Await(_) | Flow::Buffer => prop_assert!(false, "nothing calls or buffers here"),
+                        Flow::Await(_) | Flow::AwaitGrpc(_) | Flow::Buffer => prop_assert!(false, "nothing calls or buffers here"),
                     }
                 }
                 if over || half == 1 {
