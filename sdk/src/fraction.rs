@@ -42,7 +42,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use split::Split;
-pub(crate) use xxh64::xxh64;
+pub use xxh64::xxh64;
 
 /// What a numerator is a part of; the names are Envoy's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]

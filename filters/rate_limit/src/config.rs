@@ -9,11 +9,13 @@ mod algorithm;
 mod cost;
 mod key;
 mod reply;
+mod service;
 
 pub use algorithm::{Algorithm, Concurrency, FixedWindow, Gcra, Queue, SlidingWindow, TokenBucket};
 pub use cost::{Charge, Cost, HeaderCost, PerBytes, PerLatency};
 pub use key::{KeyPart, OnFull, OnMissing, Override, RouteKey};
 pub use reply::{GrpcStatus, HeaderLine, Reply, ReplyHeaders};
+pub use service::{Global, Lease, RequestRate, Service, Unit};
 
 /// The configuration of the rate_limit filter.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -23,6 +25,9 @@ pub struct Config {
     /// is given back.
     #[serde(default)]
     pub limits: Vec<Limit>,
+    /// The rate limit service that limits with the algorithm `global` ask. Default: none.
+    #[serde(default)]
+    pub service: Option<Service>,
     /// Requests that no limit is for, such as `{source_address: {ranges: [10.0.0.0/8]}}`. Default: none.
     #[serde(default)]
     pub exempt: Option<RequestMatches>,
@@ -94,17 +99,17 @@ pub struct Limit {
     /// Requests wait for their turn instead of being refused at once; for `token_bucket` and `gcra`. Default: they do not.
     #[serde(default)]
     pub queue: Option<Queue>,
-    /// What a request costs. Default: 1.
+    /// What a request costs; of a `global` limit its `hits_addend`. Default: 1.
     #[serde(default)]
     pub cost: Option<Cost>,
-    /// What the response costs instead of `cost`: known when it is over, and charged or given back then. Not for `concurrency`. Default: nothing.
+    /// What the response costs instead of `cost`: known when it is over, and charged or given back then. Not for `concurrency` and `global`. Default: nothing.
     #[serde(default)]
     pub charge: Option<Charge>,
     /// Statuses of responses that cost nothing: what the request took is given back, such as `[{start: 500, end: 600}]`. Not for `concurrency`,
-    /// where all is given back anyway. Default: none.
+    /// where all is given back anyway, and not for `global`. Default: none.
     #[serde(default)]
     pub refund_statuses: Vec<IntegerRange>,
-    /// How many keys are remembered, 8 to 1048576, rounded up to a multiple of 8: memory is at most that times the size of a place (16 to 60 bytes). Default 16384.
+    /// How many keys are remembered (of a `global` limit: have leases), 8 to 1048576, rounded up to a multiple of 8: memory is at most that times the size of a place (16 to 60 bytes). Default 16384.
     #[serde(default = "max_keys")]
     pub max_keys: u32,
     /// What happens to a key when there is no room for it. Default `SHARED`.

@@ -15,13 +15,15 @@ pub mod config;
 mod policy;
 
 pub use config::Config;
-pub use policy::{Clocks, Counts, End, Held, Inputs, Policy, Setup, Stream};
+pub use policy::{Clocks, Counts, End, Held, Inputs, Later, Policy, Refill, Setup, Stream};
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use weir_sdk::{
-    ConfigError, Counter, Decision, Ended, FailurePolicy, HostError, HttpFilter, PluginHost, Request,
-    Response,
+    CalloutId, ConfigError, Counter, Decision, Ended, FailurePolicy, GrpcReply, HostError, HttpFilter,
+    PluginHost, Request, Response,
 };
 
 /// The filter.
@@ -33,7 +35,12 @@ pub struct RateLimit {
     fails_open: bool,
     /// What could not be given back when its stream ended: tried again with the next request.
     late: RefCell<Vec<Held>>,
+    /// Tokens that the service was asked for in the background, and whether in a dry run.
+    refills: RefCell<BTreeMap<CalloutId, (Refill, bool)>>,
 }
+
+/// The longest answer of a rate limit service that is read, in bytes.
+const LONGEST_ANSWER: usize = 64 << 10;
 
 /// Where the seed of all plugins' tables is.
 const SEED: &str = "weir.rate_limit/1/seed";
@@ -59,7 +66,8 @@ impl HttpFilter for RateLimit {
             .map(|name| host.counter(name))
             .collect::<Result<_, _>>()
             .map_err(|error| ConfigError::invalid("stat_prefix", error.to_string()))?;
-        Ok(Self { policy, counters, host: host.clone(), fails_open, late: RefCell::default() })
+        let (late, refills) = (RefCell::default(), RefCell::default());
+        Ok(Self { policy, counters, host: host.clone(), fails_open, late, refills })
     }
 
     fn on_request_headers(&self, stream: &mut Stream, request: &Request) -> Result<Decision, HostError> {
@@ -72,16 +80,34 @@ impl HttpFilter for RateLimit {
         }
         let random = || request.random();
         let inputs = Inputs { request, clocks: &clocks, random: &random, store: &self.host };
-        let (decision, counts) = self.policy.on_request(stream, &inputs);
+        let (decision, mut counts) = self.policy.on_request(stream, &inputs);
         if let Some(error) = failed.get() {
             return Err(error);
         }
-        for place in self.policy.places(&counts) {
-            if let Some(counter) = self.counters.get(place) {
-                counter.increment();
-            }
+        self.count(&counts);
+        for refill in std::mem::take(&mut counts.refills) {
+            self.refill(refill, counts.is_dry_run());
         }
         Ok(decision)
+    }
+
+    fn on_grpc_reply(&self, stream: &mut Stream, reply: GrpcReply) -> Result<Decision, HostError> {
+        self.later(|later| {
+            let (decision, counts) = self.policy.on_answer(stream, reply.ok(), later);
+            self.count(&counts);
+            decision
+        })
+    }
+
+    fn on_plugin_grpc_reply(&self, _host: &PluginHost, id: CalloutId, reply: GrpcReply) {
+        // Others are of streams that are gone, or of a configuration that is.
+        if let Some((refill, dry_run)) = self.refills.borrow_mut().remove(&id) {
+            self.refilled(&refill, dry_run, reply.ok());
+        }
+    }
+
+    fn callout_body_limit(&self, _id: CalloutId) -> usize {
+        LONGEST_ANSWER
     }
 
     fn on_timer(&self, stream: &mut Stream) -> Result<Decision, HostError> {
@@ -110,6 +136,52 @@ impl HttpFilter for RateLimit {
 }
 
 impl RateLimit {
+    fn count(&self, counts: &Counts) {
+        for place in self.policy.places(counts) {
+            if let Some(counter) = self.counters.get(place) {
+                counter.increment();
+            }
+        }
+    }
+
+    /// Decides when no request is readable any more.
+    fn later<R>(&self, decide: impl FnOnce(&Later<'_>) -> R) -> Result<R, HostError> {
+        let failed = Cell::new(None);
+        let monotonic_ns = || self.monotonic_ns(&failed);
+        let now = || {
+            self.host.now().unwrap_or_else(|error| {
+                failed.set(Some(error));
+                SystemTime::UNIX_EPOCH
+            })
+        };
+        let clocks = Clocks::new(&now, &monotonic_ns);
+        let random = || self.host.random();
+        let result = decide(&Later { clocks: &clocks, random: &random, store: &self.host });
+        failed.get().map_or(Ok(result), Err)
+    }
+
+    /// Takes tokens from the service in the background.
+    fn refill(&self, refill: Refill, dry_run: bool) {
+        let Some((call, counts)) = self.policy.refill_call(&refill, dry_run) else {
+            return;
+        };
+        self.count(&counts);
+        match self.host.grpc_callout(&call) {
+            Ok(id) => {
+                self.refills.borrow_mut().insert(id, (refill, dry_run));
+            }
+            Err(_) => self.refilled(&refill, dry_run, None),
+        }
+    }
+
+    fn refilled(&self, refill: &Refill, dry_run: bool, message: Option<&[u8]>) {
+        // Without a clock nothing is known of when the tokens expire, so there are none.
+        let counts = self.later(|later| self.policy.on_refill(refill, message, later, dry_run));
+        if let Ok(counts) = counts {
+            self.count(&counts);
+        }
+    }
+
     fn monotonic_ns(&self, failed: &Cell<Option<HostError>>) -> u64 {
         self.host.monotonic_ns().unwrap_or_else(|error| {
             failed.set(Some(error));
@@ -118,4 +190,6 @@ impl RateLimit {
     }
 }
 
-weir_sdk::register!(RateLimit: on_request_headers, on_timer, on_response_headers, on_log);
+weir_sdk::register!(
+    RateLimit: on_request_headers, on_grpc_reply, on_plugin_grpc_reply, on_timer, on_response_headers, on_log
+);

@@ -6,24 +6,32 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_sdk::limit::{Receipt, Store};
 use weir_sdk::{
-    Attributes, Bytes, ConfigError, Decision, Draw, Explanation, Flow, FractionalPercent, Headers, Mutation,
+    Attributes, ConfigError, Decision, Draw, Explanation, Flow, FractionalPercent, Headers, Mutation,
     PerRoute, Problems, RequestMatcher, RequestView,
 };
 
 use crate::config::{Config, OnError};
-use attempt::{Attempt, Refusal};
+use answers::Pending;
+use attempt::{Attempt, Refusal, Within};
+use global::Service;
 use limit::Limit;
 use reply::Replies;
 
+pub use answers::{Later, Refill};
+
+mod answers;
 mod attempt;
 mod bucket;
 mod cost;
+mod global;
 mod key;
+mod lease;
 mod limit;
 mod names;
 mod reply;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 /// What a policy is compiled for.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +94,7 @@ pub struct End<'a> {
 pub struct Policy {
     limits: Rc<[Rc<Limit>]>,
     policies: Vec<(String, Rc<[Rc<Limit>]>)>,
+    service: Option<Service>,
     exempt: Option<RequestMatcher>,
     enabled: Option<FractionalPercent>,
     enforced: Option<FractionalPercent>,
@@ -105,6 +114,8 @@ struct Texts {
     not_enabled: Rc<str>,
     none: Rc<str>,
     within: Rc<str>,
+    service_failed: Rc<str>,
+    service_denied: Rc<str>,
 }
 
 /// What a stream remembers.
@@ -112,15 +123,26 @@ struct Texts {
 pub struct Stream {
     held: Vec<Held>,
     waits: bool,
-    headers: Vec<(Rc<str>, Bytes)>,
+    headers: reply::Lines,
+    /// What the service wants to say to the client: lines beside others.
+    more_headers: reply::Lines,
+    pending: Option<Box<Pending>>,
 }
 
 /// What was taken and is not settled yet.
 #[derive(Clone, Debug)]
 pub struct Held {
     limit: Rc<Limit>,
-    bucket: usize,
-    receipt: Receipt,
+    place: usize,
+    took: Took,
+}
+
+#[derive(Clone, Debug)]
+enum Took {
+    /// Of the limit's own states.
+    Of(Receipt),
+    /// Of what the service has given in advance.
+    InAdvance { key: Vec<u8>, cost: u64, expires: u64 },
 }
 
 /// What is counted, beside each limit's refusals.
@@ -137,10 +159,18 @@ pub(crate) enum Cause {
     Contended,
     Error,
     RouteInvalid,
+    ServiceRequests,
+    ServiceLeaseRequests,
+    ServiceOk,
+    ServiceOverLimit,
+    ServiceError,
+    FailureModeAllowed,
+    Leased,
+    LeaseRefused,
 }
 
 /// In the order of [`Cause`].
-const CAUSES: [&str; 11] = [
+const CAUSES: [&str; 19] = [
     "enabled",
     "ok",
     "rate_limited",
@@ -152,20 +182,36 @@ const CAUSES: [&str; 11] = [
     "contended",
     "error",
     "route_invalid",
+    "service.requests",
+    "service.lease_requests",
+    "service.ok",
+    "service.over_limit",
+    "service.error",
+    "service.failure_mode_allowed",
+    "lease.spent",
+    "lease.refused",
 ];
 
-/// What is to be counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is to be counted, and what is to be asked beside.
+#[derive(Clone, Debug, Default)]
 pub struct Counts {
     dry_run: bool,
-    causes: u16,
+    causes: u32,
+    /// Tokens that are to be taken from the service in the background.
+    pub refills: Vec<Refill>,
     /// Places of limits in the counters.
     refused: Vec<usize>,
 }
 
 impl Counts {
+    /// Whether it is counted as in a dry run.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     pub(crate) fn add(&mut self, cause: Cause) {
-        self.causes |= 1_u16.wrapping_shl(cause as u32);
+        self.causes |= 1_u32.wrapping_shl(cause as u32);
     }
 }
 
@@ -177,6 +223,8 @@ impl Policy {
     pub fn compile(config: &Config, setup: &Setup<'_>) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let mut counted = Vec::new();
+        let service = config.service.as_ref().map(|service| Service::compile(service, &mut problems));
+        let setup = (setup, service.as_ref());
         let limits = Limit::compile_list("", &config.limits, setup, &mut counted, &mut problems);
         let mut policies: Vec<(String, Rc<[Rc<Limit>]>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
@@ -205,11 +253,12 @@ impl Policy {
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.rate_limit", &mut problems));
-        let replies = Replies::compile(config, &mut problems);
+        let replies = Replies::compile(config, service.as_ref(), &mut problems);
         problems.finish()?;
         Ok(Self {
             limits,
             policies,
+            service,
             exempt,
             enabled: config.enabled.map(|share| share.0),
             enforced: config.enforced.map(|share| share.0),
@@ -225,6 +274,8 @@ impl Policy {
                 not_enabled: "not among the enabled".into(),
                 none: "no limit is for it".into(),
                 within: "within all limits".into(),
+                service_failed: "the service did not say, let through".into(),
+                service_denied: "the service did not say, refused".into(),
             },
         })
     }
@@ -274,7 +325,7 @@ impl Policy {
             counts.add(Cause::Exempt);
             return (pass(&self.texts.exempt), counts);
         }
-        if !drawn(self.enabled, inputs) {
+        if !drawn(self.enabled, inputs.random) {
             return (pass(&self.texts.not_enabled), counts);
         }
         counts.add(Cause::Enabled);
@@ -288,16 +339,25 @@ impl Policy {
             // What is still there is tried again at the end.
             stream.held = attempt.taken;
             stream.waits = !stream.held.is_empty();
-            return (self.refuse(stream, inputs, &refusal, &mut counts), counts);
+            return (self.refuse(stream, inputs.random, &refusal, &mut counts), counts);
         }
-        counts.add(Cause::Ok);
-        (self.admit(stream, attempt, &mut counts), counts)
+        stream.held = attempt.taken;
+        if let (Some(service), false) = (&self.service, attempt.asked.is_empty()) {
+            counts.add(Cause::ServiceRequests);
+            // A stream that ends meanwhile gives back what it has taken.
+            stream.waits = true;
+            let asked = attempt.asked;
+            let call = service.call(asked.iter().map(|asked| (&*asked.descriptor, asked.cost)));
+            stream.pending = Some(Box::new(Pending { asked, within: attempt.within, dry_run }));
+            return (Decision::call_grpc(call), counts);
+        }
+        (self.admit(stream, attempt.within, &mut counts), counts)
     }
 
     fn refuse(
         &self,
         stream: &mut Stream,
-        inputs: &Inputs<'_>,
+        random: &dyn Fn() -> u64,
         refusal: &Refusal,
         counts: &mut Counts,
     ) -> Decision {
@@ -308,7 +368,7 @@ impl Policy {
             stream.headers = self.replies.dry_run("refused", &refusal.limit, refusal.retry_s());
             return Decision { explanation, ..Decision::next() };
         }
-        if !drawn(self.enforced, inputs) {
+        if !drawn(self.enforced, random) {
             let explanation = Some(Explanation::of(&refusal.limit.texts.not_enforced));
             return Decision { mutations: self.replies.not_enforced(), explanation, ..Decision::next() };
         }
@@ -316,10 +376,11 @@ impl Policy {
         Decision { explanation, ..Decision::reply(self.replies.refusal(refusal)) }
     }
 
-    fn admit(&self, stream: &mut Stream, attempt: Attempt<'_>, counts: &mut Counts) -> Decision {
-        let text = if attempt.lowest.is_some() { &self.texts.within } else { &self.texts.none };
+    fn admit(&self, stream: &mut Stream, within: Within, counts: &mut Counts) -> Decision {
+        counts.add(Cause::Ok);
+        let text = if within.any { &self.texts.within } else { &self.texts.none };
         let mut decision = Decision { explanation: Some(Explanation::of(text)), ..Decision::next() };
-        if let Some(waits) = &attempt.waits {
+        if let Some(waits) = &within.waits {
             counts.add(Cause::Queued);
             decision.explanation = Some(Explanation::of(&waits.limit.texts.queued));
             if counts.dry_run {
@@ -329,14 +390,11 @@ impl Policy {
                 stream.waits = true;
             }
         }
-        if !counts.dry_run
-            && let Some((limit, admission)) = &attempt.lowest
-        {
-            stream.headers = self.replies.admitted(limit, admission, &attempt.policies);
+        if !counts.dry_run {
+            stream.headers = self.replies.admitted(&within);
         }
         let waits = stream.waits;
-        stream.held = attempt.taken;
-        stream.held.retain(|held| waits || held.limit.is_settled_late(held.bucket));
+        stream.held.retain(|held| waits || held.limit.is_settled_late(held.place));
         decision
     }
 
@@ -348,9 +406,11 @@ impl Policy {
 
     /// What the response to a request gets.
     pub fn on_response(&self, stream: &mut Stream) -> Decision {
-        let headers = std::mem::take(&mut stream.headers);
         let set = |(name, value)| Mutation::Set(name, value);
-        Decision { mutations: headers.into_iter().map(set).collect(), ..Decision::next() }
+        let append = |(name, value)| Mutation::Append(name, value);
+        let headers = std::mem::take(&mut stream.headers).into_iter().map(set);
+        let more = std::mem::take(&mut stream.more_headers).into_iter().map(append);
+        Decision { mutations: headers.chain(more).collect(), ..Decision::next() }
     }
 
     /// Settles what the stream has taken. What could not be settled is returned, to be tried again.
@@ -365,16 +425,16 @@ impl Policy {
         let mut left = std::mem::take(&mut stream.held);
         left.retain(|held| held.limit.settle(held, waits, end, clocks, store).is_err());
         // What comes back by time alone does so anyway.
-        left.retain(|held| !held.limit.is_refilled_by_time(held.bucket));
+        left.retain(|held| !held.limit.is_refilled_by_time(held.place));
         left
     }
 
     /// Tries again what could not be given back. Returns whether it is now.
     pub fn give_back(&self, held: &Held, clocks: &Clocks<'_>, store: &dyn Store) -> bool {
-        held.limit.give_back(held.bucket, &held.receipt, clocks, store).is_ok()
+        held.limit.give_back(held, clocks, store).is_ok()
     }
 }
 
-fn drawn(share: Option<FractionalPercent>, inputs: &Inputs<'_>) -> bool {
-    share.is_none_or(|share| share.includes(Draw::from_random((inputs.random)())))
+fn drawn(share: Option<FractionalPercent>, random: &dyn Fn() -> u64) -> bool {
+    share.is_none_or(|share| share.includes(Draw::from_random(random())))
 }

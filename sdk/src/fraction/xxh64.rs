@@ -9,7 +9,8 @@ const PRIME_4: u64 = 0x85EB_CA77_C2B2_AE63;
 const PRIME_5: u64 = 0x27D4_EB2F_1656_67C5;
 
 /// The hash of the bytes.
-pub(crate) fn xxh64(input: &[u8], seed: u64) -> u64 {
+#[must_use]
+pub fn xxh64(input: &[u8], seed: u64) -> u64 {
     let (stripes, tail) = input.as_chunks::<32>();
     let mut hash = if stripes.is_empty() { seed.wrapping_add(PRIME_5) } else { long(stripes, seed) };
     // A length of memory is below 2^64.

@@ -3,22 +3,25 @@
 //! No callback is trusted to come in order, for a context that exists, or while no other runs: a table is never borrowed while the
 //! filter or the host is called, and a stream's state is lent out for the time of its callback.
 
+mod answers;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use answers::grpc_refused;
+
 use super::apply::{Applied, apply, fail_closed};
-use super::grpc;
 use super::ids::IdMap;
 use super::plugin::Vm;
 use super::stream::{Action, Hold, Holds, Point, Section, Until};
 use super::timers::{Sleeper, TimerKey};
-use super::views::{Block, Ended, Part, View, read_map};
+use super::views::{Block, Ended, Part, View};
 use super::wire::{BufferType, MapType, Side};
 use super::{
     Body, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
     logger,
 };
-use crate::{CalloutId, CalloutReply, Decision, FailurePolicy, GrpcReply, HeaderMap, HttpFilter};
+use crate::{CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
 const REFUSALS: u32 = 8;
@@ -164,69 +167,6 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             let decision = filter.on_response_trailers(stream, &trailers);
             (checked(decision, &trailers.0.view), trailers.0.into_known())
         })
-    }
-
-    /// `proxy_on_http_call_response`: always to the root context (`CALL-05`), also after the stream's end (`CALL-08`).
-    pub fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32) {
-        let Some(caller) = self.vm.calls.borrow_mut().remove(&token) else {
-            return;
-        };
-        let Some(plugin) = self.plugin(caller.root) else {
-            return;
-        };
-        let before = self.enter(root);
-        let limit = plugin.filter().callout_body_limit(CalloutId(token));
-        let mut reply = Some(read_reply(headers, body_size, limit).unwrap_or_else(|error| {
-            log::error!("{}: answer of a callout: {error}", plugin.host.name());
-            CalloutReply::default()
-        }));
-        if let Some((stream, side)) = caller.stream
-            && F::CALLBACKS.has(super::Callbacks::ON_CALLOUT_REPLY)
-        {
-            self.resume(stream, side, Until::Callout(token), |filter, state| {
-                filter.on_callout_reply(state, reply.take().unwrap_or_default())
-            });
-        }
-        if let Some(reply) = reply
-            && F::CALLBACKS.has(super::Callbacks::ON_PLUGIN_CALLOUT_REPLY)
-        {
-            plugin.filter().on_plugin_callout_reply(&plugin.host, CalloutId(token), reply);
-        }
-        self.leave(before);
-    }
-
-    /// `proxy_on_grpc_receive`: the answer to a call of one message, and its end (`CALL-22`).
-    pub fn on_grpc_receive(&self, root: u32, token: u32, size: u32) {
-        self.grpc_reply(root, token, |limit| grpc::read_reply(size, limit));
-    }
-
-    /// `proxy_on_grpc_close`: a call has failed. Comes also for calls that could not be made, whose token nobody knows (`CALL-21`).
-    pub fn on_grpc_close(&self, root: u32, token: u32, status: u32) {
-        self.grpc_reply(root, token, |_| grpc::closed(status));
-    }
-
-    fn grpc_reply(&self, root: u32, token: u32, read: impl FnOnce(usize) -> GrpcReply) {
-        let Some(caller) = self.vm.calls.borrow_mut().remove(&token) else {
-            return;
-        };
-        let Some(plugin) = self.plugin(caller.root) else {
-            return;
-        };
-        let before = self.enter(root);
-        let mut reply = Some(read(plugin.filter().callout_body_limit(CalloutId(token))));
-        if let Some((stream, side)) = caller.stream
-            && F::CALLBACKS.has(super::Callbacks::ON_GRPC_REPLY)
-        {
-            self.resume(stream, side, Until::Callout(token), |filter, state| {
-                filter.on_grpc_reply(state, reply.take().unwrap_or_else(grpc_refused))
-            });
-        }
-        if let Some(reply) = reply
-            && F::CALLBACKS.has(super::Callbacks::ON_PLUGIN_GRPC_REPLY)
-        {
-            plugin.filter().on_plugin_grpc_reply(&plugin.host, CalloutId(token), reply);
-        }
-        self.leave(before);
     }
 
     /// `proxy_on_tick`.
@@ -488,11 +428,6 @@ fn settle<F: HttpFilter + Registered>(
     }
 }
 
-/// What is told of a call that could not be made: as Envoy tells of one that reached nobody.
-fn grpc_refused() -> GrpcReply {
-    GrpcReply::failed(14)
-}
-
 fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
     let bytes = match size {
         0 => Ok(None),
@@ -514,18 +449,4 @@ fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
             None
         }
     }
-}
-
-/// The answer to a callout, while the host holds it. No headers: it broke behind them (`CALL-07`).
-fn read_reply(headers: u32, body_size: u32, limit: usize) -> Result<CalloutReply, HostError> {
-    if headers == 0 {
-        return Ok(CalloutReply::default());
-    }
-    let headers = read_map(MapType::CalloutHeaders)?;
-    let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-    let body = match usize::try_from(body_size).unwrap_or(usize::MAX).min(limit) {
-        0 => Vec::new(),
-        size => abi::buffer(BufferType::CalloutBody, 0, size)?.unwrap_or_default(),
-    };
-    Ok(CalloutReply { status, headers, body })
 }

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::ConfigDuration;
 
+use super::Global;
+
 /// How much is admitted: exactly one of these.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -19,6 +21,8 @@ pub enum Algorithm {
     SlidingWindow(SlidingWindow),
     /// So many at the same time.
     Concurrency(Concurrency),
+    /// As a rate limit service says, for all Envoys that ask it: needs `service`.
+    Global(Global),
 }
 
 /// A bucket of tokens.

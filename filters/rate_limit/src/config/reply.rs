@@ -10,28 +10,30 @@ pub struct Reply {
     /// The HTTP status, 400 to 599. Default 429.
     #[serde(default = "status")]
     pub status: u16,
-    /// The body; also the `grpc-message` of gRPC requests. Default `local_rate_limited`, as Envoy's.
-    #[serde(default = "body")]
-    pub body: String,
+    /// The body; also the `grpc-message` of gRPC requests. What the service sends as `raw_body` comes before it. Default `local_rate_limited`; for
+    /// refusals by the service none; both as Envoy's.
+    #[serde(default)]
+    pub body: Option<String>,
     /// Headers of the answer, such as `content-type`. At most 10. Default: none.
     #[serde(default)]
     pub headers: Vec<HeaderLine>,
     /// The status of gRPC requests, which are answered with HTTP 200. Default `UNAVAILABLE`, as Envoy's.
     #[serde(default)]
     pub grpc_status: GrpcStatus,
-    /// What the access log says as `%RESPONSE_CODE_DETAILS%`. Default `local_rate_limited`, as Envoy's.
-    #[serde(default = "body")]
-    pub details: String,
+    /// What the access log says as `%RESPONSE_CODE_DETAILS%`. Default `local_rate_limited`; for refusals by the service `request_rate_limited`; both as
+    /// Envoy's.
+    #[serde(default)]
+    pub details: Option<String>,
 }
 
 impl Default for Reply {
     fn default() -> Self {
         Self {
             status: status(),
-            body: body(),
+            body: None,
             headers: Vec::new(),
             grpc_status: GrpcStatus::Unavailable,
-            details: body(),
+            details: None,
         }
     }
 }
@@ -65,7 +67,8 @@ pub struct ReplyHeaders {
     /// is known, such as a cost above the limit. Default true.
     #[serde(default = "yes")]
     pub retry_after: bool,
-    /// `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` on all responses, as Envoy's `DRAFT_VERSION_03`. Default false.
+    /// `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` on all responses, as Envoy's `DRAFT_VERSION_03`. Of `global` limits what the
+    /// service says, when it is asked. Default false.
     #[serde(default)]
     pub x_ratelimit: bool,
     /// `RateLimit-Policy` and `RateLimit` on all responses, as draft-ietf-httpapi-ratelimit-headers-10. Default false.
@@ -84,10 +87,6 @@ impl Default for ReplyHeaders {
 
 fn status() -> u16 {
     429
-}
-
-fn body() -> String {
-    "local_rate_limited".to_owned()
 }
 
 fn yes() -> bool {

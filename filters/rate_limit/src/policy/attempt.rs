@@ -5,25 +5,54 @@ use std::rc::Rc;
 use weir_sdk::Status;
 use weir_sdk::limit::Admission;
 
+use super::answers::{Asked, Refill};
+use super::global::Global;
+use super::key::Written;
+use super::lease::Spend;
 use super::limit::Limit;
-use super::{Cause, Counts, Held, Inputs};
+use super::wire::Answer;
+use super::{Cause, Counts, Held, Inputs, Took};
 use crate::config::{OnError, OnMissing};
 
 /// Why a request is refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) limit: Rc<Limit>,
-    pub(crate) bucket: usize,
     /// What the limit said; nothing when it was not asked, or could not be.
-    pub(crate) admission: Option<Admission>,
+    pub(crate) told: Option<Told>,
+    /// When the request would be admitted, should nobody else come.
+    pub(crate) retry_ns: Option<u64>,
     pub(crate) text: Rc<str>,
+    /// What the service sends to the client, where it is the one that refuses.
+    pub(crate) service: Option<Box<Answer>>,
 }
 
 impl Refusal {
+    pub(crate) fn new(limit: &Rc<Limit>, text: &Rc<str>) -> Self {
+        Self { limit: Rc::clone(limit), told: None, retry_ns: None, text: Rc::clone(text), service: None }
+    }
+
     /// Seconds until the request would be admitted; at least 1.
     pub(crate) fn retry_s(&self) -> Option<u64> {
-        let reset = self.admission?.reset_ns?;
-        Some(reset.div_ceil(1_000_000_000).max(1))
+        Some(self.retry_ns?.div_ceil(1_000_000_000).max(1))
+    }
+}
+
+/// What a limit said, for the headers.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) name: Rc<str>,
+    pub(crate) admission: Admission,
+    /// Its item of `RateLimit-Policy`.
+    pub(crate) policy: Rc<str>,
+    /// What stands in `x-ratelimit-limit` when it is more than the limit's size.
+    pub(crate) size: Option<Rc<str>>,
+}
+
+impl Told {
+    /// Whether less is left of it, by share.
+    fn is_lower(&self, other: &Self) -> bool {
+        share(&self.admission, &other.admission) < share(&other.admission, &self.admission)
     }
 }
 
@@ -34,16 +63,35 @@ pub(crate) struct Waits {
     pub(crate) ns: u64,
 }
 
+/// What is known of a request that no limit has refused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Within {
+    /// Whether there was a limit.
+    pub(crate) any: bool,
+    pub(crate) waits: Option<Waits>,
+    /// The limit with the smallest share remaining.
+    pub(crate) lowest: Option<Told>,
+    /// Of all that said something.
+    pub(crate) policies: Vec<Rc<str>>,
+}
+
+impl Within {
+    pub(crate) fn hear(&mut self, told: Told) {
+        self.policies.push(Rc::clone(&told.policy));
+        if self.lowest.as_ref().is_none_or(|lowest| told.is_lower(lowest)) {
+            self.lowest = Some(told);
+        }
+    }
+}
+
 pub(crate) struct Attempt<'a> {
     inputs: &'a Inputs<'a>,
     on_error: OnError,
     refusal: Option<Refusal>,
     pub(crate) taken: Vec<Held>,
-    pub(crate) waits: Option<Waits>,
-    /// The limit with the smallest share remaining.
-    pub(crate) lowest: Option<(Rc<Limit>, Admission)>,
-    /// All that were asked.
-    pub(crate) policies: Vec<Rc<str>>,
+    pub(crate) within: Within,
+    /// What the service is to be asked.
+    pub(crate) asked: Vec<Asked>,
 }
 
 impl<'a> Attempt<'a> {
@@ -53,9 +101,8 @@ impl<'a> Attempt<'a> {
             on_error,
             refusal: None,
             taken: Vec::new(),
-            waits: None,
-            lowest: None,
-            policies: Vec::new(),
+            within: Within::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -74,12 +121,16 @@ impl<'a> Attempt<'a> {
             match limit.on_missing {
                 OnMissing::Skip => return,
                 OnMissing::Shared => {}
-                OnMissing::Deny => return self.refuse(limit, 0, None, &limit.texts.missing, counts),
+                OnMissing::Deny => return self.refuse(counts, Refusal::new(limit, &limit.texts.missing)),
             }
         }
         let Some(place) = limit.place(&key) else {
             return;
         };
+        self.within.any = true;
+        if let Some(global) = limit.global(place) {
+            return self.ask(limit, place, global, key, counts);
+        }
         let Some(bucket) = limit.bucket(place) else {
             return;
         };
@@ -88,10 +139,9 @@ impl<'a> Attempt<'a> {
         let taken = match bucket.table.take(self.inputs.store, &key.bytes, now, cost) {
             Ok(taken) => taken,
             Err(error) => {
-                let contended = error.status == Status::CasMismatch;
-                counts.add(if contended { Cause::Contended } else { Cause::Error });
+                counts.add(failure(error.status));
                 if self.on_error == OnError::Deny {
-                    self.refuse(limit, place, None, &limit.texts.failed, counts);
+                    self.refuse(counts, Refusal::new(limit, &limit.texts.failed));
                 }
                 return;
             }
@@ -100,42 +150,84 @@ impl<'a> Attempt<'a> {
             counts.add(Cause::Overflow);
         }
         let admission = taken.admission;
+        let policy = Rc::clone(&bucket.policy);
+        let told = Told { name: Rc::clone(&limit.name), admission, policy, size: None };
         let Some(receipt) = taken.receipt else {
-            return self.refuse(limit, place, Some(admission), &limit.texts.refused, counts);
+            return self.refuse(
+                counts,
+                Refusal {
+                    told: Some(told),
+                    retry_ns: admission.reset_ns,
+                    ..Refusal::new(limit, &limit.texts.refused)
+                },
+            );
         };
-        self.taken.push(Held { limit: Rc::clone(limit), bucket: place, receipt });
-        self.policies.push(Rc::clone(&bucket.policy));
-        if admission.wait_ns > self.waits.as_ref().map_or(0, |waits| waits.ns) {
-            self.waits = Some(Waits { limit: Rc::clone(limit), ns: admission.wait_ns });
+        self.taken.push(Held { limit: Rc::clone(limit), place, took: Took::Of(receipt) });
+        if admission.wait_ns > self.within.waits.as_ref().map_or(0, |waits| waits.ns) {
+            self.within.waits = Some(Waits { limit: Rc::clone(limit), ns: admission.wait_ns });
         }
-        let is_lower = |(_, lowest): &(_, Admission)| share(&admission, lowest) < share(lowest, &admission);
-        if self.lowest.as_ref().is_none_or(is_lower) {
-            self.lowest = Some((Rc::clone(limit), admission));
-        }
+        self.within.hear(told);
     }
 
-    fn refuse(
-        &mut self,
-        limit: &Rc<Limit>,
-        bucket: usize,
-        admission: Option<Admission>,
-        text: &Rc<str>,
-        counts: &mut Counts,
-    ) {
-        if limit.dry_run {
-            counts.refused.push(limit.counter);
+    /// Spends what was taken from the service in advance, or notes that it is to be asked.
+    fn ask(&mut self, limit: &Rc<Limit>, place: usize, global: &Global, key: Written, counts: &mut Counts) {
+        let cost = limit.cost.of(self.inputs.request);
+        let descriptor = || global.descriptor(&key);
+        let refill = |tokens| Refill {
+            limit: Rc::clone(limit),
+            place,
+            key: key.bytes.clone(),
+            descriptor: descriptor(),
+            tokens,
+        };
+        if let Some(leases) = &global.leases {
+            let now = self.inputs.clocks.ns(false);
+            match leases.spend(self.inputs.store, &key.bytes, now, cost) {
+                Ok(Spend::Spent { refill: missing, expires }) => {
+                    counts.add(Cause::Leased);
+                    counts.refills.extend(missing.map(refill));
+                    let took = Took::InAdvance { key: key.bytes, cost, expires };
+                    return self.taken.push(Held { limit: Rc::clone(limit), place, took });
+                }
+                Ok(Spend::Denied { reset_ns }) => {
+                    counts.add(Cause::LeaseRefused);
+                    return self.refuse(
+                        counts,
+                        Refusal {
+                            retry_ns: Some(reset_ns),
+                            service: Some(Box::default()),
+                            ..Refusal::new(limit, &limit.texts.by_service_before)
+                        },
+                    );
+                }
+                Ok(Spend::Ask { lease }) => counts.refills.extend(lease.map(refill)),
+                // Without tokens in advance, each request asks.
+                Err(error) => counts.add(failure(error.status)),
+            }
+        }
+        let descriptor = descriptor();
+        self.asked.push(Asked { limit: Rc::clone(limit), place, key: key.bytes, descriptor, cost });
+    }
+
+    fn refuse(&mut self, counts: &mut Counts, refusal: Refusal) {
+        if refusal.limit.dry_run {
+            counts.refused.push(refusal.limit.counter);
             return;
         }
-        self.refusal = Some(Refusal { limit: Rc::clone(limit), bucket, admission, text: Rc::clone(text) });
+        self.refusal = Some(refusal);
     }
 
     /// When the request was refused, gives back what it has taken before. What could not be given back stays in `taken`.
     pub(crate) fn give_back(&mut self) -> Option<Refusal> {
         let refusal = self.refusal.take()?;
         let Inputs { clocks, store, .. } = self.inputs;
-        self.taken.retain(|held| held.limit.give_back(held.bucket, &held.receipt, clocks, *store).is_err());
+        self.taken.retain(|held| held.limit.give_back(held, clocks, *store).is_err());
         Some(refusal)
     }
+}
+
+fn failure(status: Status) -> Cause {
+    if status == Status::CasMismatch { Cause::Contended } else { Cause::Error }
 }
 
 /// What is left of one, times the size of the other: to compare shares without rounding.

@@ -125,6 +125,7 @@ pub(crate) fn algorithm(
         config::Algorithm::Concurrency(most) => {
             ("concurrency", vec![("max_requests", most.max_requests.into())])
         }
+        config::Algorithm::Global(_) => return None,
     };
     for (field, _) in numbers.iter().filter(|(_, number)| *number == 0_u64) {
         problems.add(format!("{path}.{name}.{field}"), "expected more than 0");
@@ -146,5 +147,6 @@ pub(crate) fn algorithm(
         config::Algorithm::Concurrency(most) => {
             limit::Concurrency::new(most.max_requests).map(Algorithm::Concurrency)
         }
+        config::Algorithm::Global(_) => None,
     }
 }

@@ -24,12 +24,34 @@ pub(crate) struct Written {
 const MISSING: u32 = u32::MAX;
 
 impl Written {
+    /// The parts' values, in order; nothing for one that is missing.
+    pub(crate) fn values(&self) -> Values<'_> {
+        Values(&self.bytes)
+    }
+
     fn push(&mut self, value: Option<&[u8]>) {
         let length =
             value.map_or(MISSING, |value| u32::try_from(value.len()).unwrap_or(MISSING.wrapping_sub(1)));
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(value.unwrap_or_default());
         self.is_missing |= value.is_none();
+    }
+}
+
+/// See [`Written::values`].
+#[derive(Clone, Debug)]
+pub(crate) struct Values<'a>(&'a [u8]);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let length = u32::from_le_bytes(*length);
+        let length = if length == MISSING { None } else { usize::try_from(length).ok() };
+        let (value, rest) = rest.split_at_checked(length.unwrap_or(0))?;
+        self.0 = rest;
+        Some(length.map(|_| value))
     }
 }
 
@@ -98,21 +120,11 @@ impl Pattern {
     }
 
     pub(crate) fn is_match(&self, written: &Written) -> bool {
-        let mut rest = written.bytes.as_slice();
-        self.0.iter().all(|want| {
-            let Some((length, after)) = rest.split_first_chunk() else {
-                return false;
-            };
-            let length = u32::from_le_bytes(*length);
-            let length = if length == MISSING { None } else { usize::try_from(length).ok() };
-            let Some((value, after)) = after.split_at_checked(length.unwrap_or(0)) else {
-                return false;
-            };
-            rest = after;
-            match want {
-                None => true,
-                Some(want) => length.is_some() && value == want.as_slice(),
-            }
+        let mut values = written.values();
+        self.0.iter().all(|want| match (want, values.next()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(want), Some(value)) => value == Some(want.as_slice()),
         })
     }
 }

@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use weir_sdk::limit::{Receipt, Store};
+use weir_sdk::limit::{Algorithm, Store};
 use weir_sdk::matcher::IntegerRange;
 use weir_sdk::{Problems, RequestMatcher};
 
 use super::bucket::{Bucket, algorithm, may_queue, queue};
 use super::cost::{Charge, Cost};
+use super::global::{Global, Service};
 use super::key::{Parts, Pattern};
-use super::{Clocks, End, Held, Setup, names};
+use super::{Clocks, End, Held, Setup, Took, names};
 use crate::config::{self, OnMissing};
 
 /// A compiled [`config::Limit`].
@@ -22,13 +23,20 @@ pub(crate) struct Limit {
     pub(crate) key: Parts,
     pub(crate) on_missing: OnMissing,
     /// The first is the limit's own, the others those of `overrides`; `None` is no limit.
-    buckets: Vec<Option<Bucket>>,
+    kinds: Vec<Option<Kind>>,
     overrides: Vec<Pattern>,
     pub(crate) cost: Cost,
     charge: Option<Charge>,
     refund_statuses: Vec<IntegerRange>,
     pub(crate) dry_run: bool,
     pub(crate) texts: LimitTexts,
+}
+
+/// Where it is known how much is left.
+#[derive(Clone, Debug)]
+enum Kind {
+    Local(Bucket),
+    Global(Global),
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +46,8 @@ pub(crate) struct LimitTexts {
     pub(crate) queued: Rc<str>,
     pub(crate) missing: Rc<str>,
     pub(crate) failed: Rc<str>,
+    pub(crate) by_service: Rc<str>,
+    pub(crate) by_service_before: Rc<str>,
 }
 
 /// The most keys: 2^20.
@@ -48,7 +58,7 @@ impl Limit {
     pub(crate) fn compile_list(
         path: &str,
         limits: &[config::Limit],
-        setup: &Setup<'_>,
+        setup: (&Setup<'_>, Option<&Service>),
         counted: &mut Vec<String>,
         problems: &mut Problems,
     ) -> Rc<[Rc<Self>]> {
@@ -72,7 +82,7 @@ impl Limit {
         path: &str,
         limit: &config::Limit,
         counter: usize,
-        setup: &Setup<'_>,
+        setup: (&Setup<'_>, Option<&Service>),
         problems: &mut Problems,
     ) -> Option<Self> {
         if let Err(reason) = names::limit(&limit.name) {
@@ -88,39 +98,45 @@ impl Limit {
                 problems.add(format!("{path}.refund_statuses[{index}]"), reason);
             }
         }
-        let concurrency = matches!(limit.algorithm, config::Algorithm::Concurrency(_));
-        if concurrency && (limit.charge.is_some() || !limit.refund_statuses.is_empty()) {
+        let why = match &limit.algorithm {
+            config::Algorithm::Concurrency(_) => {
+                Some("is not for `concurrency`, where all is given back at the end")
+            }
+            config::Algorithm::Global(_) => Some("is not for `global`: the service takes nothing back"),
+            _ => None,
+        };
+        if let Some(why) = why
+            && (limit.charge.is_some() || !limit.refund_statuses.is_empty())
+        {
             let field = if limit.charge.is_some() { "charge" } else { "refund_statuses" };
-            problems.add(
-                format!("{path}.{field}"),
-                "is not for `concurrency`, where all is given back at the end",
-            );
+            problems.add(format!("{path}.{field}"), why);
         }
         let matches = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&limit.matches));
         let key = Parts::compile(&format!("{path}.key"), &limit.key, problems);
         let queue = queue(path, limit, problems);
-        let own = format!("{path}.algorithm");
-        let bucket = algorithm(&own, &limit.algorithm, queue, problems)
-            .map(|algorithm| Bucket::new(limit, 0, algorithm, key.is_constant(), setup));
-        let mut buckets = vec![bucket];
+        let own = kind(limit, (path, &limit.algorithm), (0, key.is_constant(), queue), setup, problems);
+        let mut kinds = vec![own];
         let mut overrides = Vec::new();
         for (index, other) in limit.overrides.iter().enumerate() {
             let path = format!("{path}.overrides[{index}]");
             let pattern = Pattern::compile(&path, other, limit.key.len(), problems);
-            let same = |written: &config::Algorithm| {
-                matches!(written, config::Algorithm::Concurrency(_)) == concurrency
+            let family = |written: &config::Algorithm| match written {
+                config::Algorithm::Concurrency(_) => Some("concurrency"),
+                config::Algorithm::Global(_) => Some("global"),
+                _ => None,
             };
-            if !other.algorithm.as_ref().is_none_or(same) {
-                let reason = "expected `concurrency` where the limit is `concurrency`, and nowhere else";
+            let [want, found] =
+                [Some(&limit.algorithm), other.algorithm.as_ref()].map(|of| of.and_then(family));
+            if other.algorithm.is_some() && want != found {
+                let name = want.or(found).unwrap_or_default();
+                let reason = format!("expected `{name}` where the limit is `{name}`, and nowhere else");
                 problems.add(format!("{path}.algorithm"), reason);
             }
-            let place = buckets.len();
+            let place = kinds.len();
             let queue = queue.filter(|_| other.algorithm.as_ref().is_some_and(may_queue));
-            let bucket = other.algorithm.as_ref().and_then(|written| {
-                let algorithm = algorithm(&format!("{path}.algorithm"), written, queue, problems)?;
-                Some(Bucket::new(limit, place, algorithm, pattern.is_one(), setup))
-            });
-            buckets.push(bucket);
+            kinds.push(other.algorithm.as_ref().and_then(|written| {
+                kind(limit, (&path, written), (place, pattern.is_one(), queue), setup, problems)
+            }));
             overrides.push(pattern);
         }
         let text = |what: &str| ["limit `", &limit.name, "`: ", what].concat().into();
@@ -130,7 +146,7 @@ impl Limit {
             matches: matches?,
             key,
             on_missing: limit.on_missing,
-            buckets,
+            kinds,
             overrides,
             cost: Cost::compile(&format!("{path}.cost"), limit.cost.as_ref(), problems),
             charge: limit
@@ -145,6 +161,8 @@ impl Limit {
                 queued: text("delayed"),
                 missing: text("refused, a part of the key is missing"),
                 failed: text("refused, its state could not be read or written"),
+                by_service: text("refused by the service"),
+                by_service_before: text("refused, as the service has said before"),
             },
         })
     }
@@ -153,11 +171,25 @@ impl Limit {
     pub(crate) fn place(&self, key: &super::key::Written) -> Option<usize> {
         let found = self.overrides.iter().position(|pattern| pattern.is_match(key));
         let place = found.map_or(0, |index| index.saturating_add(1));
-        self.bucket(place).map(|_| place)
+        self.kind(place).map(|_| place)
+    }
+
+    fn kind(&self, place: usize) -> Option<&Kind> {
+        self.kinds.get(place).and_then(Option::as_ref)
     }
 
     pub(crate) fn bucket(&self, place: usize) -> Option<&Bucket> {
-        self.buckets.get(place).and_then(Option::as_ref)
+        match self.kind(place)? {
+            Kind::Local(bucket) => Some(bucket),
+            Kind::Global(_) => None,
+        }
+    }
+
+    pub(crate) fn global(&self, place: usize) -> Option<&Global> {
+        match self.kind(place)? {
+            Kind::Global(global) => Some(global),
+            Kind::Local(_) => None,
+        }
     }
 
     pub(crate) fn is_refilled_by_time(&self, place: usize) -> bool {
@@ -172,15 +204,20 @@ impl Limit {
     /// Gives back all of what was taken.
     pub(crate) fn give_back(
         &self,
-        place: usize,
-        receipt: &Receipt,
+        held: &Held,
         clocks: &Clocks<'_>,
         store: &dyn Store,
     ) -> Result<(), Failed> {
-        let Some(bucket) = self.bucket(place) else {
-            return Ok(());
+        let given = match &held.took {
+            Took::Of(receipt) => self
+                .bucket(held.place)
+                .map(|bucket| bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost())),
+            Took::InAdvance { key, cost, expires } => self
+                .global(held.place)
+                .and_then(|global| global.leases.as_ref())
+                .map(|leases| leases.give_back(store, key, clocks.ns(false), *cost, *expires)),
         };
-        bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost()).map_err(|_| Failed)
+        given.unwrap_or(Ok(())).map_err(|_| Failed)
     }
 
     /// The stream is over, perhaps while it waited for its turn.
@@ -192,30 +229,47 @@ impl Limit {
         clocks: &Clocks<'_>,
         store: &dyn Store,
     ) -> Result<(), Failed> {
-        let Some(bucket) = self.bucket(held.bucket) else {
-            return Ok(());
-        };
         let status = end.attributes.attribute_int(&["response", "code"]);
         let refunded =
             status.is_some_and(|status| self.refund_statuses.iter().any(|range| range.contains(status)));
-        if waits || refunded || !self.is_refilled_by_time(held.bucket) {
-            return self.give_back(held.bucket, &held.receipt, clocks, store);
+        if waits || refunded || !self.is_refilled_by_time(held.place) {
+            return self.give_back(held, clocks, store);
         }
+        let (Some(bucket), Took::Of(receipt)) = (self.bucket(held.place), &held.took) else {
+            return Ok(());
+        };
         let Some(cost) = self.charge.as_ref().and_then(|charge| charge.of(end)) else {
             return Ok(());
         };
         let now = clocks.ns(bucket.of_day);
-        let taken = held.receipt.cost();
+        let taken = receipt.cost();
         if cost > taken {
             let more = cost.saturating_sub(taken);
-            return bucket.table.charge(store, &held.receipt, now, more).map_err(|_| Failed);
+            return bucket.table.charge(store, receipt, now, more).map_err(|_| Failed);
         }
         if cost < taken {
             let less = taken.saturating_sub(cost);
-            return bucket.table.refund(store, &held.receipt, now, less).map_err(|_| Failed);
+            return bucket.table.refund(store, receipt, now, less).map_err(|_| Failed);
         }
         Ok(())
     }
+}
+
+/// Checks and compiles what stands at `<path>.algorithm`: at which place, whether for one key only, with which queue.
+fn kind(
+    limit: &config::Limit,
+    (path, written): (&str, &config::Algorithm),
+    (place, single, queue): (usize, bool, Option<weir_sdk::limit::Queue>),
+    (setup, service): (&Setup<'_>, Option<&Service>),
+    problems: &mut Problems,
+) -> Option<Kind> {
+    let path = format!("{path}.algorithm");
+    if let config::Algorithm::Global(global) = written {
+        let path = format!("{path}.global");
+        return Some(Kind::Global(Global::compile(&path, limit, global, place, (setup, service), problems)));
+    }
+    let algorithm: Algorithm = algorithm(&path, written, queue, problems)?;
+    Some(Kind::Local(Bucket::new(limit, place, algorithm, single, setup)))
 }
 
 /// The store did not.

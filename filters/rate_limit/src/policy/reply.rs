@@ -2,20 +2,26 @@
 
 use std::rc::Rc;
 
-use weir_sdk::limit::Admission;
 use weir_sdk::{Bytes, LocalReply, Mutation, Problems};
 
-use super::attempt::Refusal;
+use super::attempt::{Refusal, Told, Within};
+use super::global::Service;
 use super::limit::Limit;
 use super::names;
 use crate::config::{Config, GrpcStatus, HeaderLine};
 
-type Lines = Vec<(Rc<str>, Bytes)>;
+pub(crate) type Lines = Vec<(Rc<str>, Bytes)>;
+
+/// Body and details of refusals by our own limits, as Envoy's.
+const LOCAL: &str = "local_rate_limited";
 
 /// Compiled [`config::Reply`](crate::config::Reply) and [`config::ReplyHeaders`](crate::config::ReplyHeaders).
 #[derive(Clone, Debug)]
 pub(crate) struct Replies {
     reply: LocalReply,
+    /// The body and the details of refusals by the service.
+    service: (Bytes, Rc<str>),
+    ratelimited: Option<Rc<str>>,
     not_enforced: Lines,
     retry_after: Option<Rc<str>>,
     /// Limit, remaining, reset.
@@ -26,16 +32,17 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
-    pub(crate) fn compile(config: &Config, problems: &mut Problems) -> Self {
+    pub(crate) fn compile(config: &Config, service: Option<&Service>, problems: &mut Problems) -> Self {
         let reply = &config.reply;
         if !(400..600).contains(&reply.status) {
             problems.add("reply.status", format!("expected 400 to 599, found {}", reply.status));
         }
-        let details = &reply.details;
-        if details.is_empty() || !details.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_printable =
+            |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !reply.details.as_ref().is_none_or(is_printable) {
             problems.add("reply.details", "expected printable ASCII without spaces, and not nothing");
         }
-        if reply.body.bytes().any(|byte| byte == 0) {
+        if reply.body.as_ref().is_some_and(|body| body.contains('\0')) {
             problems.add("reply.body", "expected a text without NUL");
         }
         let headers = &config.headers;
@@ -50,10 +57,17 @@ impl Replies {
             reply: LocalReply {
                 status: reply.status,
                 headers: lines("reply.headers", &reply.headers, problems),
-                body: reply.body.as_str().into(),
-                details: reply.details.as_str().into(),
+                body: reply.body.as_deref().unwrap_or(LOCAL).into(),
+                details: reply.details.as_deref().unwrap_or(LOCAL).into(),
                 grpc_status: Some(grpc_status),
             },
+            service: (
+                reply.body.as_deref().unwrap_or_default().into(),
+                reply.details.as_deref().unwrap_or("request_rate_limited").into(),
+            ),
+            ratelimited: service
+                .is_some_and(|service| service.says_ratelimited)
+                .then(|| "x-envoy-ratelimited".into()),
             not_enforced: lines("headers_when_not_enforced", &config.headers_when_not_enforced, problems),
             retry_after: headers.retry_after.then(|| "retry-after".into()),
             x_ratelimit: headers
@@ -68,46 +82,51 @@ impl Replies {
     pub(crate) fn refusal(&self, refusal: &Refusal) -> LocalReply {
         let mut reply = self.reply.clone();
         let retry = refusal.retry_s();
+        if let Some(answer) = &refusal.service {
+            let (body, details) = &self.service;
+            reply.body =
+                if answer.raw_body.is_empty() { body.clone() } else { answer.raw_body.clone().into() };
+            reply.details = Rc::clone(details);
+            reply.headers.extend(self.ratelimited.iter().map(|name| (Rc::clone(name), "true".into())));
+            reply.headers.extend(answer.response_headers.iter().cloned());
+        }
         if let (Some(name), Some(seconds)) = (&self.retry_after, retry)
             && !reply.headers.iter().any(|(other, _)| other == name)
         {
             reply.headers.push((Rc::clone(name), seconds.to_string().into()));
         }
-        if let (Some(admission), Some(bucket)) = (refusal.admission, refusal.limit.bucket(refusal.bucket)) {
-            let policies = [Rc::clone(&bucket.policy)];
-            self.add(&mut reply.headers, &refusal.limit, &admission, retry, &policies);
+        if let Some(told) = &refusal.told {
+            self.add(&mut reply.headers, told, retry, &[Rc::clone(&told.policy)]);
         }
         reply
     }
 
     /// The headers of an admitted request's response.
-    pub(crate) fn admitted(&self, limit: &Limit, admission: &Admission, policies: &[Rc<str>]) -> Lines {
+    pub(crate) fn admitted(&self, within: &Within) -> Lines {
         let mut lines = Lines::new();
-        let full = admission.full_ns.map(|full| full.div_ceil(1_000_000_000));
-        self.add(&mut lines, limit, admission, full, policies);
+        if let Some(told) = &within.lowest {
+            let full = told.admission.full_ns.map(|full| full.div_ceil(1_000_000_000));
+            self.add(&mut lines, told, full, &within.policies);
+        }
         lines
     }
 
-    fn add(
-        &self,
-        lines: &mut Lines,
-        limit: &Limit,
-        admission: &Admission,
-        time_s: Option<u64>,
-        policies: &[Rc<str>],
-    ) {
-        let Admission { remaining, reset_ns, .. } = admission;
-        let left = remaining.to_string();
+    fn add(&self, lines: &mut Lines, told: &Told, time_s: Option<u64>, policies: &[Rc<str>]) {
+        let left = told.admission.remaining.to_string();
         if let Some([size, remaining, reset]) = &self.x_ratelimit {
-            lines.push((Rc::clone(size), admission.limit.to_string().into()));
+            let limit = told
+                .size
+                .as_ref()
+                .map_or_else(|| told.admission.limit.to_string().into(), |size| (&**size).into());
+            lines.push((Rc::clone(size), limit));
             lines.push((Rc::clone(remaining), left.as_str().into()));
-            if let Some(ns) = reset_ns {
+            if let Some(ns) = told.admission.reset_ns {
                 lines.push((Rc::clone(reset), ns.div_ceil(1_000_000_000).to_string().into()));
             }
         }
         if let Some([policy, state]) = &self.ratelimit {
             lines.push((Rc::clone(policy), policies.join(", ").into()));
-            let mut text = ["\"", &limit.name, "\";r=", &left].concat();
+            let mut text = ["\"", &told.name, "\";r=", &left].concat();
             if let Some(seconds) = time_s {
                 text.push_str(";t=");
                 text.push_str(&seconds.to_string());

@@ -1,0 +1,242 @@
+//! What the service was asked and what its answer does: of a request that waits for it, and of tokens in advance.
+
+use std::rc::Rc;
+
+use weir_sdk::limit::{Admission, Store};
+use weir_sdk::{Decision, Explanation, GrpcCall, Mutation};
+
+use super::attempt::{Refusal, Told, Within};
+use super::limit::Limit;
+use super::wire::{Answer, Status};
+use super::{Cause, Clocks, Counts, Policy, Stream};
+
+/// What a decision may ask for when an answer is there: the request is not readable any more.
+#[derive(Clone, Copy)]
+pub struct Later<'a> {
+    /// The clocks.
+    pub clocks: &'a Clocks<'a>,
+    /// 64 random bits.
+    pub random: &'a dyn Fn() -> u64,
+    /// Where the states are.
+    pub store: &'a dyn Store,
+}
+
+/// A descriptor of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) limit: Rc<Limit>,
+    pub(crate) place: usize,
+    pub(crate) key: Vec<u8>,
+    pub(crate) descriptor: Vec<u8>,
+    pub(crate) cost: u64,
+}
+
+/// A request that waits for the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) within: Within,
+    pub(crate) dry_run: bool,
+}
+
+/// Tokens of one key that are to be taken from the service in advance.
+#[derive(Clone, Debug)]
+pub struct Refill {
+    pub(crate) limit: Rc<Limit>,
+    pub(crate) place: usize,
+    pub(crate) key: Vec<u8>,
+    pub(crate) descriptor: Vec<u8>,
+    pub(crate) tokens: u64,
+}
+
+impl Policy {
+    /// The call that takes tokens in advance, and what is counted for it.
+    #[must_use]
+    pub fn refill_call(&self, refill: &Refill, dry_run: bool) -> Option<(GrpcCall, Counts)> {
+        let service = self.service.as_ref()?;
+        let mut counts = Counts { dry_run, ..Counts::default() };
+        counts.add(Cause::ServiceRequests);
+        counts.add(Cause::ServiceLeaseRequests);
+        Some((service.call(std::iter::once((&*refill.descriptor, refill.tokens))), counts))
+    }
+
+    /// The answer to a call for tokens, or none.
+    pub fn on_refill(
+        &self,
+        refill: &Refill,
+        message: Option<&[u8]>,
+        later: &Later<'_>,
+        dry_run: bool,
+    ) -> Counts {
+        let mut counts = Counts { dry_run, ..Counts::default() };
+        let leases = refill.limit.global(refill.place).and_then(|global| global.leases.as_ref());
+        let Some(leases) = leases else {
+            return counts;
+        };
+        let now = later.clocks.ns(false);
+        let answer = message.and_then(Answer::read);
+        let reset_ns = answer.as_ref().and_then(|answer| answer.statuses.first()?.reset_ns);
+        // What cannot be written down is lost, as tokens that nobody spends are.
+        let _ = match answer {
+            Some(answer) if answer.over_limit => {
+                counts.add(Cause::ServiceOverLimit);
+                leases.not_granted(later.store, &refill.key, now, reset_ns)
+            }
+            Some(_) => {
+                counts.add(Cause::ServiceOk);
+                leases.granted(later.store, &refill.key, now, refill.tokens, reset_ns)
+            }
+            None => {
+                counts.add(Cause::ServiceError);
+                leases.not_granted(later.store, &refill.key, now, None)
+            }
+        };
+        counts
+    }
+
+    /// The answer that a request waits for, or none.
+    pub fn on_answer(
+        &self,
+        stream: &mut Stream,
+        message: Option<&[u8]>,
+        later: &Later<'_>,
+    ) -> (Decision, Counts) {
+        let Some(pending) = stream.pending.take() else {
+            return (Decision::next(), Counts::default());
+        };
+        stream.waits = false;
+        let Pending { asked, mut within, dry_run } = *pending;
+        let mut counts = Counts { dry_run, ..Counts::default() };
+        let Some(answer) = message.and_then(Answer::read) else {
+            counts.add(Cause::ServiceError);
+            return (self.unanswered(stream, within, later, &mut counts), counts);
+        };
+        counts.add(if answer.over_limit { Cause::ServiceOverLimit } else { Cause::ServiceOk });
+        // Which is whose can be told only when there is one for each.
+        let statuses = if answer.statuses.len() == asked.len() { &answer.statuses[..] } else { &[] };
+        for (asked, status) in asked.iter().zip(statuses).filter(|(_, status)| status.over_limit) {
+            let leases = asked.limit.global(asked.place).and_then(|global| global.leases.as_ref());
+            if let Some(leases) = leases {
+                let _ = leases.denied(later.store, &asked.key, later.clocks.ns(false), status.reset_ns);
+            }
+        }
+        let told = told(&answer, &asked);
+        let Some(refusing) = refusing(&answer, &asked, statuses, &mut counts) else {
+            if let Some(told) = told {
+                within.hear(told);
+            }
+            let mut decision = self.admit(stream, within, &mut counts);
+            if !dry_run {
+                stream.more_headers = answer.response_headers;
+                let append = |(name, value)| Mutation::Append(name, value);
+                decision.mutations.extend(answer.request_headers.into_iter().map(append));
+            }
+            return (decision, counts);
+        };
+        let over = answer.statuses.iter().filter(|status| status.over_limit);
+        let refusal = Refusal {
+            told,
+            // All that are over must have come back.
+            retry_ns: over.filter_map(|status| status.reset_ns).max(),
+            service: Some(Box::new(answer)),
+            ..Refusal::new(&refusing, &refusing.texts.by_service)
+        };
+        self.take_back(stream, later);
+        (self.refuse(stream, later.random, &refusal, &mut counts), counts)
+    }
+
+    fn unanswered(
+        &self,
+        stream: &mut Stream,
+        within: Within,
+        later: &Later<'_>,
+        counts: &mut Counts,
+    ) -> Decision {
+        let refusal = self.service.as_ref().and_then(|service| service.refusal(later.random));
+        let Some(reply) = refusal else {
+            counts.add(Cause::FailureModeAllowed);
+            let explanation = Some(Explanation::of(&self.texts.service_failed));
+            return Decision { explanation, ..self.admit(stream, within, counts) };
+        };
+        self.take_back(stream, later);
+        let explanation = Some(Explanation::of(&self.texts.service_denied));
+        if counts.dry_run {
+            return Decision { explanation, ..Decision::next() };
+        }
+        Decision { explanation, ..Decision::reply(reply) }
+    }
+
+    /// Gives back what a refused request has taken. What could not be given back is tried again at the end.
+    fn take_back(&self, stream: &mut Stream, later: &Later<'_>) {
+        stream.held.retain(|held| held.limit.give_back(held, later.clocks, later.store).is_err());
+        stream.waits = !stream.held.is_empty();
+    }
+}
+
+/// The limit that refuses the request, if one does; those that would in a dry run of their own are only counted.
+fn refusing(answer: &Answer, asked: &[Asked], statuses: &[Status], counts: &mut Counts) -> Option<Rc<Limit>> {
+    if !answer.over_limit {
+        return None;
+    }
+    let is_over = |status: Option<&Status>| status.is_some_and(|status| status.over_limit);
+    // A service may say that the request is over the limit, and not of which descriptor.
+    let unknown = !statuses.iter().any(|status| status.over_limit);
+    let mut refusing: Option<Rc<Limit>> = None;
+    for (index, Asked { limit, .. }) in asked.iter().enumerate() {
+        if !unknown && !is_over(statuses.get(index)) {
+            continue;
+        }
+        if limit.dry_run {
+            counts.refused.push(limit.counter);
+        } else if refusing.is_none() {
+            refusing = Some(Rc::clone(limit));
+        } else if !unknown {
+            // The first one is counted with the refusal.
+            counts.refused.push(limit.counter);
+        }
+    }
+    refusing
+}
+
+/// What the headers say: of all that the service says, as Envoy's filter does, the limit with the least remaining, and the windows of all.
+fn told(answer: &Answer, asked: &[Asked]) -> Option<Told> {
+    let limits = || {
+        let name = |index: usize| asked.get(index).or(asked.first()).map(|asked| &asked.limit.name);
+        answer
+            .statuses
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, status)| Some((status, status.limit.as_ref()?, name(index)?)))
+    };
+    let (status, limit, name) = limits().min_by_key(|(status, ..)| status.remaining)?;
+    let mut size = limit.requests.to_string();
+    let mut policies: Vec<String> = Vec::new();
+    for (_, limit, name) in limits() {
+        let (requests, window) = (limit.requests.to_string(), limit.window_s.to_string());
+        if limit.window_s > 0 {
+            size.extend([", ", &requests, ";w=", &window]);
+            if !limit.name.is_empty() {
+                size.extend([";name=\"", &limit.name, "\""]);
+            }
+            policies.push(["\"", name, "\";q=", &requests, ";w=", &window].concat());
+        } else {
+            policies.push(["\"", name, "\";q=", &requests].concat());
+        }
+    }
+    let admission = Admission {
+        admitted: !status.over_limit,
+        limit: limit.requests.into(),
+        remaining: status.remaining.into(),
+        wait_ns: 0,
+        // Envoy leaves the part of a second out.
+        reset_ns: Some(whole_seconds(status.reset_ns.unwrap_or(0))),
+        full_ns: status.reset_ns,
+    };
+    let policy = policies.join(", ").into();
+    Some(Told { name: Rc::clone(name), admission, policy, size: Some(size.into()) })
+}
+
+fn whole_seconds(ns: u64) -> u64 {
+    const SECOND: u64 = 1_000_000_000;
+    ns.checked_div(SECOND).unwrap_or(0).saturating_mul(SECOND)
+}
