@@ -87,12 +87,14 @@ fn babbler() -> SocketAddr {
     address
 }
 
-fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
-    let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
-    let endpoint = json!({"endpoint": {"address": {"socket_address": socket}}});
+fn cluster(name: &str, address: Option<SocketAddr>, http2: bool) -> Value {
+    let endpoints = address.into_iter().map(|address| {
+        let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
+        json!({"endpoint": {"address": {"socket_address": socket}}})
+    });
     let mut cluster = json!({
         "name": name,
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints.collect::<Vec<_>>()}]},
     });
     if http2 {
         cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -153,7 +155,8 @@ fn ours(service: Value, limits: &Value, module: &Path) -> Value {
 struct Setup {
     test: &'static str,
     workers: u32,
-    service: SocketAddr,
+    /// Where the service's only endpoint is; nothing for a cluster that has none.
+    service: Option<SocketAddr>,
     timeout: &'static str,
     denies: bool,
     limits: Value,
@@ -176,7 +179,7 @@ fn start(setup: &Setup) -> Option<Box<Envoy>> {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "static_resources": {
             "listeners": listeners,
-            "clusters": [cluster("backend", backend(), false), cluster("limitador", *service, true)],
+            "clusters": [cluster("backend", Some(backend()), false), cluster("limitador", *service, true)],
         },
     });
     match Envoy::start_with(binary, &config, *workers, folder).unwrap() {
@@ -210,7 +213,7 @@ fn answers_are_those_of_envoys_own() {
     let setup = Setup {
         test: "answers_are_those_of_envoys_own",
         workers: 1,
-        service: service.address(),
+        service: Some(service.address()),
         timeout: "30s",
         denies: true,
         limits: per_user(json!({})),
@@ -265,7 +268,7 @@ fn a_service_that_does_not_answer_is_as_the_failure_mode_says() {
         let setup = Setup {
             test: "a_service_that_does_not_answer_is_as_the_failure_mode_says",
             workers: 1,
-            service: service.address(),
+            service: Some(service.address()),
             timeout: "0.1s",
             denies,
             limits: per_user(json!({})),
@@ -303,7 +306,7 @@ fn a_service_that_babbles_is_no_service() {
     let setup = Setup {
         test: "a_service_that_babbles_is_no_service",
         workers: 1,
-        service: babbler(),
+        service: Some(babbler()),
         timeout: "30s",
         denies: true,
         limits: per_user(json!({"lease": {"tokens": 10, "hot_after": 0}})),
@@ -316,6 +319,27 @@ fn a_service_that_babbles_is_no_service() {
         }
     }
     assert!(metric(&envoy, "rate_limit.service.error") >= 3);
+}
+
+#[test]
+fn a_service_without_endpoints_is_no_service() {
+    // Two calls that fail at once in the same callback: the request's own and the one for its lease.
+    let setup = Setup {
+        test: "a_service_without_endpoints_is_no_service",
+        workers: 1,
+        service: None,
+        timeout: "30s",
+        denies: true,
+        limits: per_user(json!({"lease": {"tokens": 10, "duration": "1ms", "hot_after": 0}})),
+    };
+    let Some(envoy) = start(&setup) else { return };
+    for name in ["native", "ours"] {
+        let mut client = Client::new(envoy.listener(name).unwrap());
+        for _ in 0..20 {
+            assert_eq!(client.status("ann"), "500", "{name}");
+        }
+    }
+    assert!(metric(&envoy, "rate_limit.service.lease_requests") >= 1);
 }
 
 /// Clients at the same time, each on a connection of its own.
@@ -343,7 +367,7 @@ fn without_leases_each_request_asks_and_the_limit_is_exact() {
     let setup = Setup {
         test: "without_leases_each_request_asks_and_the_limit_is_exact",
         workers: 4,
-        service: service.address(),
+        service: Some(service.address()),
         timeout: "30s",
         denies: true,
         limits: per_user(json!({})),
@@ -363,7 +387,7 @@ fn leases_spare_the_service() {
     let setup = Setup {
         test: "leases_spare_the_service",
         workers: 4,
-        service: service.address(),
+        service: Some(service.address()),
         timeout: "30s",
         denies: true,
         limits: per_user(json!({"lease": lease})),
@@ -402,7 +426,7 @@ fn leases_admit_no_more_than_the_service_grants() {
     let setup = Setup {
         test: "leases_admit_no_more_than_the_service_grants",
         workers: 4,
-        service: service.address(),
+        service: Some(service.address()),
         timeout: "30s",
         denies: true,
         limits: per_user(json!({"lease": lease})),
@@ -424,7 +448,7 @@ fn a_lease_outlives_its_service_and_no_longer() {
     let setup = Setup {
         test: "a_lease_outlives_its_service_and_no_longer",
         workers: 1,
-        service: service.address(),
+        service: Some(service.address()),
         timeout: "1s",
         denies: true,
         limits: per_user(json!({"lease": lease})),

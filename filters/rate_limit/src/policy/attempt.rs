@@ -202,7 +202,7 @@ impl<'a> Attempt<'a> {
                 }
                 Ok(Spend::Ask { lease }) => counts.refills.extend(lease.map(refill)),
                 // Without tokens in advance, each request asks.
-                Err(error) => counts.add(failure(error.status)),
+                Err(status) => counts.add(failure(status)),
             }
         }
         let descriptor = descriptor();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_sdk::fraction::xxh64;
 use weir_sdk::limit::Store;
-use weir_sdk::{Denominator, Draw, FractionalPercent, GrpcCall, HostError, LocalReply, Problems};
+use weir_sdk::{Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, Problems, Status};
 
 use super::key::Written;
 use super::lease::{Lease, Spend, State};
@@ -174,13 +174,7 @@ pub(crate) struct Leases {
 
 impl Leases {
     /// See [`Lease::spend`].
-    pub(crate) fn spend(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-        cost: u64,
-    ) -> Result<Spend, HostError> {
+    pub(crate) fn spend(&self, store: &dyn Store, key: &[u8], now: u64, cost: u64) -> Result<Spend, Status> {
         let mut spend = Spend::Ask { lease: None };
         self.step(store, key, |state, is_own| {
             // The one who finds another's place.
@@ -205,7 +199,7 @@ impl Leases {
         now: u64,
         tokens: u64,
         reset_ns: Option<u64>,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         self.own(store, key, |state| self.lease.granted(state, now, tokens, reset_ns))
     }
 
@@ -216,7 +210,7 @@ impl Leases {
         key: &[u8],
         now: u64,
         reset_ns: Option<u64>,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         self.own(store, key, |state| self.lease.not_granted(state, now, reset_ns))
     }
 
@@ -227,7 +221,7 @@ impl Leases {
         key: &[u8],
         now: u64,
         reset_ns: Option<u64>,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         self.own(store, key, |state| self.lease.denied(state, now, reset_ns))
     }
 
@@ -239,12 +233,12 @@ impl Leases {
         now: u64,
         cost: u64,
         expires: u64,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         self.own(store, key, |state| self.lease.give_back(state, now, cost, expires))
     }
 
     /// Steps the key's own state; nothing where another key has its place now.
-    fn own(&self, store: &dyn Store, key: &[u8], next: impl Fn(State) -> State) -> Result<(), HostError> {
+    fn own(&self, store: &dyn Store, key: &[u8], next: impl Fn(State) -> State) -> Result<(), Status> {
         self.step(store, key, |state, is_own| Some(next(state)).filter(|next| is_own && *next != state))
     }
 
@@ -253,12 +247,12 @@ impl Leases {
         store: &dyn Store,
         key: &[u8],
         mut next: impl FnMut(State, bool) -> Option<State>,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         let hash = xxh64(key, self.seed);
         let place = u128::from(hash).wrapping_mul(u128::from(self.places)) >> 64;
         let place = u32::try_from(place).unwrap_or_default();
         let owner = hash.to_le_bytes();
-        store.update(&[&self.name[..], &place.to_be_bytes()].concat(), &mut |value| {
+        let stored = store.update(&[&self.name[..], &place.to_be_bytes()].concat(), &mut |value| {
             let value = value.unwrap_or_default();
             let (is_own, state) = match value.split_first_chunk() {
                 Some((found, state)) => (*found == owner, State::read(state)),
@@ -269,6 +263,7 @@ impl Leases {
             value.extend_from_slice(&owner);
             state.write(&mut value);
             Some(value)
-        })
+        });
+        stored.map_err(|error| error.status)
     }
 }
