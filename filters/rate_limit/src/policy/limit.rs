@@ -211,7 +211,8 @@ impl Limit {
         let given = match &held.took {
             Took::Of(receipt) => self
                 .bucket(held.place)
-                .map(|bucket| bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost())),
+                .map(|bucket| bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost()))
+                .map(|given| given.map_err(|error| error.status)),
             Took::InAdvance { key, cost, expires } => self
                 .global(held.place)
                 .and_then(|global| global.leases.as_ref())
