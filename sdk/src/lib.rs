@@ -19,11 +19,13 @@ pub mod digest;
 mod filter;
 pub mod fraction;
 mod headers;
+pub mod hop;
 mod host;
 pub mod key;
 pub mod limit;
 pub mod matcher;
 pub mod names;
+pub mod outcome;
 pub mod per_route;
 pub mod protobuf;
 #[cfg(any(test, not(target_arch = "wasm32")))]

@@ -12,7 +12,8 @@ mod trip;
 pub use answer::{Export, Fallback, HeaderLine, Reply};
 pub use shed::{Class, Shed};
 pub use state::{Adaptive, Concurrency, Gradient, Open, Probes, Recovery};
-pub use trip::{BurnRate, CallFailure, ErrorsAre, OpenWhen, Window};
+pub use trip::{BurnRate, ErrorsAre, OpenWhen, Window};
+pub use weir_sdk::outcome::CallFailure;
 
 /// The configuration of the circuit_breaker filter.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

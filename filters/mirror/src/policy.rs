@@ -16,7 +16,6 @@ pub mod back_off;
 pub mod bucket;
 pub mod compare;
 pub mod copy;
-pub mod hop;
 mod json;
 mod json_path;
 mod number;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::outcome::CallFailure;
 use weir_sdk::{ConfigDuration, Percentage};
 
 /// What opens a circuit: any one of the conditions that are given. At least one of `consecutive_errors`, `errors`, `error_rate`,
@@ -103,24 +104,6 @@ pub struct ErrorsAre {
     /// false.
     #[serde(default)]
     pub slow_aborts: bool,
-}
-
-/// How a call can fail without a whole answer of the upstream: Envoy's response flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum CallFailure {
-    /// No connection came about (`UF`), or the name is not known (`DF`).
-    ConnectFailure,
-    /// The upstream broke off (`UC`, `UR`, `LR`), before or in its answer.
-    Reset,
-    /// It took too long (`UT`, `UMSDR`, `DT`).
-    Timeout,
-    /// It spoke no HTTP (`UPE`).
-    ProtocolError,
-    /// No host is there or all are ejected (`UH`), or the cluster does not exist (`NC`, which has no circuit with `scope: CLUSTER`).
-    NoHealthyUpstream,
-    /// Envoy's own thresholds for the cluster were full (`UO`, `DO`).
-    Overflow,
 }
 
 fn fast() -> f64 {

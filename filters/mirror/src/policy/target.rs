@@ -10,7 +10,6 @@ use crate::policy::Inputs;
 use crate::policy::back_off::{BackOff, Part};
 use crate::policy::bucket::TokenBucket;
 use crate::policy::copy::Copy;
-use crate::policy::hop;
 use crate::policy::redact::Redactor;
 use crate::policy::rewrite::Rewrite;
 use crate::policy::sample::Sample;
@@ -206,7 +205,7 @@ impl Target {
             return Err(Why::Body.into());
         }
         let mut copy = Copy {
-            headers: hop::forwardable(&request.headers),
+            headers: weir_sdk::hop::forwardable(&request.headers),
             body: kept.to_vec(),
             trailers: if self.trailers { request.trailers.clone() } else { Default::default() },
             body_truncated,
@@ -229,7 +228,7 @@ impl Target {
     pub fn control(&self, request: &Snapshot) -> Option<Copy> {
         let whole = u64::try_from(request.body.len()).ok() == Some(request.length);
         let mut copy = Copy {
-            headers: hop::forwardable(&request.headers),
+            headers: weir_sdk::hop::forwardable(&request.headers),
             body: whole.then(|| request.body.clone())?,
             trailers: request.trailers.clone(),
             body_truncated: false,

@@ -1,6 +1,6 @@
-//! Which headers of a request belong to it, and which only to the connection it came over or to the Envoy it came through.
+//! Which headers of a message belong to it, and which only to the connection it came over or to the Envoy it came through.
 
-use weir_sdk::HeaderMap;
+use crate::HeaderMap;
 
 /// Headers of a connection (RFC 9110 §7.6.1) and of a framing that Envoy makes anew; in order, for a binary search.
 const HOP_BY_HOP: [&[u8]; 9] = [
