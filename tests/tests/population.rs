@@ -54,8 +54,12 @@ fn native(percent: u32, users: usize) -> Vec<bool> {
             ("end-user", &name),
         ];
         let request: HeaderMap = lines.into_iter().collect();
-        let inputs =
-            Inputs { request: &request, now: &|| UNIX_EPOCH, random: &|| panic!("drawn though sticky") };
+        let inputs = Inputs {
+            request: &request,
+            now: &|| UNIX_EPOCH,
+            random: &|| panic!("drawn though sticky"),
+            rolled_back: &|_| None,
+        };
         let (decision, _) = policy.on_request(&inputs);
         let set = |mutation: &Mutation| match mutation {
             Mutation::Set(name, value) if name.as_ref() == "x-canary-arm" => Some(value.as_slice() == b"v3"),

@@ -6,11 +6,16 @@ use weir_sdk::{ConfigDuration, Percentage, RequestMatches, Timestamp};
 
 mod carry;
 mod cookie;
+mod guard;
+mod schedule;
 mod sticky;
 
 pub use carry::{Arm, Carry, Follow, HeaderLine, PerRoute};
 pub use cookie::{Cookie, SameSite};
+pub use guard::{Budget, ErrorRate, ErrorsAre, Rollback, Slow, Webhook, ZeroError};
+pub use schedule::{Day, Freeze, Schedule};
 pub use sticky::{CookieValue, Fallback, Key, OwnCookie, SourceAddress, Sticky};
+pub use weir_sdk::outcome::CallFailure;
 
 /// The configuration of the canary filter.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -78,6 +83,9 @@ pub struct Rule {
     /// Requests the rule is for: one block of conditions that must all hold, or a list of blocks of which one must. Default: all requests.
     #[serde(default, rename = "match")]
     pub matches: RequestMatches,
+    /// When the rule is looked at. Default: always.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// All go to this arm.
     #[serde(default)]
     pub arm: Option<String>,
@@ -97,6 +105,20 @@ pub struct Rule {
     /// Values by which a client chooses before anything is drawn: first the header, then the cookie.
     #[serde(default)]
     pub force: Option<Force>,
+    /// Takes an arm out when it does worse than the stable arm. Default: never.
+    #[serde(default)]
+    pub rollback: Option<Rollback>,
+    /// Answers from the stable arm where another arm fails. Default: what failed goes out as it is.
+    #[serde(default)]
+    pub zero_error: Option<ZeroError>,
+    /// The arm that `rollback` and `zero_error` turn to. Default: `from` of a ramp, the last arm of a split, the arm of `blue_green` that is not
+    /// live. Needed with `arm`.
+    #[serde(default)]
+    pub stable: Option<String>,
+    /// What `rollback` and `zero_error` take for a failure. Default: the statuses 500 to 599, the gRPC statuses 2, 4, 8, 13, 14 and 15, and every
+    /// failure but `OVERFLOW`.
+    #[serde(default)]
+    pub errors_are: Option<ErrorsAre>,
 }
 
 /// One arm of a split.

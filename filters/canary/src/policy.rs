@@ -3,21 +3,28 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use weir_sdk::{Bytes, ConfigError, Decision, Draw, Explanation, Override, PerRoute, Problems, RequestView};
+use weir_sdk::{
+    Bytes, CalloutReply, ConfigError, Decision, Draw, Explanation, LocalReply, Override, PerRoute, Problems,
+    RequestView,
+};
 
 use crate::config::{Config, Rule as RuleConfig};
 use arms::{ArmId, Arms};
 use carry::Carry;
 use follow::Follow;
+use guard::zero_error::Kept;
+use guard::{Guard, Watch};
 use rule::Rule;
 
 mod arms;
 mod carry;
 mod cookie;
 mod follow;
+pub(crate) mod guard;
 mod names;
 mod ramp;
 mod rule;
+mod schedule;
 mod sticky;
 #[cfg(test)]
 mod tests;
@@ -31,6 +38,8 @@ pub struct Inputs<'a> {
     pub now: &'a dyn Fn() -> SystemTime,
     /// 64 random bits.
     pub random: &'a dyn Fn() -> u64,
+    /// Why an arm is rolled back, where it is. Asked for each request that a guard watches.
+    pub rolled_back: &'a dyn Fn(Watch) -> Option<Rc<str>>,
 }
 
 /// A compiled [`Config`].
@@ -42,6 +51,7 @@ pub struct Policy {
     follow: Option<Follow>,
     per_route: Option<PerRoute>,
     carry: Carry,
+    guards: Vec<Rc<Guard>>,
     dry_run: bool,
     stat_prefix: String,
     texts: Texts,
@@ -67,6 +77,8 @@ pub struct Chosen {
     arm: Option<ArmId>,
     set_cookie: Option<Bytes>,
     set_arm_cookie: bool,
+    /// The request is watched.
+    pub watch: Option<Watch>,
     /// Indexes into [`Policy::counters`].
     pub counts: [Option<usize>; 2],
 }
@@ -79,6 +91,7 @@ struct Choice {
     draw: Option<Draw>,
     set_cookie: Option<Bytes>,
     cause: Option<Cause>,
+    watch: Option<Watch>,
 }
 
 /// What is counted beside the arm.
@@ -89,10 +102,11 @@ enum Cause {
     Followed,
     Route,
     RouteInvalid,
+    RolledBack,
 }
 
 /// In the order of [`Cause`].
-const CAUSES: [&str; 5] = ["forced", "key_missing", "followed", "route", "route_invalid"];
+const CAUSES: [&str; 6] = ["forced", "key_missing", "followed", "route", "route_invalid", "rolled_back"];
 
 impl Choice {
     fn of(arm: ArmId, why: &Rc<str>) -> Self {
@@ -100,7 +114,7 @@ impl Choice {
     }
 
     fn none(why: &Rc<str>) -> Self {
-        Self { arm: None, why: why.clone(), draw: None, set_cookie: None, cause: None }
+        Self { arm: None, why: why.clone(), draw: None, set_cookie: None, cause: None, watch: None }
     }
 
     fn drawn(arm: Option<ArmId>, why: &Rc<str>, draw: Draw) -> Self {
@@ -114,6 +128,10 @@ impl Choice {
     fn caused(self, cause: Cause) -> Self {
         Self { cause: Some(cause), ..self }
     }
+
+    fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
 }
 
 impl TryFrom<Config> for Policy {
@@ -122,8 +140,12 @@ impl TryFrom<Config> for Policy {
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let mut arms = Arms::listed(&config, &mut problems);
-        let rules =
-            RuleSet::compile("", &config.rules, config.default_arm.as_deref(), &mut arms, &mut problems);
+        let mut guards = Vec::new();
+        let mut compile =
+            |path: &str, rules: &[RuleConfig], default_arm: Option<&str>, problems: &mut Problems| {
+                RuleSet::compile(path, rules, default_arm, &mut arms, &mut guards, problems)
+            };
+        let rules = compile("", &config.rules, config.default_arm.as_deref(), &mut problems);
         let mut policies: Vec<(String, RuleSet)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
             let path = format!("policies[{index}].");
@@ -133,8 +155,7 @@ impl TryFrom<Config> for Policy {
                     format!("`{}` is there already; expected another name", named.name),
                 );
             }
-            let set =
-                RuleSet::compile(&path, &named.rules, named.default_arm.as_deref(), &mut arms, &mut problems);
+            let set = compile(&path, &named.rules, named.default_arm.as_deref(), &mut problems);
             policies.push((named.name.clone(), set));
         }
         if config.rules.is_empty() && config.default_arm.is_none() && config.policies.is_empty() {
@@ -164,6 +185,7 @@ impl TryFrom<Config> for Policy {
             follow,
             per_route,
             carry,
+            guards,
             dry_run: config.dry_run,
             stat_prefix: config.stat_prefix,
             texts: Texts {
@@ -212,7 +234,8 @@ impl Policy {
         }
         let set_arm_cookie = self.carry.needs_arm_cookie(choice.arm, inputs.request);
         let mutations = self.carry.request(choice.arm, inputs.request, &self.arms);
-        let chosen = Chosen { arm: choice.arm, set_cookie: choice.set_cookie, set_arm_cookie, counts };
+        let Choice { arm, set_cookie, watch, .. } = choice;
+        let chosen = Chosen { arm, set_cookie, set_arm_cookie, watch, counts };
         (Decision { mutations, explanation, ..Decision::next() }, chosen)
     }
 
@@ -220,6 +243,31 @@ impl Policy {
     pub fn on_response(&self, chosen: &Chosen) -> Decision {
         let mutations = self.carry.response(chosen.arm, chosen.set_cookie.as_ref(), chosen.set_arm_cookie);
         Decision { mutations, ..Decision::next() }
+    }
+
+    /// What watches over arms, in the order of [`Watch::guard`].
+    pub(crate) fn guards(&self) -> &[Rc<Guard>] {
+        &self.guards
+    }
+
+    /// First part of the names of all metrics.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
+    /// Keeps a request of an arm that may fail, as the stable arm would get it.
+    pub(crate) fn keep(&self, watch: Watch, request: &dyn RequestView, complete: bool) -> Option<Kept> {
+        let guard = self.guards.get(watch.guard).filter(|_| watch.lane > 0)?;
+        let zero_error = guard.zero_error.as_ref()?;
+        let stable = self.carry.request(guard.stable(), request, &self.arms);
+        zero_error.keep(request, &stable, complete)
+    }
+
+    /// The answer of the stable arm to a request that another has failed; nothing where it has failed, too.
+    pub(crate) fn make_good(&self, chosen: &Chosen, reply: CalloutReply) -> Option<LocalReply> {
+        let guard = self.guards.get(chosen.watch?.guard)?;
+        let response = self.carry.response(guard.stable(), chosen.set_cookie.as_ref(), false);
+        guard.zero_error.as_ref()?.answer(&guard.judge, reply, &response)
     }
 
     fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice {
@@ -243,7 +291,7 @@ impl Policy {
     }
 
     fn apply(&self, set: &RuleSet, inputs: &Inputs<'_>) -> Choice {
-        match set.rules.iter().find(|rule| rule.is_match(inputs.request)) {
+        match set.rules.iter().find(|rule| rule.is_match(inputs)) {
             Some(rule) => rule.choose(inputs, &self.arms),
             None => match set.default_arm {
                 Some(arm) => Choice::of(arm, &self.texts.default),
@@ -268,12 +316,15 @@ impl RuleSet {
         rules: &[RuleConfig],
         default_arm: Option<&str>,
         arms: &mut Arms,
+        guards: &mut Vec<Rc<Guard>>,
         problems: &mut Problems,
     ) -> Self {
         let rules = rules
             .iter()
             .enumerate()
-            .filter_map(|(index, rule)| Rule::compile(&format!("{path}rules[{index}]"), rule, arms, problems))
+            .filter_map(|(index, rule)| {
+                Rule::compile(&format!("{path}rules[{index}]"), rule, arms, guards, problems)
+            })
             .collect();
         let default_arm =
             default_arm.and_then(|arm| arms.named(&format!("{path}default_arm"), arm, problems));

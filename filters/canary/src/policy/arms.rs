@@ -130,7 +130,7 @@ fn entry(path: &str, arm: &Arm, problems: &mut Problems) -> Option<ArmEntry> {
     })
 }
 
-fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems) -> Vec<(Rc<str>, Bytes)> {
+pub(crate) fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems) -> Vec<(Rc<str>, Bytes)> {
     let mut compiled = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let name =

@@ -8,7 +8,9 @@ use weir_sdk::{Draw, Problems, RequestMatcher, RequestView, Split, cookie};
 use crate::config::{self, Color};
 use crate::policy::Inputs;
 use crate::policy::arms::{ArmId, Arms};
+use crate::policy::guard::{Guard, Site, Watch};
 use crate::policy::ramp::Ramp;
+use crate::policy::schedule::Schedule;
 use crate::policy::sticky::{Pull, Sticky};
 use crate::policy::{Cause, Choice, names};
 
@@ -16,9 +18,12 @@ use crate::policy::{Cause, Choice, names};
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     matcher: RequestMatcher,
+    schedule: Option<Schedule>,
     force: Option<Force>,
     outcome: Outcome,
     pub(crate) sticky: Option<Sticky>,
+    /// With its place among all guards.
+    guard: Option<(usize, Rc<Guard>)>,
     texts: Texts,
 }
 
@@ -51,15 +56,20 @@ struct Texts {
 }
 
 impl Rule {
-    /// Checks and compiles the rule at `path`.
+    /// Checks and compiles the rule at `path`; its guard, if it has one, joins `guards`.
     pub(crate) fn compile(
         path: &str,
         rule: &config::Rule,
         arms: &mut Arms,
+        guards: &mut Vec<Rc<Guard>>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
         let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&rule.matches));
+        let schedule = rule
+            .schedule
+            .as_ref()
+            .map(|schedule| Schedule::compile(&format!("{path}.schedule"), schedule, problems));
         let outcome = outcome(path, rule, arms, problems);
         let force =
             rule.force.as_ref().map(|force| compile_force(&format!("{path}.force"), force, arms, problems));
@@ -74,6 +84,12 @@ impl Rule {
         if sticky.is_some() && !matches!(outcome, None | Some(Outcome::Split { .. } | Outcome::Ramp { .. })) {
             problems.add(format!("{path}.sticky"), "is for `split` and `ramp`; here nothing is drawn");
         }
+        let guard = outcome.as_ref().and_then(|outcome| {
+            let site = outcome.site(path, &label);
+            let guard = Rc::new(Guard::compile(&site, rule, arms, problems)?);
+            guards.push(Rc::clone(&guard));
+            Some((guards.len().saturating_sub(1), guard))
+        });
         let texts = Texts {
             plain: label.as_str().into(),
             forced: format!("{label}, forced by the client").into(),
@@ -82,7 +98,7 @@ impl Rule {
             stable: format!("{label}, no key").into(),
         };
         (problems.len() == before).then_some(())?;
-        Some(Self { matcher: matcher?, force, outcome: outcome?, sticky, texts })
+        Some(Self { matcher: matcher?, schedule, force, outcome: outcome?, sticky, guard, texts })
     }
 
     /// What it makes of a request.
@@ -91,12 +107,33 @@ impl Rule {
     }
 
     /// Whether the request is one of the rule's.
-    pub(crate) fn is_match(&self, request: &dyn RequestView) -> bool {
-        self.matcher.is_match(request)
+    pub(crate) fn is_match(&self, inputs: &Inputs<'_>) -> bool {
+        self.matcher.is_match(inputs.request)
+            && self.schedule.as_ref().is_none_or(|schedule| schedule.is_on((inputs.now)()))
     }
 
     /// What becomes of the request.
     pub(crate) fn choose(&self, inputs: &Inputs<'_>, arms: &Arms) -> Choice {
+        let choice = self.pick(inputs, arms);
+        let Some((index, guard)) = &self.guard else {
+            return choice;
+        };
+        let Some(lane) = choice.arm.and_then(|arm| guard.lane(arm)) else {
+            return choice;
+        };
+        let watch = Watch { guard: *index, lane, resets: guard.resets(inputs.request) };
+        match (inputs.rolled_back)(watch) {
+            // Its cookie would name, or draw, the arm that is out.
+            Some(why) => {
+                Choice { arm: guard.stable(), set_cookie: None, draw: choice.draw, ..Choice::none(&why) }
+                    .caused(Cause::RolledBack)
+                    .watched(Watch { lane: 0, ..watch })
+            }
+            None => choice.watched(watch),
+        }
+    }
+
+    fn pick(&self, inputs: &Inputs<'_>, arms: &Arms) -> Choice {
         if let Some(arm) = self.force.as_ref().and_then(|force| force.arm(inputs.request)) {
             return Choice::of(arm, &self.texts.forced).caused(Cause::Forced);
         }
@@ -150,6 +187,19 @@ impl Rule {
             }
             Pull::Stable => Choice { arm: sticky.stable.or(stable), ..Choice::none(&self.texts.stable) }
                 .caused(Cause::KeyMissing),
+        }
+    }
+}
+
+impl Outcome {
+    /// What a guard must know of it.
+    fn site<'a>(&self, path: &'a str, label: &'a str) -> Site<'a> {
+        let site = |arms: Vec<ArmId>, has_stable, compares| Site { path, label, arms, has_stable, compares };
+        match self {
+            Self::Arm(arm) => site(vec![*arm], false, false),
+            Self::Split { arms, .. } => site(arms.clone(), true, true),
+            Self::Ramp { from, to, .. } => site(vec![*to, *from], true, true),
+            Self::BlueGreen { live, idle, .. } => site(vec![*live, *idle], true, false),
         }
     }
 }

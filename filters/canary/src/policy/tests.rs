@@ -42,7 +42,7 @@ fn policy(config: &str) -> Policy {
 }
 
 fn decide(policy: &Policy, request: &Fake, now: SystemTime, random: u64) -> (Decision, Chosen) {
-    policy.on_request(&Inputs { request, now: &|| now, random: &|| random })
+    policy.on_request(&Inputs { request, now: &|| now, random: &|| random, rolled_back: &|_| None })
 }
 
 /// Changes as a reader writes them.

@@ -1,0 +1,70 @@
+//! Calls of each arm in a sliding window, in parts that any number of workers add to in any order. Knows no clock.
+
+use std::collections::BTreeMap;
+
+use weir_sdk::outcome::Verdict;
+
+/// Parts of a window.
+pub(crate) const SLICES: u64 = 30;
+
+/// Calls of an arm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// That ended with an error or a success.
+    pub(crate) calls: u64,
+    /// With an error.
+    pub(crate) errors: u64,
+    /// That were slow.
+    pub(crate) slow: u64,
+}
+
+impl Counts {
+    /// One more call. What says nothing about the arm is not counted.
+    pub(crate) fn add(&mut self, verdict: Verdict, slow: bool) {
+        if !matches!(verdict, Verdict::ClientLeft | Verdict::Ignored) {
+            self.merge(Self { calls: 1, errors: verdict.is_error().into(), slow: slow.into() });
+        }
+    }
+
+    /// Both.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.slow = self.slow.saturating_add(other.slow);
+    }
+}
+
+/// The parts of a window that have calls, by their number since the clock's beginning; the counts of each by the arm's lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slices(pub(crate) BTreeMap<u64, Vec<Counts>>);
+
+impl Slices {
+    /// Adds calls that ended in this part.
+    pub(crate) fn add(&mut self, slice: u64, counts: &[Counts]) {
+        let lanes = self.0.entry(slice).or_insert_with(|| vec![Counts::default(); counts.len()]);
+        for (lane, more) in lanes.iter_mut().zip(counts) {
+            lane.merge(*more);
+        }
+    }
+
+    /// Forgets what is no longer in the window that ends in this part, and what lies behind it: the clock was set back.
+    pub(crate) fn advance(&mut self, slice: u64) {
+        self.0.retain(|number, _| *number <= slice && number.saturating_add(SLICES) > slice);
+    }
+
+    /// All calls of an arm.
+    pub(crate) fn sum(&self, lane: usize) -> Counts {
+        let mut sum = Counts::default();
+        for counts in self.0.values() {
+            sum.merge(counts.get(lane).copied().unwrap_or_default());
+        }
+        sum
+    }
+
+    /// Forgets an arm's calls.
+    pub(crate) fn clear(&mut self, lane: usize) {
+        for counts in self.0.values_mut() {
+            counts.get_mut(lane).into_iter().for_each(|counts| *counts = Counts::default());
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A guard on this worker: counts calls by itself, adds them to what all workers know from time to time, and keeps a copy of who is rolled back.
+//! The imperative part: what follows from the counts is the policy's.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::UNIX_EPOCH;
+
+use weir_sdk::outcome::Verdict;
+use weir_sdk::{CalloutId, ConfigError, Counter, Gauge, HostError, PluginHost, Shared, log};
+
+use crate::policy::guard::counts::Counts;
+use crate::policy::guard::record::{Record, Step};
+use crate::policy::guard::{Guard, Rollback, Watch};
+
+/// What guards count: one set for all, as a metric can never be removed.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    rollbacks: Counter,
+    dry_rollbacks: Counter,
+    returned: Counter,
+    /// How many arms are rolled back now.
+    rolled_back_arms: Gauge,
+    pub(crate) webhook_told: Counter,
+    pub(crate) webhook_failed: Counter,
+    contended: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) saved: Counter,
+    pub(crate) unsaved: Counter,
+    over_budget: Counter,
+}
+
+impl Metrics {
+    /// # Errors
+    /// The host refuses a name.
+    pub(crate) fn define(host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
+        let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.to_string());
+        let counter = |name: &str| host.counter(&[prefix, ".", name].concat()).map_err(refused);
+        Ok(Self {
+            rollbacks: counter("rollbacks")?,
+            dry_rollbacks: counter("dry_run.rollbacks")?,
+            returned: counter("returned")?,
+            rolled_back_arms: host.gauge(&[prefix, ".rolled_back_arms"].concat()).map_err(refused)?,
+            webhook_told: counter("webhook_told")?,
+            webhook_failed: counter("webhook_failed")?,
+            contended: counter("contended")?,
+            sent: counter("zero_error.sent")?,
+            saved: counter("zero_error.saved")?,
+            unsaved: counter("zero_error.unsaved")?,
+            over_budget: counter("zero_error.over_budget")?,
+        })
+    }
+
+    /// What the gauge is at first: of a configuration that was there before, too.
+    pub(crate) fn begin(&self, watchers: &[Watcher]) {
+        let rolled = watchers.iter().map(Watcher::written).fold(0, usize::saturating_add);
+        self.rolled_back_arms.set(u64::try_from(rolled).unwrap_or(0));
+    }
+}
+
+/// A guard on this worker.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    pub(crate) guard: Rc<Guard>,
+    metrics: Rc<Metrics>,
+    shared: Shared<Record>,
+    /// By lane, since they were added last.
+    counts: RefCell<Vec<Counts>>,
+    /// A timer runs that will add them.
+    armed: Cell<bool>,
+    /// Why an arm is out, by lane, as it was at that time.
+    reasons: RefCell<Vec<Option<Rc<str>>>>,
+    seen_ns: Cell<Option<u64>>,
+    /// Of the budget of requests that are sent again.
+    balance: Cell<u64>,
+}
+
+impl Watcher {
+    pub(crate) fn new(guard: &Rc<Guard>, metrics: &Rc<Metrics>, host: &PluginHost, prefix: &str) -> Self {
+        Self {
+            guard: Rc::clone(guard),
+            metrics: Rc::clone(metrics),
+            shared: host.shared(&guard.key(host.name(), prefix)),
+            counts: RefCell::new(vec![Counts::default(); guard.lanes()]),
+            armed: Cell::new(false),
+            reasons: RefCell::default(),
+            seen_ns: Cell::new(None),
+            balance: Cell::new(guard.zero_error.as_ref().map_or(0, |zero_error| zero_error.budget.begin())),
+        }
+    }
+
+    /// Why the arm of a request is out, where it is; a copy that is too old is made anew.
+    pub(crate) fn rolled_back(&self, watch: Watch, host: &PluginHost) -> Option<Rc<str>> {
+        let rollback = self.guard.rollback.as_ref()?;
+        if watch.resets {
+            self.reset();
+        }
+        if watch.lane == 0 || rollback.dry_run {
+            return None;
+        }
+        let now_ns = host.monotonic_ns().ok()?;
+        let is_fresh = |seen_ns: u64| now_ns.abs_diff(seen_ns) < rollback.rules.merge_ns();
+        if !self.seen_ns.get().is_some_and(is_fresh)
+            && let Ok(record) = self.shared.get()
+        {
+            self.see(rollback, &record.unwrap_or_default(), now_ns);
+        }
+        self.reasons.borrow().get(watch.lane)?.clone()
+    }
+
+    /// A call of this arm has ended.
+    pub(crate) fn count(&self, lane: usize, verdict: Verdict, slow: bool, host: &PluginHost) {
+        let Some(rollback) = &self.guard.rollback else { return };
+        if let Some(counts) = self.counts.borrow_mut().get_mut(lane) {
+            counts.add(verdict, slow);
+        }
+        if !self.armed.get() {
+            let time = std::time::Duration::from_nanos(rollback.rules.merge_ns());
+            self.armed.set(host.wake_after(time).is_ok());
+        }
+    }
+
+    /// Adds what was counted to what all workers know. The worker whose test rolls an arm back says so; its calls to webhooks are returned.
+    pub(crate) fn merge(&self, host: &PluginHost) -> Vec<CalloutId> {
+        self.armed.set(false);
+        let (Some(rollback), Ok(now_ns)) = (&self.guard.rollback, host.monotonic_ns()) else {
+            return Vec::new();
+        };
+        let none = vec![Counts::default(); self.guard.lanes()];
+        if *self.counts.borrow() == none {
+            return Vec::new();
+        }
+        let counts = self.counts.replace(none);
+        let merged = self.shared.update(|old| {
+            let mut record = old.unwrap_or_default();
+            let step = record.merge(&rollback.rules, now_ns, &counts);
+            (record.clone(), (record, step))
+        });
+        match merged {
+            Ok((record, step)) => {
+                self.see(rollback, &record, now_ns);
+                self.note(rollback, &step, host)
+            }
+            Err(_) => {
+                // Added with the next ones.
+                self.metrics.contended.increment();
+                for (own, counts) in self.counts.borrow_mut().iter_mut().zip(&counts) {
+                    own.merge(*counts);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// A request of the rule: its budget grows.
+    pub(crate) fn earn(&self) {
+        if let Some(zero_error) = &self.guard.zero_error {
+            self.balance.set(zero_error.budget.earn(self.balance.get()));
+        }
+    }
+
+    /// Whether a request may be sent again.
+    pub(crate) fn may_send(&self) -> bool {
+        let left = self.guard.zero_error.as_ref().and_then(|zero| zero.budget.take(self.balance.get()));
+        match left {
+            Some(left) => self.balance.set(left),
+            None => self.metrics.over_budget.increment(),
+        }
+        left.is_some()
+    }
+
+    /// How many arms are written as rolled back.
+    fn written(&self) -> usize {
+        let acts = self.guard.rollback.as_ref().is_some_and(|rollback| !rollback.dry_run);
+        let record = acts.then(|| self.shared.get().ok().flatten()).flatten();
+        record.map_or(0, |record| record.count())
+    }
+
+    fn reset(&self) {
+        let reset = self.shared.update(|old| {
+            let mut record = old.unwrap_or_default();
+            let step = record.reset();
+            (record, step)
+        });
+        match reset {
+            Ok(step) => {
+                self.reasons.borrow_mut().clear();
+                self.returned(&step);
+            }
+            Err(_) => self.metrics.contended.increment(),
+        }
+    }
+
+    fn see(&self, rollback: &Rollback, record: &Record, now_ns: u64) {
+        self.seen_ns.set(Some(now_ns));
+        let rolled = |lane: usize| record.rolled(&rollback.rules, lane, now_ns);
+        let mut reasons = self.reasons.borrow_mut();
+        reasons.resize(self.guard.lanes(), None);
+        for (lane, reason) in reasons.iter_mut().enumerate() {
+            match rolled(lane) {
+                None => *reason = None,
+                Some(rolled) if reason.is_none() => *reason = Some(self.guard.reason(lane, rolled).into()),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn note(&self, rollback: &Rollback, step: &Step, host: &PluginHost) -> Vec<CalloutId> {
+        self.returned(step);
+        let mut calls = Vec::new();
+        for (lane, rolled) in &step.rolled {
+            let reason = self.guard.reason(*lane, rolled);
+            if rollback.dry_run {
+                self.metrics.dry_rollbacks.increment();
+                log::warn!("dry run: {reason}");
+                continue;
+            }
+            self.metrics.rollbacks.increment();
+            self.metrics.rolled_back_arms.add(1);
+            log::warn!("{reason}");
+            let Some(webhook) = &rollback.webhook else { continue };
+            let since =
+                host.now().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+            let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            match host.callout(&webhook.call(self.guard.report(host.name(), *lane, rolled, unix_ms))) {
+                Ok(id) => calls.push(id),
+                Err(error) => {
+                    self.metrics.webhook_failed.increment();
+                    log::error!("webhook: {error}");
+                }
+            }
+        }
+        calls
+    }
+
+    fn returned(&self, step: &Step) {
+        let acts = self.guard.rollback.as_ref().is_some_and(|rollback| !rollback.dry_run);
+        for lane in step.back.iter().filter(|_| acts) {
+            self.metrics.returned.increment();
+            self.metrics.rolled_back_arms.add(-1);
+            log::info!("{}", self.guard.back(*lane));
+        }
+    }
+}
