@@ -18,7 +18,7 @@ use weir_harness::traffic;
 use weir_harness::yaml;
 
 /// The ports that the services have in the example's Envoy configurations; where versions of reviews do not matter, `reviews` has the first's.
-const SERVICES: [(&str, u64); 7] = [
+const SERVICES: [(&str, u64); 8] = [
     ("productpage", 9081),
     ("details", 9082),
     ("reviews-v1", 9083),
@@ -26,6 +26,7 @@ const SERVICES: [(&str, u64); 7] = [
     ("reviews-v3", 9085),
     ("ratings", 9086),
     ("ratings-shadow", 9087),
+    ("alarm", 9088),
 ];
 
 fn example(file: &str) -> PathBuf {
@@ -66,9 +67,11 @@ fn says_the_same(policy: &str, policies: &[&str]) {
     each(&mut read(&format!("istio/{policy}.yaml")), "pluginConfig", &mut |value| {
         // Istio names its clusters itself.
         each(value, "cluster", &mut |cluster| {
-            let service = cluster.as_str().and_then(|name| name.strip_prefix("outbound|9080||"));
-            if let Some(service) = service.and_then(|name| name.split('.').next()) {
-                *cluster = service.into();
+            let parts: Vec<&str> = cluster.as_str().unwrap_or_default().split(['|', '.']).collect();
+            match parts.as_slice() {
+                ["outbound", "9080", "", service, ..] => *cluster = (*service).into(),
+                ["outbound", "9080", subset, service, ..] => *cluster = format!("{service}-{subset}").into(),
+                _ => {}
             }
         });
         found.push(value.take());
@@ -87,6 +90,8 @@ fn every_form_says_the_same() {
         "mirror-ratings",
         "rate-limit",
         "circuit-breaker",
+        "canary-rollback",
+        "zero-error",
     ] {
         says_the_same(policy, &[policy]);
     }
@@ -215,6 +220,13 @@ fn blue_green_routes() {
 fn traffic_shifting_routes() {
     // Which side a user is on is frozen with the hash.
     routes("traffic-shifting", &[("jack", "reviews-v3"), ("jason", "reviews-v1"), ("hanna", "reviews-v3")]);
+}
+
+#[test]
+fn arms_that_save_themselves_route() {
+    for policy in ["canary-rollback", "zero-error"] {
+        routes(policy, &[("jack", "reviews-v3"), ("jason", "reviews-v1")]);
+    }
 }
 
 #[test]

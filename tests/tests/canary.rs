@@ -1,0 +1,235 @@
+//! A canary that saves itself, with four workers under load in a real Envoy: it starts to fail, is rolled back on all workers at once, one webhook
+//! is told, and no client sees a failure. And what Envoy makes of held and replaced responses. What is asserted are counts that no timing changes.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::{h2, tools};
+use serde_json::{Value, json};
+use weir_harness::build;
+use weir_harness::envoy::bootstrap::{self, Plan, Plugin};
+use weir_harness::envoy::client::Wait;
+use weir_harness::envoy::process::{Envoy, Started};
+use weir_harness::envoy::proxy::{LISTENER, Options, Proxy};
+use weir_harness::envoy::server::Server;
+use weir_harness::exchange::{Exchange, Message};
+use weir_harness::headers::Headers;
+use weir_harness::scenario::{Filter, Scenario};
+
+/// Clients that ask at the same time, each on connections of its own, so on any worker.
+const CLIENTS: u64 = 8;
+/// Envoy's.
+const WORKERS: u32 = 4;
+/// A wait for something that a working filter does in seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn routes() -> Value {
+    json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/", "headers": [{"name": "x-canary-arm", "string_match": {"exact": "v2"}}]},
+         "route": {"cluster": "reviews-v2"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "reviews-v1"}},
+    ]}]})
+}
+
+fn start(envoy: &Path, rule: &Value, clusters: Value, workers: u32) -> Proxy {
+    let scenario = Scenario {
+        filters: vec![Filter {
+            name: "canary".to_owned(),
+            config: Some(json!({"rules": [rule]}).to_string().into()),
+            ..Filter::default()
+        }],
+        route_config: Some(routes()),
+        clusters: serde_json::from_value(clusters).unwrap(),
+        ..Scenario::default()
+    };
+    let module = build::module(&scenario.filters[0], tools::workspace()).unwrap();
+    let options = Options { workers, ..Options::default() };
+    Proxy::start(envoy, &scenario, Path::new("."), &[module], &options).unwrap().unwrap()
+}
+
+fn request(method: &str, path: &str, body: &[u8]) -> Exchange {
+    let lines = [(":method", method), (":path", path), (":authority", "reviews"), (":scheme", "http")];
+    let headers = lines.into_iter().collect::<Headers>();
+    Exchange {
+        request: Message { headers, body: body.to_vec(), ..Message::default() },
+        ..Exchange::default()
+    }
+}
+
+fn status(message: &Message) -> u16 {
+    let status = message.headers.get(b":status").unwrap_or_default();
+    String::from_utf8_lossy(status).parse().unwrap_or(0)
+}
+
+fn metric(proxy: &Proxy, name: &str) -> u64 {
+    read(proxy.envoy(), name)
+}
+
+fn read(envoy: &Envoy, name: &str) -> u64 {
+    let name = format!("canary.{name}");
+    let all = envoy.metrics().unwrap();
+    all.iter().find(|(key, _)| *key == name).map_or(0, |(_, value)| *value)
+}
+
+/// A stream is counted a moment after its answer is out.
+#[track_caller]
+fn settle(envoy: &Envoy, name: &str, want: u64) {
+    let begin = Instant::now();
+    while read(envoy, name) < want && begin.elapsed() < PATIENCE {
+        thread::yield_now();
+    }
+    assert_eq!(read(envoy, name), want, "{name}");
+}
+
+/// Each client asks until `enough`; every answer must be a success.
+fn ask_until(proxy: &Proxy, enough: impl Fn(u64) -> bool + Sync) {
+    let begin = Instant::now();
+    let client = || {
+        for number in 1.. {
+            let answer = proxy.ask(&request("GET", "/", b"")).unwrap().expect("an answer");
+            assert_eq!(status(&answer), 200, "{}", proxy.envoy().tail());
+            if enough(number) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{}", proxy.envoy().tail());
+        }
+    };
+    thread::scope(|scope| (0..CLIENTS).for_each(|_| drop(scope.spawn(client))));
+}
+
+#[test]
+fn a_canary_that_starts_to_fail_is_rolled_back_and_no_client_sees_it() {
+    let test = "a_canary_that_starts_to_fail_is_rolled_back_and_no_client_sees_it";
+    let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
+    let rule = json!({
+        "split": [{"arm": "v2", "weight": 30}, {"arm": "v1", "weight": 70}],
+        "rollback": {"window": "30s", "webhook": {"cluster": "alarm", "authority": "alarm"}},
+        "zero_error": {"cluster": "reviews-v1", "budget": {"percent": 100}},
+    });
+    let clusters = json!({
+        "reviews-v1": {},
+        // Well at first, then no longer.
+        "reviews-v2": {"sequence": [{"times": 100, "response": {"status": 200}}, {"response": {"status": 503}}]},
+        "alarm": {},
+    });
+    let proxy = start(envoy, &rule, clusters, WORKERS);
+    ask_until(&proxy, |number| number % 16 == 0 && metric(&proxy, "rollbacks") > 0);
+    // A worker's copy is at most half a second old.
+    ask_until(&proxy, |number| number % 16 == 0 && metric(&proxy, "rolled_back") > 100);
+    let begin = Instant::now();
+    let mut seen = metric(&proxy, "arm.v2");
+    loop {
+        ask_until(&proxy, |number| number >= 50);
+        let now = metric(&proxy, "arm.v2");
+        if now == seen {
+            break;
+        }
+        seen = now;
+        assert!(begin.elapsed() < PATIENCE, "{}", proxy.envoy().tail());
+    }
+    let all = ["rollbacks", "rolled_back_arms", "webhook_told", "webhook_failed", "contended"];
+    assert_eq!(all.map(|name| metric(&proxy, name)), [1, 1, 1, 0, 0]);
+    settle(proxy.envoy(), "zero_error.saved", seen - 100);
+    assert_eq!(metric(&proxy, "zero_error.unsaved"), 0);
+    let received = proxy.received();
+    assert_eq!(received.iter().filter(|one| one.cluster == "alarm").count(), 1);
+    assert_eq!(received.iter().filter(|one| one.cluster == "reviews-v2").count() as u64, seen);
+}
+
+const FAILING: &str = "broken";
+
+/// One arm, which fails with a body of this size.
+fn failing(envoy: &Path, size: usize, zero_error: &Value) -> Proxy {
+    let rule = json!({"arm": "v2", "stable": "v1", "zero_error": zero_error});
+    let body = FAILING.repeat(size / FAILING.len() + 1);
+    let clusters = json!({
+        "reviews-v1": {"match": [{"path_prefix": "/slow", "latency": "200ms", "response": {"body": "late"}}],
+            "response": {"body": "well"}},
+        "reviews-v2": {"response": {"status": 500, "body": body}},
+    });
+    start(envoy, &rule, clusters, 1)
+}
+
+/// A failed answer that is longer than Envoy's buffers is held and replaced all the same; what the client sent is longer than them, too.
+#[test]
+fn long_bodies_are_replaced_and_sent_again() {
+    let Some(envoy) = tools::envoy_or_skip("long_bodies_are_replaced_and_sent_again").unwrap() else {
+        return;
+    };
+    let zero_error = json!({"cluster": "reviews-v1", "methods": ["GET", "PUT"], "max_request_bytes": 4_000_000, "budget": {"percent": 100}});
+    let proxy = failing(envoy, 3_000_000, &zero_error);
+    let long = vec![b'x'; 2_000_000];
+    for exchange in [request("GET", "/", b""), request("PUT", "/", &long)] {
+        let answer = proxy.ask(&exchange).unwrap().expect("an answer");
+        assert_eq!((status(&answer), answer.body.as_slice()), (200, &b"well"[..]));
+    }
+    let again: Vec<_> = proxy.received().into_iter().filter(|one| one.cluster == "reviews-v1").collect();
+    assert_eq!(again.iter().map(|one| one.request.body.len()).collect::<Vec<_>>(), [0, long.len()]);
+    settle(proxy.envoy(), "zero_error.saved", 2);
+}
+
+/// Many streams of one connection at once, over HTTP/2.
+#[test]
+fn streams_of_http2_are_answered_by_the_stable_arm() {
+    let Some(envoy) = tools::envoy_or_skip("streams_of_http2_are_answered_by_the_stable_arm").unwrap() else {
+        return;
+    };
+    let server = |status: &str, body: Vec<u8>| {
+        let headers = [(":status", status)].into_iter().collect();
+        Server::start(Arc::new(Message { headers, body, ..Message::default() })).unwrap()
+    };
+    let (well, broken) = (server("200", b"well".to_vec()), server("503", vec![b'x'; 100_000]));
+    let cluster =
+        |server: &Server| bootstrap::Cluster { ports: vec![server.port()], ..bootstrap::Cluster::default() };
+    let filter = Filter { name: "canary".to_owned(), ..Filter::default() };
+    let rule = json!({"arm": "v2", "stable": "v1", "zero_error": {"cluster": "reviews-v1", "budget": {"percent": 100}}});
+    let plugin = Plugin {
+        name: "canary".to_owned(),
+        module: build::module(&filter, tools::workspace()).unwrap(),
+        configuration: Some(json!({"rules": [rule]}).to_string()),
+        ..Plugin::default()
+    };
+    let plan = Plan {
+        plugins: vec![plugin],
+        route_config: routes(),
+        clusters: BTreeMap::from([
+            ("reviews-v1".to_owned(), cluster(&well)),
+            ("reviews-v2".to_owned(), cluster(&broken)),
+        ]),
+        ..Plan::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = bootstrap::bootstrap(&plan, &folder.path().join("access.log"));
+    // This client says nothing of its address before it speaks HTTP/2.
+    for listener in config["static_resources"]["listeners"].as_array_mut().unwrap() {
+        listener.as_object_mut().unwrap().remove("listener_filters");
+    }
+    let Started::Running(envoy) = Envoy::start_with(envoy, &config, 1, folder).unwrap() else {
+        panic!("refused");
+    };
+    let answers = h2::storm(envoy.listener("cases").unwrap(), 2, 50, "/").unwrap();
+    assert_eq!(answers.len(), 100);
+    assert!(answers.iter().all(|(_, body)| body == b"well"));
+    settle(&envoy, "zero_error.saved", 100);
+}
+
+/// Clients that leave while the stable arm is asked: Envoy lives, nothing is held, the arm has failed each time.
+#[test]
+fn clients_leave_while_the_stable_arm_is_asked() {
+    let Some(envoy) = tools::envoy_or_skip("clients_leave_while_the_stable_arm_is_asked").unwrap() else {
+        return;
+    };
+    let proxy = failing(envoy, 10, &json!({"cluster": "reviews-v1", "budget": {"percent": 100}}));
+    for _ in 0..10 {
+        proxy
+            .ask_at(&request("GET", "/slow", b""), LISTENER, Wait::Leave(Duration::from_millis(50)))
+            .unwrap();
+    }
+    settle(proxy.envoy(), "zero_error.unsaved", 10);
+    let answer = proxy.ask(&request("GET", "/slow", b"")).unwrap().expect("an answer");
+    assert_eq!((status(&answer), answer.body.as_slice()), (200, &b"late"[..]));
+}
