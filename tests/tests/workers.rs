@@ -1,5 +1,5 @@
 //! Several workers: what is exact over all of them stays exact however they interleave, and what is not is found.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
