@@ -123,9 +123,10 @@ pub struct Target {
     /// Copies in a time, in all workers together. Default: no such limit.
     #[serde(default)]
     pub rate: Option<TokenBucket>,
-    /// Sends fewer copies when the target suffers. Default: never.
+    /// Sends fewer copies when the target suffers: a target that only fails gets some hundred copies, then none for 30 s at a time. With
+    /// `{max_failures: 100}` it never does. Default `{}`.
     #[serde(default)]
-    pub back_off: Option<BackOff>,
+    pub back_off: BackOff,
     /// What is taken out of a copy before anything else is done to it. Default: nothing, the copy has the request's `authorization` and cookies.
     #[serde(default)]
     pub redact: Option<Redact>,

@@ -58,7 +58,8 @@ pub struct BackOff {
     pub interval: ConfigDuration,
     /// Answers in an interval that it takes to judge, 1 to 1000000. Default 20.
     pub min_samples: u32,
-    /// Share of bad answers that is still well: no answer in time, no connection, a broken one, a status from 500 on. Default 50.
+    /// Share of bad answers that is still well: no answer in time, no connection, a broken one, a status from 500 on. Default 50; with 100
+    /// it never sends fewer.
     pub max_failures: Percentage,
     /// An answer that takes longer is bad too. Default: only the target's `timeout` counts.
     pub max_latency: Option<ConfigDuration>,

@@ -65,9 +65,18 @@ impl fmt::Display for Part {
     }
 }
 
+impl State {
+    /// Whether it takes the time to say what part is sent.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.paused_until.is_some()
+    }
+}
+
 impl BackOff {
     /// Checks and compiles what stands at `path`.
-    pub fn compile(path: &str, config: &config::BackOff, problems: &mut Problems) -> Self {
+    /// Nothing where all answers may be bad.
+    pub fn compile(path: &str, config: &config::BackOff, problems: &mut Problems) -> Option<Self> {
         let (hundredth, hour, day) =
             (Duration::from_millis(100), Duration::from_secs(3600), Duration::from_secs(86_400));
         let mut within = |field: &str, found: Duration, most: Duration, words: &str| {
@@ -83,26 +92,20 @@ impl BackOff {
                 format!("expected 1 to 1000000, found {}", config.min_samples),
             );
         }
-        if config.max_failures.0.ppm() == 1_000_000 {
-            problems.add(
-                format!("{path}.max_failures"),
-                "expected less than 100; with 100 nothing is ever too bad",
-            );
-        }
         if config.halvings > 16 {
             problems.add(format!("{path}.halvings"), format!("expected 0 to 16, found {}", config.halvings));
         }
         if config.max_latency.is_some_and(|latency| latency.0.is_zero()) {
             problems.add(format!("{path}.max_latency"), "expected more than 0s");
         }
-        Self {
+        (config.max_failures.0.ppm() < 1_000_000).then(|| Self {
             interval: config.interval.0,
             min_samples: config.min_samples,
             max_failures: config.max_failures.0,
             max_latency: config.max_latency.map(|latency| latency.0),
             halvings: config.halvings,
             pause: config.pause.0,
-        }
+        })
     }
 
     /// The part that is sent now.
@@ -170,7 +173,7 @@ mod tests {
 
     fn back_off() -> BackOff {
         let config = config::BackOff { min_samples: 4, halvings: 2, ..config::BackOff::default() };
-        BackOff::compile("back_off", &config, &mut Problems::new())
+        BackOff::compile("back_off", &config, &mut Problems::new()).unwrap()
     }
 
     /// Steps through answers `(at, bad)` and returns the part after each.
@@ -252,5 +255,14 @@ mod tests {
             }
             prop_assert_eq!(back_off.part(&state, Duration::from_secs(now)), Part::Halved(0));
         }
+    }
+
+    #[test]
+    fn where_all_may_be_bad_nothing_is_held_back() {
+        let config = config::BackOff {
+            max_failures: weir_sdk::Percentage::from_ppm(1_000_000),
+            ..config::BackOff::default()
+        };
+        assert!(BackOff::compile("back_off", &config, &mut Problems::new()).is_none());
     }
 }

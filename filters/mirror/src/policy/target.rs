@@ -112,10 +112,7 @@ impl Target {
         }
         let rate =
             target.rate.as_ref().map(|rate| TokenBucket::compile(&format!("{path}.rate"), rate, problems));
-        let back_off = target
-            .back_off
-            .as_ref()
-            .map(|back_off| BackOff::compile(&format!("{path}.back_off"), back_off, problems));
+        let back_off = BackOff::compile(&format!("{path}.back_off"), &target.back_off, problems);
         let sample = Sample::compile(path, &name, target, problems);
         let redactor = target
             .redact

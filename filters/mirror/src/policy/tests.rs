@@ -213,10 +213,6 @@ fn what_means_nothing_is_refused_by_its_path() {
             "`targets[0].back_off.halvings`",
         ),
         (
-            json!({"targets": [{"cluster": "a", "back_off": {"max_failures": 100}}]}),
-            "`targets[0].back_off.max_failures`",
-        ),
-        (
             json!({"targets": [{"cluster": "a", "back_off": {"interval": "1ms"}}]}),
             "`targets[0].back_off.interval`",
         ),
