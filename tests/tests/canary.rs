@@ -1,21 +1,17 @@
 //! A canary that saves itself, with four workers under load in a real Envoy: it starts to fail, is rolled back on all workers at once, one webhook
 //! is told, and no client sees a failure. And what Envoy makes of held and replaced responses. What is asserted are counts that no timing changes.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::{h2, tools};
+use conformance::tools;
 use serde_json::{Value, json};
 use weir_harness::build;
-use weir_harness::envoy::bootstrap::{self, Plan, Plugin};
 use weir_harness::envoy::client::Wait;
-use weir_harness::envoy::process::{Envoy, Started};
+use weir_harness::envoy::process::Envoy;
 use weir_harness::envoy::proxy::{LISTENER, Options, Proxy};
-use weir_harness::envoy::server::Server;
 use weir_harness::exchange::{Exchange, Message};
 use weir_harness::headers::Headers;
 use weir_harness::scenario::{Filter, Scenario};
@@ -172,51 +168,6 @@ fn long_bodies_are_replaced_and_sent_again() {
     settle(proxy.envoy(), "zero_error.saved", 2);
 }
 
-/// Many streams of one connection at once, over HTTP/2.
-#[test]
-fn streams_of_http2_are_answered_by_the_stable_arm() {
-    let Some(envoy) = tools::envoy_or_skip("streams_of_http2_are_answered_by_the_stable_arm").unwrap() else {
-        return;
-    };
-    let server = |status: &str, body: Vec<u8>| {
-        let headers = [(":status", status)].into_iter().collect();
-        Server::start(Arc::new(Message { headers, body, ..Message::default() })).unwrap()
-    };
-    let (well, broken) = (server("200", b"well".to_vec()), server("503", vec![b'x'; 100_000]));
-    let cluster =
-        |server: &Server| bootstrap::Cluster { ports: vec![server.port()], ..bootstrap::Cluster::default() };
-    let filter = Filter { name: "canary".to_owned(), ..Filter::default() };
-    let rule = json!({"arm": "v2", "stable": "v1", "zero_error": {"cluster": "reviews-v1", "budget": {"percent": 100}}});
-    let plugin = Plugin {
-        name: "canary".to_owned(),
-        module: build::module(&filter, tools::workspace()).unwrap(),
-        configuration: Some(json!({"rules": [rule]}).to_string()),
-        ..Plugin::default()
-    };
-    let plan = Plan {
-        plugins: vec![plugin],
-        route_config: routes(),
-        clusters: BTreeMap::from([
-            ("reviews-v1".to_owned(), cluster(&well)),
-            ("reviews-v2".to_owned(), cluster(&broken)),
-        ]),
-        ..Plan::default()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = bootstrap::bootstrap(&plan, &folder.path().join("access.log"));
-    // This client says nothing of its address before it speaks HTTP/2.
-    for listener in config["static_resources"]["listeners"].as_array_mut().unwrap() {
-        listener.as_object_mut().unwrap().remove("listener_filters");
-    }
-    let Started::Running(envoy) = Envoy::start_with(envoy, &config, 1, folder).unwrap() else {
-        panic!("refused");
-    };
-    let answers = h2::storm(envoy.listener("cases").unwrap(), 2, 50, "/").unwrap();
-    assert_eq!(answers.len(), 100);
-    assert!(answers.iter().all(|(_, body)| body == b"well"));
-    settle(&envoy, "zero_error.saved", 100);
-}
-
 /// Clients that leave while the stable arm is asked: Envoy lives, nothing is held, the arm has failed each time.
 #[test]
 fn clients_leave_while_the_stable_arm_is_asked() {
@@ -224,12 +175,14 @@ fn clients_leave_while_the_stable_arm_is_asked() {
         return;
     };
     let proxy = failing(envoy, 10, &json!({"cluster": "reviews-v1", "budget": {"percent": 100}}));
-    for _ in 0..10 {
+    // Some may leave before the arm has failed them: they say nothing of it.
+    let begin = Instant::now();
+    while metric(&proxy, "zero_error.unsaved") < 5 {
+        assert!(begin.elapsed() < PATIENCE, "{}", proxy.envoy().tail());
         proxy
-            .ask_at(&request("GET", "/slow", b""), LISTENER, Wait::Leave(Duration::from_millis(50)))
+            .ask_at(&request("GET", "/slow", b""), LISTENER, Wait::Leave(Duration::from_millis(100)))
             .unwrap();
     }
-    settle(proxy.envoy(), "zero_error.unsaved", 10);
     let answer = proxy.ask(&request("GET", "/slow", b"")).unwrap().expect("an answer");
     assert_eq!((status(&answer), answer.body.as_slice()), (200, &b"late"[..]));
 }
