@@ -3,6 +3,7 @@
 mod abi;
 pub mod build;
 pub mod case;
+pub mod check;
 pub mod clock;
 pub mod commands;
 pub mod driver;

@@ -89,6 +89,14 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     .map_err(|error| explain(error, path.trim_end_matches(['.', '?']).to_owned()))
 }
 
+/// Parses a text that may hold several documents; empty ones are left out.
+///
+/// # Errors
+/// When it is not YAML or one is not of the form `T`. The path of the field is not known.
+pub fn parse_all<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| explain(error, String::new()))
+}
+
 fn options() -> Options {
     serde_saphyr::options! {
         strict_booleans: true,

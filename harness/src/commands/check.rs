@@ -1,4 +1,7 @@
-//! `weir check`: does a filter accept its configuration, without Envoy.
+//! `weir check`: does a filter accept its configuration, does a proxy accept a manifest; without Envoy.
+
+mod files;
+mod modules;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,56 +10,121 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::{Exit, Failure, Run, Terminal};
+use crate::check::output::{self, Format};
+use crate::check::{self, Report, Severity, Source, rules};
 use crate::driver::{Replay, Setup, StartError};
 use crate::outcome::LogLine;
 use crate::scenario::{Filter, Loaded, Scenario};
 use crate::setup::{self, Modules};
 use crate::style::printable;
 
-/// Check whether a filter accepts its configuration, without Envoy
+/// Check manifests, Envoy configurations and configurations of filters, without a cluster and without Envoy
 ///
-/// Builds and loads the module as Envoy does and hands it the configuration; nothing is replayed. Given a scenario, checks its filters,
-/// routes and files.
+/// Manifests of Istio and Envoy Gateway: files or folders, any number of documents; the rules are in harness/CHECKS.md. A filter and its
+/// configuration: builds and loads the module as Envoy does and hands it the configuration. A scenario: its filters, routes and files.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  weir check canary canary.yaml           YAML becomes JSON, other files are given as they are
+  weir check canary canary.yaml           a filter's configuration; YAML becomes JSON, other files are given as they are
   weir check ./my-filter.wasm             without configuration
   weir check examples/bookinfo            a scenario: a folder with scenario.yaml, or a .yaml file
+  weir check deploy/ envoy.yaml           all manifests of a folder, and a file
+  weir check plugin.yaml --module my-filter=target/my_filter.wasm
+  weir check deploy/ --format sarif >check.sarif
 
 Exit codes: 0 accepted, 2 not found or cannot be read, 3 refused, 4 the module trapped")]
 pub(super) struct Check {
-    /// A filter of this workspace, a crate's folder or a `.wasm` file; or a scenario
-    #[arg(value_name = "FILTER|SCENARIO")]
-    what: String,
-    /// The configuration, YAML or JSON or anything else
-    config: Option<PathBuf>,
+    /// Manifests, or folders of them; or a filter (of this workspace, a crate's folder, a `.wasm` file) and its configuration; or a scenario
+    #[arg(value_name = "PATH|FILTER [CONFIG]|SCENARIO", required = true)]
+    what: Vec<String>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// A module for plugins of this name (plugin, root id or the last part of its URL): a `.wasm` file or a crate's folder; may be repeated
+    #[arg(long, value_name = "NAME=FILE")]
+    module: Vec<String>,
+    /// Leave the findings of a rule out; may be repeated
+    #[arg(long, value_name = "RULE")]
+    allow: Vec<String>,
+    /// Refuse what gives a warning
+    #[arg(long, alias = "deny-warnings")]
+    warnings_as_errors: bool,
 }
 
 impl Run for Check {
-    fn run(self, _: Terminal) -> Result<Exit, Failure> {
-        let path = Path::new(&self.what);
-        let loaded = if is_scenario(path) {
-            if self.config.is_some() {
-                return Err(anyhow!("a scenario has its filters' configurations; leave CONFIG out").into());
-            }
-            Scenario::load(path)?
-        } else {
-            let filter = Filter { config_file: self.config, ..filter(&self.what) };
-            let scenario = Scenario { filters: vec![filter], ..Scenario::default() };
-            Loaded { scenario, base: PathBuf::from("."), file: PathBuf::new() }
+    fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
+        if files::are_manifests(&self.what) {
+            return self.check_manifests(terminal);
+        }
+        let (what, config) = match self.what.as_slice() {
+            [what] => (what, None),
+            [what, config] => (what, Some(PathBuf::from(config))),
+            _ => return Err(anyhow!("expected a filter and its configuration, or manifests only").into()),
         };
-        let setup = ready(&loaded)?;
-        warn(&loaded.scenario);
-        let mut replay = Replay::start(setup).map_err(start_failure)?;
-        replay.finish();
-        for filter in &loaded.scenario.filters {
-            writeln!(io::stdout(), "`{}` accepts its configuration", filter.name)?;
-        }
-        if loaded.scenario.filters.is_empty() {
-            writeln!(io::stdout(), "the scenario has no filters; its routes and files are in order")?;
-        }
-        Ok(Exit::Done)
+        check_filters(what, config)
     }
+}
+
+impl Check {
+    fn check_manifests(&self, terminal: Terminal) -> Result<Exit, Failure> {
+        for rule in &self.allow {
+            if rules::find(rule).is_none() {
+                let known: Vec<&str> = rules::ALL.iter().map(|rule| rule.id).collect();
+                return Err(anyhow!("`--allow`: {}", crate::yaml::unknown("rule", rule, &known)).into());
+            }
+        }
+        let sources = files::read(&self.what)?;
+        let mut report = check::check(&sources, &mut modules::Workshop::new(&self.module)?);
+        report.findings.retain(|finding| !self.allow.iter().any(|rule| rule == finding.rule));
+        self.print(&report, &sources, terminal)?;
+        Ok(self.exit(&report))
+    }
+
+    fn print(&self, report: &Report, sources: &[Source], terminal: Terminal) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let color = terminal.color.is_on(&out);
+        out.write_all(output::render(report, sources, self.format, color).as_bytes())?;
+        Ok(())
+    }
+
+    fn exit(&self, report: &Report) -> Exit {
+        if report.findings.iter().any(|finding| finding.rule == rules::YAML.id) {
+            Exit::Usage
+        } else if report.findings.iter().any(|finding| finding.rule == rules::TRAPPED.id) {
+            Exit::Trapped
+        } else if report.count(Severity::Error) > 0
+            || self.warnings_as_errors && report.count(Severity::Warning) > 0
+        {
+            Exit::Refused
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+/// Filters with their configurations: one, or those of a scenario.
+fn check_filters(what: &str, config: Option<PathBuf>) -> Result<Exit, Failure> {
+    let path = Path::new(what);
+    let loaded = if is_scenario(path) {
+        if config.is_some() {
+            return Err(anyhow!("a scenario has its filters' configurations; leave CONFIG out").into());
+        }
+        Scenario::load(path)?
+    } else {
+        let filter = Filter { config_file: config, ..filter(what) };
+        let scenario = Scenario { filters: vec![filter], ..Scenario::default() };
+        Loaded { scenario, base: PathBuf::from("."), file: PathBuf::new() }
+    };
+    let setup = ready(&loaded)?;
+    warn(&loaded.scenario);
+    let mut replay = Replay::start(setup).map_err(start_failure)?;
+    replay.finish();
+    for filter in &loaded.scenario.filters {
+        writeln!(io::stdout(), "`{}` accepts its configuration", filter.name)?;
+    }
+    if loaded.scenario.filters.is_empty() {
+        writeln!(io::stdout(), "the scenario has no filters; its routes and files are in order")?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Makes a scenario ready to run; errors name its file, where it has one.

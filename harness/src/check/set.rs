@@ -1,0 +1,207 @@
+//! All documents of a check together: what one defines and another names, and every plugin in its surroundings.
+
+use serde_json::Value;
+
+use super::document::Document;
+use super::envoy::{self, Clusters};
+use super::findings::Findings;
+use super::istio::{self, Subsets};
+use super::plugin::{self, Plugin, Runner};
+use super::{Kind, Source, envoy_filter, rules, strategy};
+
+/// Clusters that every proxy of Istio has.
+const ISTIO_CLUSTERS: &[&str] = &[
+    "BlackHoleCluster",
+    "PassthroughCluster",
+    "InboundPassthroughCluster",
+    "agent",
+    "prometheus_stats",
+    "sds-grpc",
+    "xds-grpc",
+    "zipkin",
+];
+const REFERENCED: &str = "/metadata/annotations/envoyfilter.istio.io~1referenced-services";
+
+/// What the documents define.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    clusters: Clusters,
+    subsets: Subsets,
+    /// Plugins whose place in the chain nobody chose, by document, and why.
+    unordered: Vec<(usize, String)>,
+}
+
+impl Set {
+    pub(super) fn of<'a>(values: impl Iterator<Item = &'a Value>) -> Self {
+        let mut set = Self::default();
+        let mut plugins: Vec<(&Value, usize)> = Vec::new();
+        for (index, value) in values.enumerate() {
+            match Kind::of(value) {
+                Kind::Envoy(_) => set.clusters.add(value),
+                Kind::Custom { kind, .. } => match kind.as_str() {
+                    "DestinationRule" => istio::add_subsets(value, &mut set.subsets),
+                    "EnvoyFilter" => set.add_patched(value),
+                    "WasmPlugin" | "TrafficExtension" => plugins.push((value, index)),
+                    _ => {}
+                },
+                Kind::Other(_) => {}
+            }
+        }
+        strategy::order(&plugins, |at, reason| set.unordered.push((at, reason)));
+        set
+    }
+
+    /// The clusters that a patch adds.
+    fn add_patched(&mut self, value: &Value) {
+        let patches = value.pointer("/spec/configPatches").and_then(Value::as_array);
+        for patch in patches.into_iter().flatten().filter(|patch| patch["applyTo"] == "CLUSTER") {
+            if let Some(name) = patch.pointer("/patch/value/name").and_then(Value::as_str) {
+                self.clusters.insert(name);
+            }
+        }
+    }
+
+    /// What is to be said of a custom resource beside its schema.
+    pub(super) fn check(
+        &self,
+        index: usize,
+        kind: &str,
+        source: &Source,
+        document: &Document,
+        runner: &mut dyn Runner,
+        findings: &mut Findings<'_>,
+    ) {
+        let value = &document.value;
+        let mut plugins: Vec<Plugin> = Vec::new();
+        match kind {
+            "WasmPlugin" | "TrafficExtension" => {
+                let at = if kind == "WasmPlugin" { "/spec" } else { "/spec/wasm" };
+                istio::check(value, findings);
+                strategy::istio(value, at, findings);
+                plugins.extend(plugin::of_istio(value, at));
+                for (_, reason) in self.unordered.iter().filter(|(at, _)| *at == index) {
+                    findings.at_key(&rules::ORDER, "/spec/priority", reason.clone());
+                }
+            }
+            "EnvoyExtensionPolicy" => {
+                strategy::gateway(value, findings);
+                plugins.extend(plugin::of_gateway(value));
+            }
+            "EnvoyFilter" => {
+                envoy_filter::check(value, findings);
+                envoy_filter::check_discovery(value, findings);
+                plugins = of_envoy(value, findings);
+            }
+            "VirtualService" => istio::check_subsets(value, &self.subsets, findings),
+            _ => {}
+        }
+        for plugin in &plugins {
+            plugin::check(plugin, document, &source.text, runner, findings);
+            if kind != "EnvoyExtensionPolicy" {
+                self.istio_clusters(plugin, document, source, findings);
+            }
+        }
+    }
+
+    /// What is to be said of an Envoy configuration beside its messages.
+    pub(super) fn check_envoy(
+        &self,
+        source: &Source,
+        document: &Document,
+        runner: &mut dyn Runner,
+        findings: &mut Findings<'_>,
+    ) {
+        self.clusters.check(&document.value, findings);
+        for plugin in of_envoy(&document.value, findings) {
+            if let Some(at) = plugin.pointer.split("/configuration").next() {
+                envoy_filter::check_remote(&document.value, at, findings);
+            }
+            plugin::check(&plugin, document, &source.text, runner, findings);
+            if !self.clusters.is_complete() {
+                continue;
+            }
+            clusters_named(&plugin, document, source, findings, |name, pointer, findings| {
+                if !self.clusters.has(name) {
+                    findings.add(&rules::PLUGIN_CLUSTER, pointer, self.clusters.missing(name));
+                }
+            });
+        }
+    }
+
+    fn istio_clusters(
+        &self,
+        plugin: &Plugin,
+        document: &Document,
+        source: &Source,
+        findings: &mut Findings<'_>,
+    ) {
+        let value = &document.value;
+        let is_gateway = is_for_gateway(value) && value.pointer(REFERENCED).is_none();
+        clusters_named(plugin, document, source, findings, |name, pointer, findings| {
+            let is_istios =
+                name.split('|').count() == 4 && name.starts_with("outbound|") || name.starts_with("inbound|");
+            if !is_istios && !self.clusters.has(name) && !ISTIO_CLUSTERS.contains(&name) {
+                let reason = format!("Istio's proxies have no cluster `{name}`");
+                let finding = findings.add(&rules::ISTIO_CLUSTER, pointer, reason);
+                finding.hint("clusters of services are named `outbound|PORT|SUBSET|HOST`, such as `outbound|8081||rls.demo.svc.cluster.local`");
+            } else if is_istios && is_gateway {
+                let reason =
+                    format!("a gateway has the cluster `{name}` only when something routes to that service");
+                let finding = findings.add(&rules::GATEWAY_CLUSTER, pointer, reason);
+                finding.hint("an EnvoyFilter's annotation `envoyfilter.istio.io/referenced-services: NAMESPACE/HOST`, or a CLUSTER of your own");
+            }
+        });
+    }
+}
+
+/// The plugins in Envoy's own configuration anywhere in a value.
+fn of_envoy(value: &Value, findings: &mut Findings<'_>) -> Vec<Plugin> {
+    let mut plugins = Vec::new();
+    for (at, is_http) in envoy::plugins(value) {
+        strategy::envoy(value, &at, findings);
+        plugins.extend(plugin::of_envoy(value, &at, is_http, findings));
+    }
+    plugins
+}
+
+/// Whether a resource is for a gateway or a waypoint.
+fn is_for_gateway(value: &Value) -> bool {
+    let target = |target: &Value| matches!(target["kind"].as_str(), Some("Gateway" | "GatewayClass"));
+    let single = value.pointer("/spec/targetRef").is_some_and(target);
+    let several = value.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let patches = value.pointer("/spec/configPatches").and_then(Value::as_array);
+    let context = |patch: &Value| {
+        matches!(patch.pointer("/match/context").and_then(Value::as_str), Some("GATEWAY" | "WAYPOINT"))
+    };
+    single
+        || several.into_iter().flatten().any(target)
+        || patches.into_iter().flatten().any(context)
+        || value.pointer("/spec/selector/matchLabels/istio").and_then(Value::as_str) == Some("ingressgateway")
+}
+
+/// Calls `say` for each cluster that a plugin's configuration names, with findings in that configuration.
+fn clusters_named(
+    plugin: &Plugin,
+    document: &Document,
+    source: &Source,
+    findings: &mut Findings<'_>,
+    mut say: impl FnMut(&str, &str, &mut Findings<'_>),
+) {
+    if plugin.configuration.is_none() {
+        return;
+    }
+    if plugin.is_text {
+        for inner in document.inner(&plugin.pointer, &source.text).unwrap_or_default() {
+            let mut named = Vec::new();
+            envoy::clusters_of_plugin(&inner.value, &mut String::new(), &mut named);
+            let mut within = findings.inside(&plugin.pointer, &inner);
+            named.iter().for_each(|(name, pointer)| say(name, pointer, &mut within));
+            let found = within.into_found();
+            findings.extend(found);
+        }
+    } else if let Some(config) = document.value.pointer(&plugin.pointer) {
+        let mut named = Vec::new();
+        envoy::clusters_of_plugin(config, &mut plugin.pointer.clone(), &mut named);
+        named.iter().for_each(|(name, pointer)| say(name, pointer, findings));
+    }
+}
