@@ -108,7 +108,10 @@ pub fn check(sources: &[Source], runner: &mut dyn Runner) -> Report {
     let mut read: Vec<(&Source, Document)> = Vec::new();
     for source in sources {
         match document::read(&source.text) {
-            Ok(documents) => read.extend(documents.into_iter().map(|document| (source, document))),
+            Ok(documents) => {
+                let resources = documents.into_iter().flat_map(Document::resources);
+                read.extend(resources.map(|document| (source, document)));
+            }
             Err(_) if !source.is_named && source.text.contains("{{") => {
                 report.skipped.push("a template".to_owned());
             }

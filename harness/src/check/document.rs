@@ -88,6 +88,28 @@ impl Document {
         self.keys.get(pointer).copied().or_else(|| self.place(pointer))
     }
 
+    /// The resources of a document: itself, or the items of a Kubernetes `List`.
+    #[must_use]
+    pub fn resources(self) -> Vec<Document> {
+        let is_list = self.value.get("kind").and_then(Value::as_str) == Some("List");
+        let count = self.value.get("items").and_then(Value::as_array).filter(|_| is_list).map(Vec::len);
+        let Some(count) = count else { return vec![self] };
+        (0..count).map(|index| self.part(&format!("/items/{index}"))).collect()
+    }
+
+    /// A part as a document of its own.
+    fn part(&self, prefix: &str) -> Document {
+        let within = |places: &BTreeMap<String, Place>| -> BTreeMap<String, Place> {
+            let inside = places.iter().filter_map(|(pointer, place)| {
+                let rest = pointer.strip_prefix(prefix)?;
+                (rest.is_empty() || rest.starts_with('/')).then(|| (rest.to_owned(), *place))
+            });
+            inside.collect()
+        };
+        let value = self.value.pointer(prefix).cloned().unwrap_or_default();
+        Document { value, values: within(&self.values), keys: within(&self.keys) }
+    }
+
     /// The document in the text at `pointer`, with places in the file whose text is `source`. Empty when that is no text.
     ///
     /// # Errors

@@ -180,7 +180,8 @@ fn references(value: &Value, pointer: &mut String, named: &mut Vec<(String, Stri
                         _,
                     ) => {}
                     ("cluster", Value::String(name)) => {
-                        let is_route = parent == "route" && pointer.contains("/route_config/");
+                        let is_of_route = parent == "route" || pointer.contains("/request_mirror_policies/");
+                        let is_route = is_of_route && pointer.contains("/route_config/");
                         let rule = if is_route { &rules::CLUSTER } else { &rules::CLUSTER_LATER };
                         named.push((name.clone(), pointer.clone(), rule));
                     }
