@@ -1,12 +1,20 @@
 //! `.wasm` out of a filter crate: finds what a scenario's `module` names and has cargo build it. Runs no module.
 //!
 //! A filter crate needs no profile of its own: fat LTO, one codegen unit, abort on panic, `opt-level` `s` and no debug information are given
-//! to cargo here, whatever the crate's workspace says. Function names stay, so that the backtrace of a trap is readable. The build has a
+//! to cargo here, whatever the crate's workspace says, and paths of this machine are kept out of the module. The build has a
 //! target directory of its own, `target/weir` of the crate's workspace, so it neither waits for nor disturbs the caller's cargo; builds of
-//! several processes wait for each other. The result is copied to `target/weir/<package>.wasm`.
+//! several processes wait for each other.
+//!
+//! What cargo links goes through [`slim`](mod@slim) and gets the section `weir.metadata`; the result is `target/weir/<package>.wasm`. The same with
+//! the names of its functions at the end is `target/weir/<package>.named.wasm`: the same code at the same offsets, so it explains the
+//! backtraces of the other.
 
 mod cargo;
+mod facts;
 mod find;
+mod finish;
+mod remap;
+pub mod slim;
 mod target;
 
 use std::collections::BTreeMap;
@@ -16,6 +24,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::scenario::Filter;
 
+pub use facts::Manifest;
 pub use find::Crate;
 
 /// The target that filters are built for: what Envoy's SDKs use.
@@ -60,6 +69,14 @@ pub enum BuildError {
         /// What cargo said.
         output: String,
     },
+    /// What was linked is no module that can be shipped.
+    #[error("`{module}`: {source}")]
+    Slim {
+        /// The package or file.
+        module: String,
+        /// Why not.
+        source: slim::SlimError,
+    },
     /// A file could not be written or read.
     #[error("{}: {source}", path.display())]
     Io {
@@ -71,7 +88,28 @@ pub enum BuildError {
 }
 
 /// Crates that this process has built, by manifest: a case suite asks for the same filter a hundred times.
-static BUILT: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+static BUILT: Mutex<BTreeMap<PathBuf, Built>> = Mutex::new(BTreeMap::new());
+
+/// A module that was built, or was up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The package, or the file's name.
+    pub name: String,
+    /// The module.
+    pub path: PathBuf,
+    /// The same with the names of its functions.
+    pub named: PathBuf,
+    /// Bytes of what the linker made.
+    pub linked_bytes: u64,
+    /// Bytes of the module.
+    pub bytes: u64,
+    /// SHA-256 of the module, in hexadecimal digits.
+    pub sha256: String,
+    /// Exports of the linked module that are gone.
+    pub removed: Vec<String>,
+    /// The most bytes that its crate allows.
+    pub max_bytes: Option<u64>,
+}
 
 /// The `.wasm` file of a filter: its `module` (default: its name), built first when that is a crate. Paths are relative to `base`.
 ///
@@ -88,23 +126,56 @@ pub fn module(filter: &Filter, base: &Path) -> Result<PathBuf, BuildError> {
 pub fn named(name: &str, base: &Path) -> Result<PathBuf, BuildError> {
     match find::find(name, base)? {
         find::Found::File(file) => Ok(file),
-        find::Found::Crate(found) => build(&found),
+        find::Found::Crate(found) => build(&found).map(|built| built.path),
     }
 }
 
-/// Builds a crate and returns its `.wasm` file. A crate that is up to date is not built again.
+/// The crate that `name` means: a crate's folder, or a filter of the workspace around the current folder; `None` for a `.wasm` file.
+///
+/// # Errors
+/// When nothing of that name is found.
+pub fn crate_named(name: &str) -> Result<Option<Crate>, BuildError> {
+    match find::find(name, Path::new("."))? {
+        find::Found::File(_) => Ok(None),
+        find::Found::Crate(found) => Ok(Some(found)),
+    }
+}
+
+/// Makes a module of any toolchain's smaller, as those that are built here; `target` is the folder that it and its named twin go to.
+///
+/// # Errors
+/// When it is no module, or a file cannot be written.
+pub fn file(path: &Path, target: &Path) -> Result<Built, BuildError> {
+    let linked = std::fs::read(path).map_err(|source| BuildError::Io { path: path.to_owned(), source })?;
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    cargo::store(&name, target, linked.len(), finish::of_file(&name, &linked)?)
+}
+
+/// The bytes of a module to run, with the names of its functions when the build left them beside it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let wasm = std::fs::read(path)?;
+    match std::fs::read(path.with_extension("named.wasm")) {
+        Ok(named) if named.starts_with(&wasm) => Ok(named),
+        _ => Ok(wasm),
+    }
+}
+
+/// Builds a crate. A crate that is up to date is not built again.
 ///
 /// # Errors
 /// When cargo or the target is missing, or the crate does not build.
-pub fn build(found: &Crate) -> Result<PathBuf, BuildError> {
+pub fn build(found: &Crate) -> Result<Built, BuildError> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(wasm) = built.get(&found.manifest) {
-        return Ok(wasm.clone());
+    if let Some(known) = built.get(&found.manifest) {
+        return Ok(known.clone());
     }
     target::ensure(&found.folder())?;
-    let wasm = cargo::build(found)?;
-    built.insert(found.manifest.clone(), wasm.clone());
-    Ok(wasm)
+    let fresh = cargo::build(found)?;
+    built.insert(found.manifest.clone(), fresh.clone());
+    Ok(fresh)
 }
 
 /// Every filter of the workspace around `folder`: the packages that make a module, but for those below its `tests/`.

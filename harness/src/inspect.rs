@@ -1,13 +1,16 @@
 //! What a module is, without running it: ABI, imports, exports, sizes, metadata. Knows no driver and no engine.
 
 mod known;
+mod metadata;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use wasmparser::{ExternalKind, KnownCustom, Parser, Payload, TypeRef};
 
+pub use metadata::{Metadata, SECTION as METADATA_SECTION};
+
 /// What a module is.
-#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
 pub struct Inspection {
     /// Size of the file in bytes.
     pub size: u64,
@@ -27,6 +30,8 @@ pub struct Inspection {
     pub name: Option<String>,
     /// Tools that made it, from the producers section: field, name, version.
     pub producers: Vec<(String, String, String)>,
+    /// What it says of itself, in the custom section `weir.metadata`; null without one, or when it cannot be read.
+    pub metadata: Option<Metadata>,
     /// Reasons for which Envoy refuses the module.
     pub problems: Vec<String>,
 }
@@ -145,6 +150,9 @@ fn read(payload: Payload<'_>, found: &mut Inspection) -> Result<(), InspectError
             }
         }
         Payload::StartSection { .. } => found.has_start_function = true,
+        Payload::CustomSection(section) if section.name() == METADATA_SECTION => {
+            found.metadata = serde_json::from_slice(section.data()).ok();
+        }
         Payload::CustomSection(section) => match section.as_known() {
             // Metadata that is broken stops nobody from running the module.
             KnownCustom::Name(names) => {

@@ -1,7 +1,6 @@
 //! A scenario made ready to run: modules built and compiled, configurations read, routes compiled. Runs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,7 +72,7 @@ impl Modules {
         if let Some(module) = self.0.get(&path) {
             return Ok(module.clone());
         }
-        let wasm = fs::read(&path).map_err(|source| SetupError::Read {
+        let wasm = build::read(&path).map_err(|source| SetupError::Read {
             filter: name(),
             path: path.clone(),
             source,

@@ -25,6 +25,7 @@ pub mod report;
 pub mod rewrite;
 pub mod sample;
 pub mod snapshot;
+mod sort;
 pub mod target;
 pub mod trial;
 pub mod why;

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{BuildError, Crate, TARGET};
+use super::finish::{self, Finished};
+use super::remap;
+use super::slim;
+use super::{BuildError, Built, Crate, Manifest, TARGET};
 
 /// What a release of a filter needs; the command line goes before every manifest.
 ///
@@ -40,8 +43,19 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    version: String,
+    license: Option<String>,
+    description: Option<String>,
+    metadata: Option<Tables>,
     manifest_path: PathBuf,
     targets: Vec<Target>,
+}
+
+/// `[package.metadata]`; other tools have tables there, too.
+#[derive(Deserialize)]
+struct Tables {
+    #[serde(default)]
+    weir: Manifest,
 }
 
 #[derive(Deserialize)]
@@ -79,36 +93,68 @@ pub(super) fn metadata(manifest: &Path) -> Result<Vec<Crate>, BuildError> {
             .targets
             .iter()
             .any(|target| target.crate_types.iter().any(|crate_type| crate_type == "cdylib")),
+        weir: package.metadata.map(|tables| tables.weir).unwrap_or_default(),
         name: package.name,
+        version: package.version,
+        license: package.license,
+        description: package.description,
         manifest: package.manifest_path,
         workspace: workspace.clone(),
     });
     Ok(found.collect())
 }
 
-/// Builds a package's module and returns its stable path.
-pub(super) fn build(found: &Crate) -> Result<PathBuf, BuildError> {
+/// Builds a package's module to its stable path.
+pub(super) fn build(found: &Crate) -> Result<Built, BuildError> {
     if !found.is_module {
         return Err(BuildError::NoModule { package: found.name.clone() });
     }
     let target_folder = found.workspace.join("target").join("weir");
-    let io_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| BuildError::Io { path, source }
-    };
     fs::create_dir_all(&target_folder).map_err(io_error(&target_folder))?;
     let _lock = lock(&target_folder.join(".lock")).map_err(io_error(&target_folder.join(".lock")))?;
-    let built = run(found, &target_folder)?;
-    let stable = target_folder.join(format!("{}.wasm", found.name));
-    let bytes = fs::read(&built).map_err(io_error(&built))?;
-    if fs::read(&stable).is_ok_and(|old| old == bytes) {
-        return Ok(stable);
+    let linked = run(found, &target_folder)?;
+    let linked = fs::read(&linked).map_err(io_error(&linked))?;
+    let built = store(&found.name, &target_folder, linked.len(), finish::of_crate(found, &linked)?)?;
+    Ok(Built { max_bytes: found.weir.max_bytes, ..built })
+}
+
+/// Writes a module and its named twin.
+pub(super) fn store(
+    name: &str,
+    folder: &Path,
+    linked: usize,
+    finished: Finished,
+) -> Result<Built, BuildError> {
+    let Finished { wasm, names, removed } = finished;
+    let file = |extension: &str| folder.join(format!("{name}.{extension}"));
+    let (path, named) = (file("wasm"), file("named.wasm"));
+    replace(&named, &slim::with_names(&wasm, &names)).map_err(io_error(&named))?;
+    replace(&path, &wasm).map_err(io_error(&path))?;
+    Ok(Built {
+        name: name.to_owned(),
+        path,
+        named,
+        linked_bytes: linked as u64,
+        bytes: wasm.len() as u64,
+        sha256: hmac_sha256::Hash::hash(&wasm).iter().map(|byte| format!("{byte:02x}")).collect(),
+        removed,
+        max_bytes: None,
+    })
+}
+
+/// Renamed into place: whoever reads it meanwhile sees the old module or the new one, whole.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
     }
-    // Renamed into place: whoever reads it meanwhile sees the old module or the new one, whole.
-    let fresh = target_folder.join(format!(".{}.wasm", found.name));
-    fs::write(&fresh, &bytes).map_err(io_error(&fresh))?;
-    fs::rename(&fresh, &stable).map_err(io_error(&stable))?;
-    Ok(stable)
+    let fresh = path.with_extension("fresh");
+    fs::write(&fresh, bytes)?;
+    fs::rename(&fresh, path)
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BuildError + use<> {
+    let path = path.to_owned();
+    move |source| BuildError::Io { path, source }
 }
 
 /// Holds the lock until it is dropped; says so when it has to wait.
@@ -132,6 +178,7 @@ fn run(found: &Crate, target_folder: &Path) -> Result<PathBuf, BuildError> {
     for setting in PROFILE {
         cargo.arg("--config").arg(setting);
     }
+    cargo.arg("--config").arg(remap::setting(found)?);
     let mut child = cargo
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -2,14 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BuildError, cargo};
+use super::{BuildError, Manifest, cargo};
 use crate::yaml;
 
 /// A package that cargo knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Crate {
     /// The package's name.
     pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its licence, an SPDX expression.
+    pub license: Option<String>,
+    /// What it does, in a sentence.
+    pub description: Option<String>,
+    /// `[package.metadata.weir]` of its Cargo.toml.
+    pub weir: Manifest,
     /// Its Cargo.toml.
     pub manifest: PathBuf,
     /// The root of its workspace: its own folder where it has none.
@@ -98,7 +106,7 @@ mod tests {
     #[track_caller]
     fn check(manifest: &str, is_module: bool, want: bool) {
         let (name, workspace) = ("x".to_owned(), PathBuf::from("/w"));
-        let found = Crate { name, manifest: manifest.into(), workspace, is_module };
+        let found = Crate { name, manifest: manifest.into(), workspace, is_module, ..Crate::default() };
         assert_eq!(found.is_filter(), want, "{manifest}");
     }
 

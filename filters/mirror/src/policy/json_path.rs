@@ -3,6 +3,8 @@
 //! Knows no document and no action. All paths are matched at once: a walk holds, for each open value, the places in the paths at which it
 //! stands, so its cost is the number of paths and not of their combinations.
 
+use crate::policy::sort::sort;
+
 /// Longest path, in steps.
 const MAX_STEPS: usize = 64;
 
@@ -115,7 +117,7 @@ impl Paths {
     pub(crate) fn walk_within(&self, outer: &Walk) -> Walk {
         let mut walk = self.walk();
         walk.places.extend_from_slice(outer.here());
-        walk.places.sort_unstable();
+        sort(&mut walk.places);
         walk.places.dedup();
         walk
     }

@@ -12,6 +12,7 @@ use super::{Comparison, Documents, Part};
 use crate::policy::json::push_string;
 use crate::policy::json_path::{Enter, Walk};
 use crate::policy::number::Decimal;
+use crate::policy::sort::sort;
 
 /// Longest name of a place in bytes: a hostile key is not kept whole.
 const MAX_PLACE: usize = 256;
@@ -294,8 +295,8 @@ impl Walker<'_> {
         let mut right = self.written(other);
         let (mut at, mut bt) = (0usize, 0usize);
         let (mut only_one, mut only_other) = (Vec::new(), Vec::new());
-        left.sort();
-        right.sort();
+        sort(&mut left);
+        sort(&mut right);
         loop {
             let order = match (left.get(at), right.get(bt)) {
                 (None, None) => break,
@@ -316,8 +317,8 @@ impl Walker<'_> {
                 bt = bt.saturating_add(1);
             }
         }
-        only_one.sort_unstable();
-        only_other.sort_unstable();
+        sort(&mut only_one);
+        sort(&mut only_other);
         let one: Vec<_> = only_one.iter().filter_map(|index| Some((*index, one.get(*index)?))).collect();
         let other: Vec<_> =
             only_other.iter().filter_map(|index| Some((*index, other.get(*index)?))).collect();
@@ -350,7 +351,7 @@ impl Walker<'_> {
             Value::Array(items) => {
                 let mut items = self.written(items);
                 if unordered {
-                    items.sort();
+                    sort(&mut items);
                 }
                 out.push(b'[');
                 for (item, _) in items {

@@ -4,6 +4,7 @@
 //! that what no longer happens is forgotten.
 
 use crate::config;
+use crate::policy::sort::sort;
 
 /// The state.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,7 +116,7 @@ impl Noise {
 
 fn unique(places: &[String]) -> Vec<&str> {
     let mut places: Vec<&str> = places.iter().map(String::as_str).collect();
-    places.sort_unstable();
+    sort(&mut places);
     places.dedup();
     places
 }

@@ -1,0 +1,39 @@
+//! The last steps of a build: a linked module becomes the one that is shipped.
+
+use std::collections::BTreeMap;
+
+use super::slim::{self, SlimError};
+use super::{BuildError, Crate, facts};
+use crate::inspect::{METADATA_SECTION, Metadata, inspect};
+
+/// A module that can be shipped.
+pub(super) struct Finished {
+    pub(super) wasm: Vec<u8>,
+    pub(super) names: BTreeMap<u32, String>,
+    pub(super) removed: Vec<String>,
+}
+
+/// Makes a crate's linked module smaller and has it say what it is.
+pub(super) fn of_crate(found: &Crate, linked: &[u8]) -> Result<Finished, BuildError> {
+    let failed = |source: SlimError| BuildError::Slim { module: found.name.clone(), source };
+    let slim = slim::slim(linked, found.weir.callbacks.as_ref()).map_err(failed)?;
+    let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
+    finished(slim, &facts::metadata(found, &inspection)?)
+}
+
+/// Makes any module smaller. It keeps what it said of itself; where it said nothing, it gets its name and what it imports.
+pub(super) fn of_file(name: &str, linked: &[u8]) -> Result<Finished, BuildError> {
+    let failed = |source: SlimError| BuildError::Slim { module: name.to_owned(), source };
+    let said = inspect(linked).map_err(|error| failed(error.into()))?.metadata;
+    let slim = slim::slim(linked, None).map_err(failed)?;
+    let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
+    let said = said.unwrap_or_else(|| Metadata { name: name.to_owned(), ..Metadata::default() });
+    finished(slim, &Metadata { hostcalls: facts::hostcalls(&inspection), ..said })
+}
+
+fn finished(slim: slim::Slim, metadata: &Metadata) -> Result<Finished, BuildError> {
+    let text = serde_json::to_vec(metadata)
+        .map_err(|error| BuildError::Io { path: METADATA_SECTION.into(), source: error.into() })?;
+    let wasm = slim::with_custom(&slim.wasm, METADATA_SECTION, &text);
+    Ok(Finished { wasm, names: slim.names, removed: slim.removed })
+}

@@ -1,0 +1,90 @@
+//! The modules that are shipped: small, the same from any folder, and saying what they are.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use conformance::tools;
+use weir_harness::build;
+use weir_harness::inspect::inspect;
+
+/// What `clusters` of a filter's metadata finds in a configuration is what the filter calls.
+#[test]
+fn metadata_is_of_the_crate() {
+    let path = build::named("mirror", tools::workspace()).unwrap();
+    let found = inspect(&fs::read(path).unwrap()).unwrap();
+    let metadata = found.metadata.clone().unwrap();
+    assert_eq!((metadata.name.as_str(), metadata.license.as_deref()), ("mirror", Some("Apache-2.0")));
+    assert!(metadata.hostcalls.iter().any(|name| name == "proxy_http_call"), "{:?}", metadata.hostcalls);
+    let config =
+        serde_json::json!({"targets": [{"cluster": "a"}, {"cluster": "b", "control": {"cluster": "c"}}]});
+    let clusters = metadata.clusters_in(&config);
+    assert_eq!(clusters.into_iter().map(|(_, name)| name).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let schema = metadata.schema.unwrap();
+    assert!(
+        schema.pointer("/properties/targets").is_some() && !schema.to_string().contains("\"description\":\"")
+    );
+}
+
+/// The budgets are `max_bytes` in the Cargo.toml of each filter.
+#[test]
+fn every_module_keeps_its_budget_and_has_no_names() {
+    let crates = build::workspace_filters(tools::workspace()).unwrap();
+    assert!(crates.len() >= 6, "{crates:?}");
+    let mut over = Vec::new();
+    for found in crates {
+        let built = build::build(&found).unwrap();
+        let most = built.max_bytes.unwrap_or_else(|| panic_without_budget(&built.name));
+        let inspection = inspect(&fs::read(&built.path).unwrap()).unwrap();
+        assert!(inspection.problems.is_empty(), "{}: {:?}", built.name, inspection.problems);
+        assert!(inspection.sections.iter().all(|section| section.name != "\"name\""), "{}", built.name);
+        assert!(fs::read(&built.named).unwrap().starts_with(&fs::read(&built.path).unwrap()));
+        if built.bytes > most {
+            over.push(format!("{}: {} bytes, allowed are {most}", built.name, built.bytes));
+        }
+    }
+    assert!(over.is_empty(), "too large: {over:#?}");
+}
+
+#[track_caller]
+fn panic_without_budget(name: &str) -> u64 {
+    unreachable!("{name} has no `max_bytes` in [package.metadata.weir] of its Cargo.toml")
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes_in_another_folder() {
+    let here = tools::workspace();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let there = elsewhere.path().join("a folder of another length");
+    for part in ["sdk", "examples/hello-filter"] {
+        copy(&here.join(part), &there.join(part));
+    }
+    let manifest = fs::read_to_string(here.join("Cargo.toml")).unwrap();
+    let members: Vec<String> = manifest
+        .lines()
+        .filter(|line| !line.starts_with("weir-harness"))
+        .map(|line| match line.starts_with("members = ") {
+            true => "members = [\"sdk\", \"examples/hello-filter\"]".to_owned(),
+            false => line.to_owned(),
+        })
+        .collect();
+    fs::write(there.join("Cargo.toml"), members.join("\n")).unwrap();
+    fs::copy(here.join("Cargo.lock"), there.join("Cargo.lock")).unwrap();
+    let [one, other] =
+        [here, &there].map(|base| fs::read(build::named("examples/hello-filter", base).unwrap()).unwrap());
+    assert!(one == other, "{} and {} bytes, and they differ", one.len(), other.len());
+    let folder = here.to_str().unwrap();
+    assert!(!String::from_utf8_lossy(&one).contains(folder), "a module names {folder}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "target" => {}
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
