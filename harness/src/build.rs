@@ -137,7 +137,7 @@ pub fn named(name: &str, base: &Path) -> Result<PathBuf, BuildError> {
 pub fn crate_named(name: &str) -> Result<Option<Crate>, BuildError> {
     match find::find(name, Path::new("."))? {
         find::Found::File(_) => Ok(None),
-        find::Found::Crate(found) => Ok(Some(found)),
+        find::Found::Crate(found) => Ok(Some(*found)),
     }
 }
 

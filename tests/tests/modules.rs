@@ -34,7 +34,10 @@ fn every_module_keeps_its_budget_and_has_no_names() {
     let mut over = Vec::new();
     for found in crates {
         let built = build::build(&found).unwrap();
-        let most = built.max_bytes.unwrap_or_else(|| panic_without_budget(&built.name));
+        let Some(most) = built.max_bytes else {
+            over.push(format!("{}: no `max_bytes` in [package.metadata.weir] of its Cargo.toml", built.name));
+            continue;
+        };
         let inspection = inspect(&fs::read(&built.path).unwrap()).unwrap();
         assert!(inspection.problems.is_empty(), "{}: {:?}", built.name, inspection.problems);
         assert!(inspection.sections.iter().all(|section| section.name != "\"name\""), "{}", built.name);
@@ -44,11 +47,6 @@ fn every_module_keeps_its_budget_and_has_no_names() {
         }
     }
     assert!(over.is_empty(), "too large: {over:#?}");
-}
-
-#[track_caller]
-fn panic_without_budget(name: &str) -> u64 {
-    unreachable!("{name} has no `max_bytes` in [package.metadata.weir] of its Cargo.toml")
 }
 
 #[test]

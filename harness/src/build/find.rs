@@ -42,7 +42,7 @@ impl Crate {
 
 pub(super) enum Found {
     File(PathBuf),
-    Crate(Crate),
+    Crate(Box<Crate>),
 }
 
 /// Looks for a file, then a folder, then a package of the workspaces around `base` and the current folder.
@@ -60,7 +60,7 @@ pub(super) fn find(name: &str, base: &Path) -> Result<Found, BuildError> {
         let packages = cargo::metadata(&manifest)?;
         let found = packages.into_iter().find(|package| package.manifest == manifest);
         return found
-            .map(Found::Crate)
+            .map(|package| Found::Crate(Box::new(package)))
             .ok_or_else(|| not_found("its Cargo.toml is no package, or another workspace's".to_owned()));
     }
     let mut known = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn find(name: &str, base: &Path) -> Result<Found, BuildError> {
         let Some(manifest) = manifest_above(start) else { continue };
         for package in cargo::metadata(&manifest)? {
             if package.name == name {
-                return Ok(Found::Crate(package));
+                return Ok(Found::Crate(Box::new(package)));
             }
             if package.is_filter() {
                 known.push(package.name);
