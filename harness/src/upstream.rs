@@ -40,6 +40,18 @@ impl Upstreams {
             None => Turn::recorded(recorded),
         }
     }
+
+    /// Whether the next request is not answered at all, whatever it still sends: no connection, a reset, silence.
+    #[must_use]
+    pub fn fails(&self, cluster: &str, head: &Message) -> bool {
+        let next = |script: &Script| {
+            matches!(
+                script.clone().turn(head, None).answer,
+                Answer::ConnectFailure | Answer::Reset | Answer::Silence
+            )
+        };
+        self.scripts.get(cluster).is_some_and(next)
+    }
 }
 
 /// One answer of an upstream.

@@ -51,7 +51,8 @@ fn http_call(
     if !complete || timeout_ms < 0 || matches!(state, ClusterState::Unknown) {
         return Err(Status::BadArgument.into());
     }
-    let request = sent(given, body, trailers, timeout_ms);
+    let http2 = host.clusters.is_http2(&cluster);
+    let request = sent(given, body, trailers, timeout_ms, http2);
     let valid = request.headers.iter().all(|(_, value)| !value.iter().any(|byte| b"\r\n\0".contains(byte)));
     // A call that is refused from here on takes a token, which the guest never gets.
     let id = guest.call_token();
@@ -64,7 +65,7 @@ fn http_call(
     let head = request.headers.get(b":method") == Some(b"HEAD");
     let (callout, by) =
         host.note_callout(Some(owner), CalloutKind::Http, &cluster, request, CalloutEnd::Pending);
-    if let Some((event, ending)) = outcome(turn, timeout, head, callout) {
+    if let Some((event, ending)) = outcome(turn, timeout, (head, http2), callout) {
         let due = host.clock.now_ns().saturating_add(nanoseconds(ending.latency));
         host.calls.push(due, host::Call { root, token: id, by, event, ending: Some(ending) });
     }
@@ -81,7 +82,7 @@ fn block(bytes: &[u8], kind: Kind) -> Headers {
 }
 
 /// What the called cluster receives (`CALL-04`); `content-length: 0` is the HTTP/1 codec's.
-fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32) -> Message {
+fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32, http2: bool) -> Message {
     if !body.is_empty() {
         headers.set(b"content-length", body.len().to_string().as_bytes());
     }
@@ -91,14 +92,24 @@ fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32)
     }
     let bodiless =
         matches!(headers.get(b":method"), Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT"));
-    if body.is_empty() && trailers.is_empty() && !bodiless && headers.get(b"content-length").is_none() {
+    if !http2
+        && body.is_empty()
+        && trailers.is_empty()
+        && !bodiless
+        && headers.get(b"content-length").is_none()
+    {
         headers.append(b"content-length", b"0");
     }
     Message { headers, body, trailers, ..Message::default() }
 }
 
 /// What comes of a call, and when; nothing at all where there is neither an answer nor a timeout (`CALL-02`, `CALL-07`).
-fn outcome(turn: Turn<'_>, timeout: Option<Duration>, head: bool, callout: u64) -> Option<(Event, Ending)> {
+fn outcome(
+    turn: Turn<'_>,
+    timeout: Option<Duration>,
+    (head, http2): (bool, bool),
+    callout: u64,
+) -> Option<(Event, Ending)> {
     let latency = turn.latency;
     let in_time = timeout.is_none_or(|timeout| latency <= timeout);
     let (end, latency, answer) = match turn.answer {
@@ -108,7 +119,7 @@ fn outcome(turn: Turn<'_>, timeout: Option<Duration>, head: bool, callout: u64) 
         upstream::Answer::Reset => (CalloutEnd::Reset, latency, Some(own(503, CLOSED))),
         upstream::Answer::Cut { .. } => (CalloutEnd::ResetInBody, latency, None),
         upstream::Answer::Message(message) => {
-            (CalloutEnd::Answered, latency, Some(received(&message, latency, head)))
+            (CalloutEnd::Answered, latency, Some(received(&message, latency, head, http2)))
         }
     };
     let status = answer.as_ref().and_then(|answer| host::status(&answer.headers));
@@ -132,14 +143,14 @@ fn own(status: u16, body: &str) -> Message {
 }
 
 /// The answer of a cluster as a filter sees it (`CALL-06`).
-fn received(message: &Message, latency: Duration, head: bool) -> Message {
+fn received(message: &Message, latency: Duration, head: bool, http2: bool) -> Message {
     let mut headers = Headers::new();
     for (name, value) in message.headers.iter() {
         headers.add(name, value, Kind::Response);
     }
     let framed = headers.get(b"content-length").is_some() || headers.get(b"transfer-encoding").is_some();
     let bare = message.body.is_empty() && message.trailers.is_empty();
-    if !framed && !bare {
+    if !http2 && !framed && !bare {
         headers.push("transfer-encoding", "chunked");
     }
     headers.replace(b"x-envoy-upstream-service-time", latency.as_millis().to_string().as_bytes());

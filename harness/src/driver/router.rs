@@ -81,7 +81,11 @@ impl Replay {
         // What Envoy's HTTP/1 codec adds for a request without a body; framing by chunks is not shown.
         let bodiless =
             matches!(headers.get(b":method"), Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT"));
-        if end && !bodiless && headers.get(b"content-length").is_none() {
+        if end
+            && !bodiless
+            && headers.get(b"content-length").is_none()
+            && !self.host.clusters.is_http2(&cluster)
+        {
             headers.append(b"content-length", b"0");
         }
         let upstream = self.lives[at].run.upstream.get_or_insert_default();

@@ -108,7 +108,11 @@ impl Replay {
     /// Gives the events of a message to the filters, as they come from the wire (`LIFE-10`, `LIFE-11`): the headers are in the stream
     /// already. Of a message that is not `whole` the end does not come.
     pub(super) fn message(&mut self, at: Slot, response: bool, body: &[u8], trailers: &Headers, whole: bool) {
-        let http1 = matches!(self.host.streams[at].info.protocol, Protocol::Http10 | Protocol::Http11);
+        let http1 = if response {
+            !self.upstream_is_http2(at)
+        } else {
+            matches!(self.host.streams[at].info.protocol, Protocol::Http10 | Protocol::Http11)
+        };
         let has_trailers = whole && !trailers.is_empty();
         let side = self.host.streams[at].side_mut(response);
         side.present = true;

@@ -100,11 +100,18 @@ impl Replay {
         }
     }
 
-    /// The upstream's HTTP/1 connection is closed in the middle of a response: the client's stream is reset.
+    /// The upstream's connection is closed in the middle of a response: the client's stream is reset. In HTTP/1 the codec says so first.
     fn broken_off(&mut self, at: Slot) {
-        self.flag(at, "UPE");
+        let http2 = self.upstream_is_http2(at);
+        let (flag, reason) = if http2 { ("UC", "connection_termination") } else { ("UPE", "protocol_error") };
+        self.flag(at, flag);
         self.host.streams[at].info.details.clear();
-        self.reset(at, "upstream_reset_after_response_started{protocol_error}");
+        self.reset(at, &format!("upstream_reset_after_response_started{{{reason}}}"));
+    }
+
+    /// Whether HTTP/2 is spoken to the stream's cluster.
+    pub(super) fn upstream_is_http2(&self, at: Slot) -> bool {
+        self.lives[at].run.cluster.as_deref().is_some_and(|name| self.host.clusters.is_http2(name))
     }
 
     /// The upstream has not answered in the time that the route gives it.

@@ -54,7 +54,12 @@ pub struct Cluster {
     pub ports: Vec<u16>,
     /// Envoy's cluster metadata.
     pub metadata: Option<Value>,
+    /// Whether it is spoken to in HTTP/2, without TLS.
+    pub http2: bool,
 }
+
+/// The name of the extension that says what is spoken to a cluster.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// The fields of an access log entry, as `reading` reads them back.
 const ACCESS_LOG: [(&str, &str); 7] = [
@@ -206,6 +211,17 @@ fn static_cluster(name: &str, cluster: &Cluster) -> Value {
     });
     if let Some(metadata) = &cluster.metadata {
         merge(&mut value, json!({"metadata": metadata}));
+    }
+    // One request at a time on a connection, as in HTTP/1, so that a server that closes a connection fails one request.
+    let explicit = if cluster.http2 {
+        json!({"http2_protocol_options": {"max_concurrent_streams": 1}})
+    } else {
+        json!({"http_protocol_options": {"enable_trailers": true}})
+    };
+    let mut options = typed(HTTP_OPTIONS, "upstreams.http.v3.HttpProtocolOptions");
+    if let Some(config) = options.get_mut("typed_config") {
+        merge(config, json!({"explicit_http_config": explicit}));
+        merge(&mut value, json!({"typed_extension_protocol_options": {HTTP_OPTIONS: config}}));
     }
     value
 }

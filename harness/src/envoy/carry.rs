@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::http2;
 use super::proxy::refuses_all;
 use crate::exchange::{Exchange, Message, Protocol};
-use crate::scenario::{Cluster, ClusterProtocol, FailureType, Scenario};
+use crate::scenario::{Cluster, FailureType, Scenario};
 
 /// Something that Envoy cannot be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Carried {
 enum Lack {
     Connect,
     Protocol,
+    NotHttp2,
     Tls,
     Connection,
     Truncated,
@@ -44,7 +46,11 @@ impl Lack {
     fn say(self) -> (&'static str, &'static str) {
         match self {
             Self::Connect => ("CONNECT requests", "a tunnel is no exchange; they are left out"),
-            Self::Protocol => ("HTTP versions", "every request is sent as HTTP/1.1"),
+            Self::Protocol => ("HTTP/1.0 and HTTP/3", "they are sent as HTTP/1.1 and HTTP/2"),
+            Self::NotHttp2 => (
+                "requests that a client may not send in HTTP/2",
+                "they are sent as HTTP/1.1 (headers of one connection, lines of a name apart, a target that is no URI)",
+            ),
             Self::Tls => {
                 ("TLS of the client", "the connection is plain; `x-forwarded-proto: https` says what it was")
             }
@@ -91,10 +97,15 @@ fn carry(mut exchange: Exchange) -> (Option<Exchange>, Vec<Lack>) {
         return (None, vec![Lack::Connect]);
     }
     let downstream = &mut exchange.downstream;
-    if downstream.protocol != Protocol::Http11 {
-        downstream.protocol = Protocol::Http11;
-        lacks.push(Lack::Protocol);
-    }
+    let (protocol, lack) = match downstream.protocol {
+        Protocol::Http11 => (Protocol::Http11, None),
+        Protocol::Http10 => (Protocol::Http11, Some(Lack::Protocol)),
+        _ if http2::request(&exchange.request).is_err() => (Protocol::Http11, Some(Lack::NotHttp2)),
+        Protocol::Http2 => (Protocol::Http2, None),
+        Protocol::Http3 => (Protocol::Http2, Some(Lack::Protocol)),
+    };
+    downstream.protocol = protocol;
+    lacks.extend(lack);
     if downstream.tls {
         downstream.tls = false;
         lacks.push(Lack::Tls);
@@ -105,8 +116,8 @@ fn carry(mut exchange: Exchange) -> (Option<Exchange>, Vec<Lack>) {
     if downstream.connection_id.take().is_some() {
         lacks.push(Lack::Connection);
     }
-    // An HTTP/1 request line says no scheme.
-    if exchange.request.headers.get(b":scheme").is_some() {
+    // An HTTP/1 request line says no scheme, and Envoy takes none for granted that the connection does not have.
+    if protocol == Protocol::Http11 && exchange.request.headers.get(b":scheme").is_some() {
         exchange.request.headers.set(b":scheme", b"http");
     }
     let to_head = exchange.request.headers.get(b":method") == Some(b"HEAD");
@@ -114,12 +125,13 @@ fn carry(mut exchange: Exchange) -> (Option<Exchange>, Vec<Lack>) {
         .response
         .as_mut()
         .filter(|response| !to_head && !matches!(response.headers.get(b":status"), Some(b"204" | b"304")));
-    let messages = [Some(&mut exchange.request), response];
-    for message in messages.into_iter().flatten() {
+    let messages = [(protocol == Protocol::Http2, Some(&mut exchange.request)), (false, response)];
+    for (http2, message) in messages {
+        let Some(message) = message else { continue };
         if std::mem::take(&mut message.body_truncated) {
             add(&mut lacks, Lack::Truncated);
         }
-        if let Some(lack) = frame(message) {
+        if let Some(lack) = frame(message, http2) {
             add(&mut lacks, lack);
         }
     }
@@ -133,9 +145,9 @@ fn add(lacks: &mut Vec<Lack>, lack: Lack) {
 }
 
 /// Makes `content-length` one that its body has.
-fn frame(message: &mut Message) -> Option<Lack> {
+fn frame(message: &mut Message, http2: bool) -> Option<Lack> {
     let length = message.headers.get(b"content-length")?;
-    if !message.trailers.is_empty() {
+    if !message.trailers.is_empty() && !http2 {
         message.headers.remove(b"content-length");
         return Some(Lack::Trailers);
     }
@@ -168,9 +180,6 @@ pub fn left_of(
         say(what, "they are not waited for, in the harness neither; `--real-time` does");
     }
     for (name, cluster) in clusters {
-        if cluster.protocol() == ClusterProtocol::Http2 {
-            say(format!("`clusters.{name}.protocol`"), "the servers behind Envoy speak HTTP/1.1 only");
-        }
         let fields = [&cluster.failure].into_iter().chain(cluster.rules.iter().map(|rule| &rule.failure));
         let mut failures = fields.chain(cluster.sequence.iter().map(|step| &step.failure)).flatten();
         if failures.any(|failure| failure.kind == FailureType::ConnectFailure) && !refuses_all(cluster) {
@@ -217,9 +226,34 @@ mod tests {
         check(exchange(&right, "abc", &[("t", "1")]), Some(&[]), &["`content-length` beside trailers"]);
         let mut tls = exchange(&[(":scheme", "https")], "", &[]);
         tls.downstream.tls = true;
-        tls.downstream.protocol = Protocol::Http2;
+        tls.downstream.protocol = Protocol::Http10;
         let want = [(":scheme", "http"), ("x-forwarded-proto", "https")];
-        check(tls, Some(&want), &["HTTP versions", "TLS of the client"]);
+        check(tls, Some(&want), &["HTTP/1.0 and HTTP/3", "TLS of the client"]);
+    }
+
+    #[test]
+    fn http2_stays_http2_where_it_can_be_sent() {
+        let head = [(":method", "POST"), (":path", "/"), (":authority", "a"), (":scheme", "https")];
+        let with = |lines: &[(&'static str, &'static str)]| [&head[..], lines].concat();
+        let over = |protocol, lines: &[(&str, &str)], trailers: &[(&str, &str)]| {
+            let mut exchange = exchange(lines, "abc", trailers);
+            exchange.downstream.protocol = protocol;
+            exchange
+        };
+        let trailers = with(&[("content-length", "3"), ("te", "trailers")]);
+        check(over(Protocol::Http2, &trailers, &[("t", "1")]), Some(&trailers), &[]);
+        check(over(Protocol::Http3, &head, &[]), Some(&head), &["HTTP/1.0 and HTTP/3"]);
+        let apart = [("a", "1"), ("b", "2"), ("a", "3")];
+        for lines in [&apart[..], &[("connection", "close")], &[("a b", "")]] {
+            let lines = with(lines);
+            let mut want = lines.clone();
+            want[3] = (":scheme", "http");
+            check(
+                over(Protocol::Http2, &lines, &[]),
+                Some(&want),
+                &["requests that a client may not send in HTTP/2"],
+            );
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! A client of a proxy: one exchange on a connection of its own, as raw HTTP/1. Knows no Envoy.
+//! A client of a proxy: one exchange on a connection of its own, as raw HTTP/1 or as HTTP/2. Knows no Envoy.
 
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::EnvoyError;
 use super::wire::{self, WireError};
-use crate::exchange::Message;
+use super::{EnvoyError, http2};
+use crate::exchange::{Message, Protocol};
 
 /// Until then an answer must have come where nothing holds it back; only a hung machine takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,7 +42,7 @@ pub fn get(path: &str) -> Message {
     Message { headers: lines.into_iter().collect(), ..Message::default() }
 }
 
-/// One exchange on a connection of its own; nothing when the connection was closed without an answer, or the client left.
+/// One exchange in HTTP/1 on a connection of its own; nothing when the connection was closed without an answer, or the client left.
 ///
 /// # Errors
 /// When there is no connection, no answer in time, or no HTTP.
@@ -56,17 +56,45 @@ pub fn exchange(
     converse(address, parties, request, wait).map_err(failed)
 }
 
+/// As [`exchange`], in HTTP/2 where it is that.
+///
+/// # Errors
+/// As there, and when HTTP/2 cannot carry the request.
+pub fn exchange_in(
+    protocol: Protocol,
+    address: SocketAddr,
+    parties: Option<Parties>,
+    request: &Message,
+    wait: Wait,
+) -> Result<Option<Message>, EnvoyError> {
+    if protocol != Protocol::Http2 {
+        return exchange(address, parties, request, wait);
+    }
+    let failed = |source| EnvoyError::Wire { what: format!("an HTTP/2 exchange with {address}"), source };
+    let ask = || {
+        let mut stream = connect(address)?;
+        stream.write_all(parties.map(|parties| parties.line()).unwrap_or_default().as_bytes())?;
+        http2::ask::ask(stream, request, wait)
+    };
+    ask().map_err(failed)
+}
+
+fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 fn converse(
     address: SocketAddr,
     parties: Option<Parties>,
     request: &Message,
     wait: Wait,
 ) -> Result<Option<Message>, WireError> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let stream = connect(address)?;
     let (Wait::Answer(longest) | Wait::Leave(longest)) = wait;
     // A timeout of zero would be none.
     stream.set_read_timeout(Some(longest.max(Duration::from_millis(1))))?;
-    stream.set_nodelay(true)?;
     let mut out = parties.map(|parties| parties.line()).unwrap_or_default().into_bytes();
     wire::write_request(&mut out, request)?;
     // A proxy that answers early may close before it has read everything: what it answered counts, not that this failed.

@@ -11,7 +11,7 @@ const VALUE_VARIES: [&str; 1] = ["x-request-id"];
 const LEFT_OUT: [&str; 6] =
     ["connection", "date", "keep-alive", "server", "transfer-encoding", "x-envoy-upstream-service-time"];
 
-/// What an HTTP/1 request line and `host` do not carry.
+/// What an HTTP/1 request line and `host` do not carry, and HTTP/2 does.
 const NOT_ON_THE_WIRE: &str = ":scheme";
 
 /// Everything of an outcome that must be equal wherever the exchange runs; its log lines only where they are known to be its.

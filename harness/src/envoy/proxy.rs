@@ -15,7 +15,7 @@ use super::server::Server;
 use super::stage::{Received, Seat, Stage};
 use crate::exchange::{Exchange, Message};
 use crate::outcome::LogLine;
-use crate::scenario::{self, FailurePolicy, FailureType, Scenario};
+use crate::scenario::{self, ClusterProtocol, FailurePolicy, FailureType, Scenario};
 use crate::time;
 
 /// The port that clients say they call: the one that a replay's listener has.
@@ -92,7 +92,8 @@ impl Proxy {
                 ports.push(server.port());
                 servers.push(server);
             }
-            plan.clusters.insert(name, Cluster { ports, metadata: cluster.metadata });
+            let http2 = cluster.protocol() == ClusterProtocol::Http2;
+            plan.clusters.insert(name, Cluster { ports, metadata: cluster.metadata, http2 });
         }
         match Envoy::start(binary, &plan, options.workers)? {
             Started::Running(envoy) => {
@@ -152,7 +153,8 @@ impl Proxy {
     pub fn ask_at(&self, exchange: &Exchange, port: u16, wait: Wait) -> Result<Option<Message>, EnvoyError> {
         let source = exchange.downstream.address.unwrap_or_else(|| ([127, 0, 0, 1], 40_000).into());
         let parties = Parties { source, port };
-        client::exchange(self.envoy.listener("cases")?, Some(parties), &exchange.request, wait)
+        let (protocol, cases) = (exchange.downstream.protocol, self.envoy.listener("cases")?);
+        client::exchange_in(protocol, cases, Some(parties), &exchange.request, wait)
     }
 
     /// Waits until the worker has done what it had to do: what it did before this, it did before it answers this. Needs one worker.

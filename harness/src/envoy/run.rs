@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::EnvoyError;
 use super::bootstrap;
+use super::http2::grouped;
 use super::proxy::{Options, Proxy};
 use crate::build;
 use crate::driver::{Replay, StartError};
-use crate::exchange::Message;
-use crate::outcome::{LogLine, Outcome};
-use crate::scenario::{self, Scenario};
+use crate::exchange::{Message, Protocol};
+use crate::outcome::{CalloutKind, LogLine, Outcome};
+use crate::scenario::{self, ClusterProtocol, Scenario};
 use crate::setup::{self, Modules, SetupError};
 use crate::time;
 
@@ -36,6 +37,8 @@ pub struct Run {
     pub loose_log: Vec<LogLine>,
     /// Calls that filters made, whenever they did: the cluster and what it received.
     pub calls: Vec<(String, Message)>,
+    /// How many bytes of bodies gRPC streams of filters sent.
+    pub streamed: usize,
     /// Counters and gauges at the end.
     pub metrics: BTreeMap<String, u64>,
     /// Whether a plugin refused its configuration, and nothing ran.
@@ -63,7 +66,7 @@ pub fn in_envoy(
         clusters: steps.iter().flat_map(|step| step.clusters.iter().cloned()).collect(),
     };
     match Proxy::start(binary, scenario, base, &modules, &options)? {
-        Ok(proxy) => live::run(&proxy, &steps, harness.calls.len(), told),
+        Ok(proxy) => live::run(&proxy, &steps, harness, told),
         Err(start_log) => Ok(Run { start_log, refused: true, ..Run::default() }),
     }
 }
@@ -117,14 +120,15 @@ pub fn in_harness(
         Err(start_log) => return Ok(Run { start_log, refused: true, ..Run::default() }),
     };
     let start_log = replay.start_log().to_vec();
-    let (route_config, _) = scene(scenario);
+    let (route_config, clusters) = scene(scenario);
     let named = route_names(&route_config);
     for one in planned {
         replay.begin(one.exchange.clone(), one.begin);
     }
     let mut outcomes: Vec<Outcome> =
         std::iter::from_fn(|| replay.next_outcome()).map(|(_, outcome)| outcome).collect();
-    for outcome in &mut outcomes {
+    for (outcome, one) in outcomes.iter_mut().zip(planned) {
+        http2(outcome, one.exchange.downstream.protocol, &clusters);
         outcome.route = outcome.route.take().filter(|route| named.contains(route.as_str()));
     }
     replay.finish();
@@ -132,11 +136,36 @@ pub fn in_harness(
     let calls = outcomes.iter().flat_map(|outcome| &outcome.callouts).chain(&apart.callouts);
     // What nobody received cannot be seen behind an Envoy.
     let calls = calls.filter(|call| call.end.arrives());
-    let calls = calls.map(|call| (call.cluster.clone(), call.request.clone())).collect();
+    let streams = calls.clone().filter(|call| call.kind == CalloutKind::GrpcStream);
+    let streamed = streams.map(|call| call.request.body.len()).sum();
+    let calls = calls.map(|call| {
+        let mut request = call.request.clone();
+        if is_http2(&clusters, &call.cluster) {
+            group(&mut request);
+        }
+        (call.cluster.clone(), request)
+    });
+    let calls = calls.collect();
     let metrics = replay.metrics();
     let metrics = metrics.into_iter().filter(|metric| metric.kind != "histogram");
     let metrics = metrics.map(|metric| (metric.name, metric.value)).collect();
-    Ok(Run { outcomes, start_log, calls, metrics, loose_log: apart.log, ..Run::default() })
+    Ok(Run { outcomes, start_log, calls, streamed, metrics, loose_log: apart.log, ..Run::default() })
+}
+
+/// Where HTTP/2 carries a message behind Envoy, lines of one name stand together.
+fn http2(outcome: &mut Outcome, client: Protocol, clusters: &BTreeMap<String, scenario::Cluster>) {
+    let upstream = outcome.cluster.as_deref().is_some_and(|name| is_http2(clusters, name));
+    outcome.upstream_request.iter_mut().filter(|_| upstream).for_each(group);
+    outcome.response.iter_mut().filter(|_| upstream || client == Protocol::Http2).for_each(group);
+}
+
+fn is_http2(clusters: &BTreeMap<String, scenario::Cluster>, name: &str) -> bool {
+    clusters.get(name).is_some_and(|cluster| cluster.protocol() == ClusterProtocol::Http2)
+}
+
+fn group(message: &mut Message) {
+    message.headers = grouped(&message.headers);
+    message.trailers = grouped(&message.trailers);
 }
 
 /// The routes and clusters that a scenario means: what it leaves out is made up as a replay does.

@@ -1,5 +1,5 @@
-//! A server behind a proxy: one thread a connection; what it answers is asked of whoever started it. Loopback only. Speaks HTTP/1, and the line
-//! of the PROXY protocol that may stand before it. Knows no clusters and no scenario.
+//! A server behind a proxy: one thread a connection; what it answers is asked of whoever started it. Loopback only. Speaks HTTP/1 and, where the
+//! other side begins so, HTTP/2, and the line of the PROXY protocol that may stand before them. Knows no clusters and no scenario.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::wire;
+use super::{http2, wire};
 use crate::exchange::Message;
 
 /// What arrived.
@@ -18,6 +18,8 @@ pub struct Arrival {
     /// The port that the client of the proxy called, where the connection says it comes from a client's: its line of the PROXY protocol. A
     /// call that the proxy makes of its own names none.
     pub called: Option<u16>,
+    /// The number that it got when it was [opened](Answers::opened); absent of one that was not told of before.
+    pub opened: Option<usize>,
     /// The request.
     pub request: Message,
 }
@@ -56,6 +58,14 @@ impl Reply {
 pub trait Answers: Send + Sync {
     /// What to do with this one.
     fn reply(&self, arrival: Arrival) -> Reply;
+
+    /// A stream of a filter's begins, which may never be whole: its number, and what to do with it where that does not wait for its end.
+    fn opened(&self, _head: &Message) -> (usize, Option<Reply>) {
+        (0, None)
+    }
+
+    /// The stream of this number has sent so much by now.
+    fn grew(&self, _number: usize, _request: &Message) {}
 
     /// A reply is over: it was written, or the other side did not wait for it.
     fn done(&self, _at_once: bool) {}
@@ -136,7 +146,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         threads.push(thread::spawn(move || {
             let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
             // A broken connection is the proxy's affair: it shows in the outcome of the exchange.
-            let _ = serve(&stream, port, state.answers.as_ref());
+            let _ = serve(&stream, port, &state.answers);
             let _ = stream.shutdown(Shutdown::Both);
         }));
     }
@@ -148,14 +158,17 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
     }
 }
 
-fn serve(stream: &TcpStream, port: u16, answers: &dyn Answers) -> Result<(), wire::WireError> {
+fn serve(stream: &TcpStream, port: u16, answers: &Arc<dyn Answers>) -> Result<(), wire::WireError> {
     stream.set_nodelay(true)?;
     let mut out = stream;
     let mut input = BufReader::new(stream);
     let called = called(&mut input, port)?;
+    if input.fill_buf()?.starts_with(http2::PREFACE) {
+        return Ok(http2::serve::serve(stream, input.buffer(), called, answers)?);
+    }
     while let Some(request) = wire::read_request(&mut input)? {
         let to_head = request.headers.get(b":method") == Some(b"HEAD");
-        let reply = answers.reply(Arrival { called, request });
+        let reply = answers.reply(Arrival { called, opened: None, request });
         let at_once = reply.is_at_once();
         let done = obey(reply, &mut input, &mut out, to_head);
         answers.done(at_once);

@@ -22,7 +22,9 @@ struct Inner {
     /// Exchanges under way, by the port that their client called: the number, and the recorded answer.
     under_way: BTreeMap<u16, (usize, Option<Message>)>,
     upstreams: Upstreams,
-    received: Vec<Received>,
+    /// By their numbers, in the order in which they arrived.
+    received: BTreeMap<usize, Received>,
+    arrived: usize,
     activity: Activity,
 }
 
@@ -33,7 +35,7 @@ pub struct Received {
     pub cluster: String,
     /// The exchange whose request it is; absent for a call of a filter.
     pub exchange: Option<usize>,
-    /// The request.
+    /// The request; of a stream that is not whole, what came of it.
     pub request: Message,
 }
 
@@ -42,6 +44,8 @@ pub struct Received {
 pub struct Activity {
     /// How many calls of filters arrived so far.
     pub calls: usize,
+    /// How many bytes of bodies those of them had that may never be whole.
+    pub streamed: usize,
     /// How many requests of any kind are being answered.
     pub open: usize,
     /// How many of those are answered at once: they are over in no time.
@@ -69,7 +73,7 @@ impl Stage {
     /// What arrived since the last time this was asked, in order.
     #[must_use]
     pub fn take(&self) -> Vec<Received> {
-        std::mem::take(&mut self.lock().received)
+        std::mem::take(&mut self.lock().received).into_values().collect()
     }
 
     /// What is going on.
@@ -81,6 +85,11 @@ impl Stage {
     /// Waits until so many calls arrived in all and what is answered at once is answered, or it takes too long.
     pub fn settle(&self, calls: usize, longest: Duration) -> Activity {
         self.wait(longest, |now| now.calls >= calls && now.soon == 0)
+    }
+
+    /// Waits until so many bytes of streams of filters arrived, or it takes too long.
+    pub fn settle_streams(&self, bytes: usize, longest: Duration) -> Activity {
+        self.wait(longest, |now| now.streamed >= bytes)
     }
 
     /// Waits until every request is answered or given up, or it takes too long.
@@ -102,14 +111,26 @@ impl Stage {
         let mut inner = self.lock();
         let whose = arrival.called.and_then(|port| inner.under_way.get(&port).cloned());
         let (exchange, recorded) = whose.map_or((None, None), |(number, recorded)| (Some(number), recorded));
-        let turn = inner.upstreams.turn(cluster, &arrival.request, recorded.as_ref());
-        let reply = reply(turn);
-        inner.received.push(Received { cluster: cluster.to_owned(), exchange, request: arrival.request });
-        inner.activity.calls += usize::from(exchange.is_none());
-        inner.activity.open += 1;
-        inner.activity.soon += usize::from(reply.is_at_once());
+        let reply = inner.begin(cluster, &arrival.request, recorded.as_ref());
+        match arrival.opened {
+            Some(number) => inner.grew(number, arrival.request),
+            None => drop(inner.keep(cluster, exchange, arrival.request)),
+        }
         self.changed.notify_all();
         reply
+    }
+
+    fn opened(&self, cluster: &str, head: &Message) -> (usize, Option<Reply>) {
+        let mut inner = self.lock();
+        let number = inner.keep(cluster, None, head.clone());
+        let early = inner.upstreams.fails(cluster, head).then(|| inner.begin(cluster, head, None));
+        self.changed.notify_all();
+        (number, early)
+    }
+
+    fn grew(&self, number: usize, request: &Message) {
+        self.lock().grew(number, request.clone());
+        self.changed.notify_all();
     }
 
     fn done(&self, at_once: bool) {
@@ -121,6 +142,34 @@ impl Stage {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Begins to answer a request.
+    fn begin(&mut self, cluster: &str, request: &Message, recorded: Option<&Message>) -> Reply {
+        let reply = reply(self.upstreams.turn(cluster, request, recorded));
+        self.activity.open += 1;
+        self.activity.soon += usize::from(reply.is_at_once());
+        reply
+    }
+
+    /// Keeps a request under a new number.
+    fn keep(&mut self, cluster: &str, exchange: Option<usize>, request: Message) -> usize {
+        let number = self.arrived;
+        self.arrived += 1;
+        self.activity.calls += usize::from(exchange.is_none());
+        self.received.insert(number, Received { cluster: cluster.to_owned(), exchange, request });
+        number
+    }
+
+    /// There is more of a stream that was kept.
+    fn grew(&mut self, number: usize, request: Message) {
+        if let Some(received) = self.received.get_mut(&number) {
+            let grown = request.body.len().saturating_sub(received.request.body.len());
+            self.activity.streamed += grown;
+            received.request = request;
+        }
     }
 }
 
@@ -136,6 +185,14 @@ pub struct Seat {
 impl Answers for Seat {
     fn reply(&self, arrival: Arrival) -> Reply {
         self.stage.reply(&self.cluster, arrival)
+    }
+
+    fn opened(&self, head: &Message) -> (usize, Option<Reply>) {
+        self.stage.opened(&self.cluster, head)
+    }
+
+    fn grew(&self, number: usize, request: &Message) {
+        self.stage.grew(number, request);
     }
 
     fn done(&self, at_once: bool) {

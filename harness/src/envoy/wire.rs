@@ -10,12 +10,18 @@ const HEAD_LIMIT: usize = 1 << 20;
 /// Bodies without a length are sent in chunks of this size, so that more than one chunk is seen.
 const CHUNK: usize = 4096;
 
-/// What came is no whole HTTP/1 message.
+/// What came is no whole message.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The HTTP/2 connection or stream broke.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// What is to be sent is no HTTP/2.
+    #[error(transparent)]
+    NotSendable(#[from] super::http2::NotSendable),
     /// Something else than HTTP/1.
     #[error("not HTTP/1: {0}")]
     NotHttp(String),

@@ -1,15 +1,17 @@
 //! The clusters of a replay and how they answer. Knows no routes and no filters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::scenario::Cluster;
+use crate::scenario::{Cluster, ClusterProtocol};
 use crate::upstream::Upstreams;
 
 /// The clusters that exist; when none is named, every one does.
 #[derive(Clone, Debug)]
 pub(crate) struct Clusters {
     named: BTreeMap<String, Cluster>,
+    /// Those that speak HTTP/2.
+    http2: BTreeSet<String>,
     default: Arc<str>,
 }
 
@@ -25,7 +27,9 @@ impl Clusters {
             1 => named.keys().next().map_or("upstream", String::as_str),
             _ => "upstream",
         };
-        Self { default: default.into(), named }
+        let http2 = named.iter().filter(|(_, cluster)| cluster.protocol() == ClusterProtocol::Http2);
+        let http2 = http2.map(|(name, _)| name.clone()).collect();
+        Self { default: default.into(), http2, named }
     }
 
     /// The scripts of the clusters, from their beginning.
@@ -42,6 +46,11 @@ impl Clusters {
             Some(cluster) if cluster.endpoints == 0 => State::Unhealthy,
             Some(_) => State::Healthy,
         }
+    }
+
+    /// Whether HTTP/2 is spoken to it.
+    pub(crate) fn is_http2(&self, name: &str) -> bool {
+        !self.http2.is_empty() && self.http2.contains(name)
     }
 
     /// The only cluster, or `upstream`: where requests go without routes.

@@ -7,13 +7,21 @@ use super::{Answer, Turn, echo, latency, message};
 use crate::clock::Random;
 use crate::exchange::Message;
 use crate::headers::Headers;
-use crate::scenario::{AfterSequence, Cluster, Failure, FailureType, Fields, Latency, Rule, Step};
+use crate::scenario::{
+    AfterSequence, Cluster, ClusterProtocol, Failure, FailureType, Fields, Latency, Rule, Step,
+};
+
+/// Headers of one connection (RFC 9113, 8.2.2).
+const OF_HOP: [&[u8]; 5] =
+    [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
 
 /// How one cluster answers, one request after another. Usable alone: what it does depends on its own requests only.
 #[derive(Clone, Debug)]
 pub struct Script {
     rules: Vec<(Condition, Track)>,
     rest: Track,
+    /// Whether it answers in HTTP/2, which has no headers of one connection.
+    http2: bool,
 }
 
 /// Which requests a rule answers.
@@ -62,14 +70,22 @@ impl Script {
             (Condition::new(rule), track)
         });
         let rules = rules.collect();
-        Self { rules, rest: Track::new(cluster.fields(), &cluster.sequence, cluster.after_sequence, seed) }
+        let rest = Track::new(cluster.fields(), &cluster.sequence, cluster.after_sequence, seed);
+        Self { rules, rest, http2: cluster.protocol() == ClusterProtocol::Http2 }
     }
 
     /// What the cluster answers to its next request: by the first rule that it matches, else by the rest of the script; as recorded where
     /// that says nothing, or 200 without a body where there is no recording.
     pub fn turn<'a>(&mut self, request: &Message, recorded: Option<&'a Message>) -> Turn<'a> {
         let rule = self.rules.iter_mut().find(|(condition, _)| condition.is_match(&request.headers));
-        rule.map_or(&mut self.rest, |(_, track)| track).turn(request, recorded)
+        let mut turn = rule.map_or(&mut self.rest, |(_, track)| track).turn(request, recorded);
+        if self.http2
+            && let Answer::Message(message) | Answer::Cut { message, .. } = &mut turn.answer
+            && message.headers.iter().any(|(name, _)| OF_HOP.contains(&name))
+        {
+            message.to_mut().headers.retain(|name, _| !OF_HOP.contains(&name));
+        }
+        turn
     }
 }
 

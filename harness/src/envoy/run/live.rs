@@ -31,11 +31,11 @@ struct Seen {
     log: Vec<LogLine>,
 }
 
-/// Runs all; needs an Envoy with one worker. In the harness filters made `all_calls`.
+/// Runs all; needs an Envoy with one worker.
 pub(super) fn run(
     proxy: &Proxy,
     steps: &[Step<'_>],
-    all_calls: usize,
+    harness: &Run,
     told: &mut dyn FnMut(usize),
 ) -> Result<Run, EnvoyError> {
     let mut run = Run { start_log: proxy.start_log(), ..Run::default() };
@@ -66,7 +66,8 @@ pub(super) fn run(
         seen.extend(these);
         told(seen.len());
     }
-    proxy.stage().settle(all_calls, PATIENCE);
+    proxy.stage().settle(harness.calls.len(), PATIENCE);
+    proxy.stage().settle_streams(harness.streamed, MISSED);
     proxy.stage().finish(PATIENCE);
     proxy.fence()?;
     run.loose_log.extend(proxy.log_since(&mut position));
