@@ -1,15 +1,21 @@
 //! The command line: a subcommand is a file below and a line in `COMMANDS`. Reads arguments, prints, and says with which code the process
 //! ends; what the commands do is in the library.
 
+mod artifact;
 mod build;
 mod check;
 mod completions;
 mod convert;
 mod inspect;
+mod pack;
 mod progress;
+mod pull;
+mod push;
+mod release;
 mod replay;
 mod schema;
 mod test;
+mod verify;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -29,6 +35,11 @@ const COMMANDS: &[Entry] = &[
     Entry::of::<check::Check>("check"),
     Entry::of::<inspect::Inspect>("inspect"),
     Entry::of::<build::Build>("build"),
+    Entry::of::<pack::Pack>("pack"),
+    Entry::of::<push::Push>("push"),
+    Entry::of::<pull::Pull>("pull"),
+    Entry::of::<verify::Verify>("verify"),
+    Entry::of::<release::Release>("release"),
     Entry::of::<convert::Convert>("convert"),
     Entry::of::<schema::Schema>("schema"),
     Entry::of::<completions::Completions>("completions"),
