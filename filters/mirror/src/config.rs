@@ -110,7 +110,7 @@ pub struct Target {
     /// The copy's body.
     #[serde(default)]
     pub body: Body,
-    /// Whether the copy has the request's trailers. They reach targets that speak HTTP/2. Default true.
+    /// Whether the copy is made with the request's trailers. Envoy 1.40 sends none of them: its calls of filters have no trailers. Default true.
     #[serde(default = "yes")]
     pub trailers: bool,
     /// How long a copy may be without an answer before Envoy gives it up, 1ms to 24 days. Default `5s`, as Diffy's: a copy that takes longer tells

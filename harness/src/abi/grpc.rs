@@ -197,7 +197,8 @@ fn head(target: &Target, name: &[u8], method: &[u8], metadata: &[u8], timeout_ms
             headers.add(name, value, Kind::Request);
         }
     }
-    headers.replace(b"x-envoy-internal", b"true");
+    // In its place where the caller gives it (Envoy 1.40).
+    headers.set(b"x-envoy-internal", b"true");
     if let Some(timeout) = timeout_ms.filter(|timeout| *timeout > 0) {
         headers.replace(b"x-envoy-expected-rq-timeout-ms", timeout.to_string().as_bytes());
     }

@@ -42,7 +42,8 @@ fn http_call(
     let cluster = String::from_utf8_lossy(memory::slice(memory, cluster, cluster_size)?).into_owned();
     let given = block(memory::slice(memory, headers, headers_size)?, Kind::Request);
     let body = memory::slice(memory, body, body_size)?.to_vec();
-    let trailers = block(memory::slice(memory, trailers, trailers_size)?, Kind::Trailers);
+    // Read as Envoy reads them, and dropped as Envoy 1.40 drops them: its client sends no trailers, over HTTP/1 or HTTP/2.
+    memory::slice(memory, trailers, trailers_size)?;
     super::keep(guest, body.len() + headers_size as usize)?;
     memory::write_word(memory, token, 0)?;
     let root = host.root_of(owner).ok_or(Status::BadArgument)?;
@@ -52,7 +53,7 @@ fn http_call(
         return Err(Status::BadArgument.into());
     }
     let http2 = host.clusters.is_http2(&cluster);
-    let request = sent(given, body, trailers, timeout_ms, http2);
+    let request = sent(given, body, timeout_ms, http2);
     let valid = request.headers.iter().all(|(_, value)| !value.iter().any(|byte| b"\r\n\0".contains(byte)));
     // A call that is refused from here on takes a token, which the guest never gets.
     let id = guest.call_token();
@@ -82,7 +83,7 @@ fn block(bytes: &[u8], kind: Kind) -> Headers {
 }
 
 /// What the called cluster receives (`CALL-04`); `content-length: 0` is the HTTP/1 codec's.
-fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32, http2: bool) -> Message {
+fn sent(mut headers: Headers, body: Vec<u8>, timeout_ms: i32, http2: bool) -> Message {
     if !body.is_empty() {
         headers.set(b"content-length", body.len().to_string().as_bytes());
     }
@@ -92,15 +93,10 @@ fn sent(mut headers: Headers, body: Vec<u8>, trailers: Headers, timeout_ms: i32,
     }
     let bodiless =
         matches!(headers.get(b":method"), Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT"));
-    if !http2
-        && body.is_empty()
-        && trailers.is_empty()
-        && !bodiless
-        && headers.get(b"content-length").is_none()
-    {
+    if !http2 && body.is_empty() && !bodiless && headers.get(b"content-length").is_none() {
         headers.append(b"content-length", b"0");
     }
-    Message { headers, body, trailers, ..Message::default() }
+    Message { headers, body, ..Message::default() }
 }
 
 /// What comes of a call, and when; nothing at all where there is neither an answer nor a timeout (`CALL-02`, `CALL-07`).
