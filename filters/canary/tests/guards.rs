@@ -1,4 +1,5 @@
 //! Rollback and zero-error on the host in memory: who is told, what is sent again, what the client sees.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

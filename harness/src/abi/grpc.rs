@@ -190,12 +190,14 @@ fn head(target: &Target, name: &[u8], method: &[u8], metadata: &[u8], timeout_ms
     for (name, value) in &target.metadata {
         headers.add(name.as_bytes(), value.as_bytes(), Kind::Request);
     }
-    for (name, value) in value::read_pairs(metadata) {
-        if name.to_ascii_lowercase().ends_with(b"-bin") {
-            headers.add(name, BASE64.encode(value).as_bytes(), Kind::Request);
-        } else {
-            headers.add(name, value, Kind::Request);
-        }
+    let given = value::read_pairs(metadata);
+    let is_binary = |name: &[u8]| name.to_ascii_lowercase().ends_with(b"-bin");
+    for (name, value) in given.iter().filter(|(name, _)| !is_binary(name)) {
+        headers.add(name, value, Kind::Request);
+    }
+    // Encoded, and behind the others (Envoy 1.40).
+    for (name, value) in given.iter().filter(|(name, _)| is_binary(name)) {
+        headers.add(name, BASE64.encode(value).as_bytes(), Kind::Request);
     }
     // In its place where the caller gives it (Envoy 1.40).
     headers.set(b"x-envoy-internal", b"true");

@@ -129,7 +129,7 @@ pub struct Report {
 
 /// What an index leads to.
 enum Resolved {
-    Image { manifest: OciImageManifest, digest: String, from_index: bool },
+    Image { manifest: Box<OciImageManifest>, digest: String, from_index: bool },
     Nothing(String),
 }
 

@@ -103,13 +103,13 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_place() {
-        assert_eq!(Count::RouteInvalid as usize + 1, NAMES.len());
+        assert_eq!(Count::Change as usize + 1, NAMES.len());
         for dry in [false, true] {
             let mut counts = Counts::new(dry);
             counts.add(Count::Delay);
-            counts.add(Count::RouteInvalid);
+            counts.add(Count::Change);
             let base = if dry { NAMES.len() } else { 0 };
-            assert_eq!(counts.places().collect::<Vec<_>>(), [base, base + 16]);
+            assert_eq!(counts.places().collect::<Vec<_>>(), [base, base + 17]);
             assert!(counts.has(Count::Delay) && !counts.has(Count::Abort));
         }
     }
