@@ -349,7 +349,10 @@ fn filter(name: &str, config: Value) -> Option<Value> {
 }
 
 /// All header lines but the date, and the body.
-fn seen(message: &Message) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>) {
+/// Header lines, and a body.
+type Answer = (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>);
+
+fn seen(message: &Message) -> Answer {
     let headers = message.headers.iter().filter(|(name, _)| *name != b"date");
     let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     headers.sort();

@@ -1,6 +1,5 @@
 //! HTTP/2 on both sides of a proxy: gRPC and other traffic of clients, clusters that speak it, trailers, bytes that are no text, failures. What
 //! a filter sees of each (callbacks, numbers of headers, ends of streams) and what comes of it is the same in the harness and in a real Envoy.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 

@@ -297,7 +297,16 @@ fn who_is_not_trusted_is_not_spoken_to() {
         let (key, certificate) = (folder.join("key.pem"), folder.join("cert.pem"));
         let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
         let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=weir"];
-        let names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate];
+        let names = [
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ];
         run(&openssl, &[request.as_slice(), names.as_slice()].concat());
         format!("http: {{addr: 'ADDRESS', tls: {{certificate: {certificate}, key: {key}}}}}\n")
     });

@@ -1,5 +1,8 @@
 //! Who asks: what docker's configuration and its credential helpers say of a registry.
 
+use std::env;
+use std::path::{Path, PathBuf};
+
 use docker_credential::{CredentialRetrievalError as Error, DockerCredential};
 use oci_client::secrets::RegistryAuth;
 
@@ -12,6 +15,9 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// Nobody when it says nothing of this registry.
 pub(super) fn find(registry: &str) -> Result<RegistryAuth, OciError> {
     let server = if matches!(registry, "docker.io" | "index.docker.io") { DOCKER_HUB } else { registry };
+    if !is_configured() {
+        return Ok(RegistryAuth::Anonymous);
+    }
     let wrong = |reason: String| OciError::Credentials { registry: registry.to_owned(), reason };
     match docker_credential::get_credential(server) {
         Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
@@ -25,6 +31,13 @@ pub(super) fn find(registry: &str) -> Result<RegistryAuth, OciError> {
         }
         Err(error) => Err(wrong(error.to_string())),
     }
+}
+
+/// Whether docker has a configuration at all: `docker_credential` does not tell none from one that cannot be read.
+fn is_configured() -> bool {
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".docker"));
+    let folder = env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
+    folder.is_some_and(|folder| folder.join("config.json").exists())
 }
 
 fn has_none(said: &str) -> bool {

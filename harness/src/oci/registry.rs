@@ -139,7 +139,7 @@ impl Registry {
     /// It cannot be reached.
     pub fn challenge(&self) -> Result<Option<Challenge>, OciError> {
         let url = format!("{}://{}/v2/", self.scheme, self.reference.resolve_registry());
-        let answer = self.runtime.block_on(self.http.get(url).send());
+        let answer = self.runtime.block_on(async { self.http.get(url).send().await });
         let answer = answer.map_err(|error| self.explain(error.into(), "the API"))?;
         if answer.status() != reqwest::StatusCode::UNAUTHORIZED {
             return Ok(None);

@@ -75,12 +75,12 @@ pub(crate) fn module(rows: &[Row], mut texts: Texts) -> String {
                 let _ = write!(body, "(if (i32.eq (global.get $row) (i32.const {number})) (then {code}))");
             }
         }
-        let _ = write!(hooks, "(func $then_{event} (param $token i32) {body})\n");
+        let _ = writeln!(hooks, "(func $then_{event} (param $token i32) {body})");
     }
     for (number, row) in rows.iter().enumerate() {
-        let _ = write!(
+        let _ = writeln!(
             firsts,
-            "(if (i32.eq (global.get $row) (i32.const {number})) (then (global.set $open (i32.const {})) {}))\n",
+            "(if (i32.eq (global.get $row) (i32.const {number})) (then (global.set $open (i32.const {})) {}))",
             row.waits_for, row.first
         );
     }

@@ -45,20 +45,19 @@ pub(super) fn explain(error: Error, reference: &Reference, auth: &RegistryAuth, 
         Error::DigestError(DigestError::VerificationError { expected, actual }) => {
             OciError::Digest { what: format!("{what} of {place}"), expected, found: actual }
         }
-        Error::RequestError(error) => request(&error, host, place, what),
+        Error::RequestError(error) => request(&error, host, place, what, asked("")),
         error => OciError::Registry { place, reason: format!("{what}: {error}") },
     }
 }
 
 /// A request that got no answer, or one that says no.
-fn request(error: &reqwest::Error, host: String, place: String, what: &str) -> OciError {
+fn request(error: &reqwest::Error, host: String, place: String, what: &str, who: String) -> OciError {
     if let Some(status) = error.status() {
-        let reason = format!("HTTP {status}");
         return match status.as_u16() {
-            401 => OciError::Unauthorized { place, reason },
-            403 => OciError::Denied { place, reason },
+            401 => OciError::Unauthorized { place, reason: who },
+            403 => OciError::Denied { place, reason: who },
             404 => OciError::NotFound { place, what: what.to_owned() },
-            _ => OciError::Registry { place, reason: format!("{what}: {reason}") },
+            _ => OciError::Registry { place, reason: format!("{what}: HTTP {status}") },
         };
     }
     // The innermost cause says what happened; the outer ones, that something did.
