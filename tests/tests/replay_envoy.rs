@@ -157,6 +157,10 @@ fn clusters_fail_as_their_scripts_say() {
     case("clusters_fail_as_their_scripts_say", FAILURES);
 }
 
+/// Scenarios whose outcomes depend on the millisecond at which a window ends, which Envoy's clock and the virtual one do not share. Their cases in
+/// `examples/bookinfo/cases` say what holds in both, and run in Envoy.
+const DEPEND_ON_THE_MOMENT: [&str; 1] = ["canary-rollback.yaml"];
+
 /// Every scenario of the examples; the folder's own is `scenario.yaml`.
 #[test]
 fn every_example_agrees() {
@@ -165,6 +169,7 @@ fn every_example_agrees() {
     let mut scenarios: Vec<PathBuf> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     scenarios.retain(|path| path.extension().is_some_and(|end| end == "yaml"));
+    scenarios.retain(|path| !DEPEND_ON_THE_MOMENT.iter().any(|name| path.ends_with(name)));
     scenarios.sort();
     assert!(!scenarios.is_empty());
     for scenario in scenarios {
