@@ -345,10 +345,15 @@ fn long_bodies_and_trailers_arrive() {
         ["whole", "begun"].iter().all(|target| metrics.get(&format!("mirror.{target}.answered")) == Some(&2))
     });
     let received = proxy.received();
-    let [whole, begun] = ["whole", "begun"].map(|name| to(name, received.clone()));
+    // A long copy may be whole at its target after a short one that began later.
+    let [whole, begun] = ["whole", "begun"].map(|name| {
+        let mut copies = to(name, received.clone());
+        copies.sort_by_key(|copy| copy.headers.get(b":path") != Some(&b"/long"[..]));
+        copies
+    });
     assert!(whole[0].body == body && begun[0].body == body[..1000]);
     assert_eq!(begun[0].headers.get(b"x-shadow-truncated"), Some(&b"2000000"[..]));
-    // Over HTTP/1 Envoy leaves trailers out beside its `content-length`.
+    // Calls of filters have no trailers in Envoy 1.40.
     assert_eq!((whole[1].body.as_slice(), whole[1].trailers.len()), (&b"chunked"[..], 0));
 }
 
