@@ -171,7 +171,10 @@ mod tests {
             Image::compat(&contents()).unwrap().digest,
             "sha256:41bac34d88b6928f4f4d5fa016f8ed6e9fb3d9736f847685133dafcd1def8be2"
         );
-        assert_eq!(Image::cncf(&contents()).unwrap().digest, "sha256:frozen");
+        assert_eq!(
+            Image::cncf(&contents()).unwrap().digest,
+            "sha256:29b5194b1927c2322efd976c7801a802ee907eb01ab22889de46bfed508b6239"
+        );
     }
 
     #[test]
