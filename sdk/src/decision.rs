@@ -94,7 +94,7 @@ pub enum Flow {
     Await(Callout),
     /// The stream waits for the answer of a gRPC call; `on_grpc_reply` decides on.
     AwaitGrpc(GrpcCall),
-    /// The stream waits, early by less than 1 ms or late by what the worker is busy with; `on_timer` decides on.
+    /// The stream waits, early by 2 ms at most or late by what the worker is busy with; `on_timer` decides on.
     Wait(Duration),
     /// Body callbacks: hold what came and call again with more.
     Buffer,

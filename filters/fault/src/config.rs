@@ -13,7 +13,7 @@ mod response;
 
 pub use abort::{Abort, AbortSpec, BlackHole, HeaderLine, Reset, Then};
 pub use callers::{Empty, FixedLimit, RateLimit, Secret, Signature};
-pub use change::{Change, ChangeHeaders};
+pub use change::{Change, ChangeBody, ChangeHeaders, MergePatch, ResponseChange};
 pub use delay::{Delay, DelaySpec, Exponential, Lognormal, Normal, Pareto, Uniform};
 pub use grpc_status::GrpcStatus;
 pub use response::{
@@ -107,7 +107,7 @@ pub struct Fault {
     /// Takes the first requests of each key, then no more of it: fail, then succeed.
     #[serde(default)]
     pub first: Option<First>,
-    /// The request goes on as another one: method, path, query, headers.
+    /// The request goes on as another one: method, path, query, headers, body.
     #[serde(default)]
     pub change: Option<Change>,
     /// The request waits: a duration such as `7s`, or an object.

@@ -76,6 +76,7 @@ impl HttpFilter for Fault {
     fn on_request_headers(&self, stream: &mut Stream, request: &Request) -> Result<Decision, HostError> {
         let inputs = Inputs {
             request,
+            has_body: !request.end_of_stream(),
             now: &|| request.now(),
             random: &|| request.random(),
             stopped: &|| self.is_stopped(request),
@@ -100,27 +101,18 @@ impl HttpFilter for Fault {
         Ok(self.done(stream.on_response(response, response.end_of_stream(), &enter)))
     }
 
+    fn on_request_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
+        if !stream.is_changing() {
+            return Ok(Decision::next());
+        }
+        self.part(body, |size, end, bytes| stream.on_request_body(size, end, bytes))
+    }
+
     fn on_response_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
         if !stream.is_damaging() {
             return Ok(Decision::next());
         }
-        let mut failure = None;
-        let bytes = || body.bytes().map_err(|error| failure = Some(error)).unwrap_or_default();
-        let (part, counts) = stream.on_response_body(body.len(), body.end_of_stream(), bytes);
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        self.count(counts);
-        let flow = match part {
-            Part::Pass => Flow::Continue,
-            Part::Become(bytes) => {
-                body.replace(&bytes)?;
-                Flow::Continue
-            }
-            Part::Hold => Flow::Buffer,
-            Part::Reset => return Ok(Decision::wait(WRITTEN)),
-        };
-        Ok(Decision { flow, ..Decision::next() })
+        self.part(body, |size, end, bytes| stream.on_response_body(size, end, bytes))
     }
 
     fn on_response_trailers(
@@ -148,7 +140,7 @@ impl HttpFilter for Fault {
 }
 
 weir_sdk::register!(
-    Fault: on_request_headers, on_response_headers, on_response_body, on_response_trailers, on_timer, on_log
+    Fault: on_request_headers, on_request_body, on_response_headers, on_response_body, on_response_trailers, on_timer, on_log
 );
 
 impl Fault {
@@ -159,6 +151,31 @@ impl Fault {
             log::debug!("decision: {why}");
         }
         step.decision
+    }
+
+    /// Has a stream decide on a part of a body, and does it.
+    fn part(
+        &self,
+        body: &Body,
+        decide: impl FnOnce(usize, bool, &mut dyn FnMut() -> Vec<u8>) -> (Part, Counts),
+    ) -> Result<Decision, HostError> {
+        let mut failure = None;
+        let mut bytes = || body.bytes().map_err(|error| failure = Some(error)).unwrap_or_default();
+        let (part, counts) = decide(body.len(), body.end_of_stream(), &mut bytes);
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        self.count(counts);
+        let flow = match part {
+            Part::Pass => Flow::Continue,
+            Part::Become(bytes) => {
+                body.replace(&bytes)?;
+                Flow::Continue
+            }
+            Part::Hold => Flow::Buffer,
+            Part::Reset => return Ok(Decision::wait(WRITTEN)),
+        };
+        Ok(Decision { flow, ..Decision::next() })
     }
 
     fn count(&self, counts: Counts) {

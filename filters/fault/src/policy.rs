@@ -44,6 +44,8 @@ pub type Next<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> (Vec<u8>, bool);
 pub struct Inputs<'a> {
     /// The request.
     pub request: &'a dyn RequestView,
+    /// Whether the request has more than headers.
+    pub has_body: bool,
     /// The clock.
     pub now: &'a dyn Fn() -> SystemTime,
     /// 64 random bits.

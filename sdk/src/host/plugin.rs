@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::again::Again;
 use super::ids::IdMap;
-use super::timers::{self, Sleeper, TimerKey, Timers};
+use super::timers::{Lateness, Sleeper, TimerKey, Timers};
 use super::wire::{self, BufferType, Side};
 use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
 use crate::{Attributes, Callout, CalloutId, HeaderMap};
@@ -67,6 +67,7 @@ struct Inner {
     timers: RefCell<Timers>,
     /// The deadline that the tick is set to; `None` while it is off.
     armed: Cell<Option<u64>>,
+    lateness: Cell<Lateness>,
     ticking: Cell<bool>,
     again: Again,
 }
@@ -81,6 +82,7 @@ impl PluginHost {
             random: Cell::new(None),
             timers: RefCell::default(),
             armed: Cell::new(None),
+            lateness: Cell::default(),
             ticking: Cell::new(false),
             again: Again::default(),
         }))
@@ -292,8 +294,13 @@ impl PluginHost {
     /// The tick has come: hands out what is due, then sets the tick anew. Tells whether more is due.
     pub(crate) fn tick(&self, wake: impl FnMut(TimerKey, Sleeper)) -> Result<bool, HostError> {
         // The period that has just passed is not the next one.
-        self.0.armed.set(Some(0));
-        self.wake_due(wake)
+        let armed = self.0.armed.replace(Some(0));
+        if let Ok(now) = clock_ns() {
+            let mut lateness = self.0.lateness.get();
+            lateness.came(now);
+            self.0.lateness.set(lateness);
+        }
+        self.wake_due(armed, wake)
     }
 
     /// A queue has something: as [`PluginHost::tick`], if it is what [`PluginHost::again`] has asked for.
@@ -302,7 +309,7 @@ impl PluginHost {
         token: u32,
         wake: impl FnMut(TimerKey, Sleeper),
     ) -> Result<bool, HostError> {
-        if self.0.again.comes(token) { self.wake_due(wake) } else { Ok(false) }
+        if self.0.again.comes(token) { self.wake_due(None, wake) } else { Ok(false) }
     }
 
     /// Has more woken at once, where the host can. The tick is set as well: it comes where that does not.
@@ -310,10 +317,15 @@ impl PluginHost {
         self.0.again.ask();
     }
 
-    fn wake_due(&self, mut wake: impl FnMut(TimerKey, Sleeper)) -> Result<bool, HostError> {
+    fn wake_due(
+        &self,
+        armed: Option<u64>,
+        mut wake: impl FnMut(TimerKey, Sleeper),
+    ) -> Result<bool, HostError> {
         self.0.ticking.set(true);
         let now = clock_ns();
-        let due = now.map(|now| self.0.timers.borrow_mut().take_due(now, WOKEN_AT_ONCE)).unwrap_or_default();
+        let due =
+            now.map(|now| self.0.timers.borrow_mut().take_due(now, armed, WOKEN_AT_ONCE)).unwrap_or_default();
         for (key, sleeper) in due {
             wake(key, sleeper);
         }
@@ -330,7 +342,12 @@ impl PluginHost {
             return Ok(());
         }
         let period = match nearest {
-            Some(nearest) => timers::period_ms(clock_ns()?, nearest),
+            Some(nearest) => {
+                let mut lateness = self.0.lateness.get();
+                let period = lateness.period_ms(clock_ns()?, nearest);
+                self.0.lateness.set(lateness);
+                period
+            }
             None => 0,
         };
         self.0.vm.within(self.0.root, || abi::set_tick_period(period))??;

@@ -39,9 +39,14 @@ impl Timers {
         self.sleepers.remove(&key);
     }
 
-    /// Takes those that are due, earliest first, at most so many.
-    pub(crate) fn take_due(&mut self, now_ns: u64, most: usize) -> Vec<(TimerKey, Sleeper)> {
-        let due: Vec<_> = self.due(now_ns).take(most).collect();
+    /// Takes those that are due, earliest first, at most so many. A tick that was set to `armed` has come.
+    pub(crate) fn take_due(
+        &mut self,
+        now_ns: u64,
+        armed: Option<u64>,
+        most: usize,
+    ) -> Vec<(TimerKey, Sleeper)> {
+        let due: Vec<_> = self.due(now_ns, armed).take(most).collect();
         for (key, _) in &due {
             self.sleepers.remove(key);
         }
@@ -50,11 +55,13 @@ impl Timers {
 
     /// Whether one is due.
     pub(crate) fn is_due(&self, now_ns: u64) -> bool {
-        self.due(now_ns).next().is_some()
+        self.due(now_ns, None).next().is_some()
     }
 
-    fn due(&self, now_ns: u64) -> impl Iterator<Item = (TimerKey, Sleeper)> {
-        let soon = self.sleepers.range(..=(now_ns.saturating_add(MS_NS - 1), u64::MAX));
+    fn due(&self, now_ns: u64, armed: Option<u64>) -> impl Iterator<Item = (TimerKey, Sleeper)> {
+        let armed = armed.filter(|armed| *armed <= now_ns.saturating_add(EARLY_NS));
+        let soon = now_ns.saturating_add(MS_NS - 1).max(armed.unwrap_or(0));
+        let soon = self.sleepers.range(..=(soon, u64::MAX));
         soon.filter(move |((deadline, _), sleeper)| *deadline <= now_ns || sleeper.may_be_early())
             .map(|(key, sleeper)| (*key, *sleeper))
     }
@@ -66,10 +73,10 @@ impl Timers {
 }
 
 impl Sleeper {
-    /// Whether it is woken when its deadline is less than a millisecond away. The host's timers count whole milliseconds, from when its
-    /// event loop last looked at the clock, so at times a tick comes before the deadline that it was set to; the next would come a
-    /// millisecond later at the soonest, and some 4 ms where the host's clock is coarse. For a stream, now is nearer. A plugin may
-    /// rest on its time having come.
+    /// Whether it is woken when its deadline is less than 1 ms away, or 2 ms ([`EARLY_NS`]) when the tick that was set to it has come. The host's
+    /// timers count whole milliseconds, from when its event loop last looked at the clock, so at times a tick comes before the deadline that
+    /// it was set to; the next would come a millisecond later at the soonest, and some 4 ms where the host's clock is coarse (Linux with
+    /// `CONFIG_HZ=250`). For a stream, now is nearer. A plugin may rest on its time having come.
     fn may_be_early(self) -> bool {
         matches!(self, Self::Stream(..))
     }
@@ -77,13 +84,39 @@ impl Sleeper {
 
 const MS_NS: u64 = 1_000_000;
 
-/// The tick's period in ms that comes nearest to a deadline, for a plugin not before it; at least 1, at most a day, as a longer one is
-/// simply set again.
-pub(crate) fn period_ms(now_ns: u64, (deadline_ns, sleeper): (u64, Sleeper)) -> u32 {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    let early = if sleeper.may_be_early() { MS_NS / 2 } else { 0 };
-    let until = deadline_ns.saturating_sub(now_ns).saturating_sub(early);
-    u32::try_from(until.div_ceil(MS_NS).clamp(1, DAY_MS)).unwrap_or(u32::MAX)
+/// Half of the steps in which a coarse clock goes: what is nearer than this is nearer now than at the next tick.
+const EARLY_NS: u64 = 2 * MS_NS;
+
+/// How late ticks come: by what the host's clock is coarse, and what the worker is busy with. Some 2 ms where a clock counts in steps of 4 ms, nothing
+/// where it is exact.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lateness {
+    /// When the tick that is set should come.
+    expected_ns: u64,
+    /// The average of the last ones, each an eighth.
+    average_ns: u64,
+}
+
+impl Lateness {
+    /// The tick's period in ms that comes nearest to a deadline, for a plugin not before it; at least 1, at most a day, as a longer one is
+    /// simply set again. For a stream it is as much shorter as ticks are late, by at most 1 ms and a sixteenth of what is left.
+    pub(crate) fn period_ms(&mut self, now_ns: u64, (deadline_ns, sleeper): (u64, Sleeper)) -> u32 {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let until = deadline_ns.saturating_sub(now_ns);
+        let early = match sleeper.may_be_early() {
+            true => (MS_NS / 2).saturating_add(self.average_ns.min(until / 16).min(MS_NS)),
+            false => 0,
+        };
+        let period = until.saturating_sub(early).div_ceil(MS_NS).clamp(1, DAY_MS);
+        self.expected_ns = now_ns.saturating_add(period.saturating_mul(MS_NS));
+        u32::try_from(period).unwrap_or(u32::MAX)
+    }
+
+    /// The tick has come. One that was very late tells more of the worker than of the clock.
+    pub(crate) fn came(&mut self, now_ns: u64) {
+        let late = now_ns.saturating_sub(self.expected_ns).min(2 * EARLY_NS);
+        self.average_ns = self.average_ns.saturating_sub(self.average_ns / 8).saturating_add(late / 8);
+    }
 }
 
 #[cfg(test)]
@@ -102,8 +135,9 @@ mod tests {
         assert_eq!(nearest(&timers), Some(1_000_000));
         timers.remove(gone);
         assert_eq!(nearest(&timers), Some(2_000_000));
-        assert_eq!(timers.take_due(1_000_000, 9), []);
-        let due: Vec<_> = timers.take_due(2_000_000, 9).into_iter().map(|(_, sleeper)| sleeper).collect();
+        assert_eq!(timers.take_due(1_000_000, None, 9), []);
+        let due: Vec<_> =
+            timers.take_due(2_000_000, None, 9).into_iter().map(|(_, sleeper)| sleeper).collect();
         assert_eq!(due, [Sleeper::Stream(2, Side::Request), Sleeper::Plugin]);
         assert_eq!(nearest(&timers), Some(5_000_000));
     }
@@ -114,7 +148,8 @@ mod tests {
         for stream in 0..5 {
             timers.add(0, Duration::ZERO, Sleeper::Stream(stream, Side::Request));
         }
-        let mut take = || timers.take_due(0, 2).into_iter().map(|(_, sleeper)| sleeper).collect::<Vec<_>>();
+        let mut take =
+            || timers.take_due(0, None, 2).into_iter().map(|(_, sleeper)| sleeper).collect::<Vec<_>>();
         let stream = |stream| Sleeper::Stream(stream, Side::Request);
         assert_eq!(take(), [stream(0), stream(1)]);
         assert_eq!(take(), [stream(2), stream(3)]);
@@ -129,13 +164,18 @@ mod tests {
         timers.add(0, Duration::from_millis(3), Sleeper::Plugin);
         timers.add(0, Duration::from_millis(3), stream);
         assert!(!timers.is_due(2_000_000));
+        assert_eq!(timers.take_due(999_999, Some(3_000_000), 9), []);
         assert_eq!(
-            timers.take_due(2_000_001, 9).into_iter().map(|(_, who)| who).collect::<Vec<_>>(),
+            timers
+                .take_due(1_000_000, Some(3_000_000), 9)
+                .into_iter()
+                .map(|(_, who)| who)
+                .collect::<Vec<_>>(),
             [stream]
         );
         assert!(!timers.is_due(2_999_999));
         assert!(timers.is_due(3_000_000));
-        assert_eq!(timers.take_due(3_000_000, 9).len(), 1);
+        assert_eq!(timers.take_due(3_000_000, None, 9).len(), 1);
     }
 
     #[test]
@@ -143,20 +183,42 @@ mod tests {
         let mut timers = Timers::default();
         timers.add(u64::MAX, Duration::MAX, Sleeper::Plugin);
         assert_eq!(timers.nearest(), Some((u64::MAX, Sleeper::Plugin)));
-        assert_eq!(period_ms(0, (u64::MAX, Sleeper::Plugin)), 86_400_000);
+        assert_eq!(Lateness::default().period_ms(0, (u64::MAX, Sleeper::Plugin)), 86_400_000);
         assert!(timers.is_due(u64::MAX));
     }
 
     #[test]
     fn a_period_is_rounded_to_the_nearest_and_for_a_plugin_up() {
-        let periods = |now, deadline| {
-            [Sleeper::Stream(1, Side::Request), Sleeper::Plugin].map(|who| period_ms(now, (deadline, who)))
+        let mut lateness = Lateness::default();
+        let mut periods = |now, deadline| {
+            [Sleeper::Stream(1, Side::Request), Sleeper::Plugin]
+                .map(|who| lateness.period_ms(now, (deadline, who)))
         };
         assert_eq!(periods(0, 1), [1, 1]);
         assert_eq!(periods(0, 3_000_000), [3, 3]);
         assert_eq!(periods(0, 3_500_000), [3, 4]);
         assert_eq!(periods(0, 3_500_001), [4, 4]);
+        assert_eq!(periods(0, 7_000_000_000), [7000, 7000]);
         assert_eq!(periods(5, 5), [1, 1]);
         assert_eq!(periods(9, 5), [1, 1]);
+    }
+
+    #[test]
+    fn ticks_that_come_late_are_set_earlier_and_those_that_do_not_are_not() {
+        let stream = Sleeper::Stream(1, Side::Request);
+        let mut lateness = Lateness::default();
+        for round in 0..50 {
+            let now = round * 1_000_000_000;
+            let period = u64::from(lateness.period_ms(now, (now + 100_000_000, stream)));
+            assert_eq!(period, if round < 3 { 100 } else { 99 }, "{round}");
+            lateness.came(now + period * 1_000_000 + 2_000_000);
+        }
+        // However late: a 3 ms wait is not made a shorter one, and nothing is for a plugin.
+        assert_eq!(lateness.period_ms(0, (3_000_000, stream)), 3);
+        assert_eq!(lateness.period_ms(0, (100_000_000, Sleeper::Plugin)), 100);
+        for _ in 0..50 {
+            lateness.came(0);
+        }
+        assert_eq!(lateness.period_ms(0, (100_000_000, stream)), 100);
     }
 }

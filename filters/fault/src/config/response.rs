@@ -8,10 +8,10 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use weir_sdk::Percentage;
 use weir_sdk::matcher::HeaderMatch;
 
-use super::{Abort, BlackHole, Delay, Reset};
+use super::{Abort, BlackHole, Delay, Reset, ResponseChange};
 
 /// What happens to the response of a request that the fault has taken and let pass. First `delay`, then at most one of `abort`, `reset`,
-/// `black_hole`, `truncate` and `corrupt`. Never to answers that this filter made.
+/// `black_hole`, `truncate`, `corrupt` and `change`. Never to answers that this filter made.
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResponseFault {
@@ -36,6 +36,9 @@ pub struct ResponseFault {
     /// The body is damaged.
     #[serde(default)]
     pub corrupt: Option<Corrupt>,
+    /// Status, headers or body become others.
+    #[serde(default)]
+    pub change: Option<ResponseChange>,
 }
 
 /// Which responses are meant: all conditions must hold.
@@ -142,7 +145,7 @@ fn block() -> u32 {
     1000
 }
 
-fn quarter_mebibyte() -> u32 {
+pub(super) fn quarter_mebibyte() -> u32 {
     262_144
 }
 

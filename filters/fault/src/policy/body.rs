@@ -1,8 +1,25 @@
 //! Bodies that end early or come damaged: a pure step from one part of a body to what becomes of it.
 
-use weir_sdk::{Draw, Salt};
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+use weir_sdk::{Draw, Mutation, Problems, Salt};
 
 use super::json;
+
+/// What Envoy holds of a body: `per_connection_buffer_limit_bytes` of its listeners, 1 MiB unless configured (`BODY-12`).
+const ENVOY_BUFFERS: u32 = 1_048_576;
+
+/// `max_body_bytes` of what stands at `path`.
+pub(crate) fn body_limit(path: &str, bytes: u32, problems: &mut Problems) -> usize {
+    if bytes > ENVOY_BUFFERS {
+        problems.add(
+            format!("{path}.max_body_bytes"),
+            "expected at most 1048576: Envoy holds no more unless configured, and drops the stream",
+        );
+    }
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
 
 /// How a body is damaged. Made at configure.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +34,21 @@ pub(crate) enum Damage {
     Utf8 { at: u64 },
     /// `content-length` and this.
     Length { add: i32 },
+    /// Not damaged, but another text.
+    Text(Rc<[u8]>),
+    /// Not damaged, but with other members.
+    Merge { patch: Rc<Map<String, Value>>, max: usize },
 }
 
 impl Damage {
     /// Whether the body ends early, and is whole until then.
     pub(crate) fn is_truncation(&self) -> bool {
         matches!(self, Self::Truncate { .. })
+    }
+
+    /// Whether it is a change rather than damage.
+    pub(crate) fn is_change(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Merge { .. })
     }
 }
 
@@ -32,6 +58,18 @@ pub(crate) enum Length {
     Keep,
     Set(u64),
     Remove,
+}
+
+impl Length {
+    /// Of the headers.
+    pub(crate) fn mutation(self) -> Option<Mutation> {
+        let name = "content-length";
+        match self {
+            Self::Keep => None,
+            Self::Set(length) => Some(Mutation::Set(name.into(), length.to_string().into())),
+            Self::Remove => Some(Mutation::Remove(name.into())),
+        }
+    }
 }
 
 /// A body that is being damaged.
@@ -76,12 +114,13 @@ impl Damaging {
             (Damage::Truncate { after, reset: false }, Some(length)) if length > *after => {
                 Length::Set(*after)
             }
-            (Damage::Json { max, .. }, Some(length))
+            (Damage::Json { max, .. } | Damage::Merge { max, .. }, Some(length))
                 if usize::try_from(length).unwrap_or(usize::MAX) > *max =>
             {
                 return None;
             }
-            (Damage::Json { .. }, _) => Length::Remove,
+            (Damage::Json { .. } | Damage::Merge { .. }, _) => Length::Remove,
+            (Damage::Text(text), Some(_)) => Length::Set(u64::try_from(text.len()).unwrap_or(u64::MAX)),
             (Damage::Length { .. }, None) => return None,
             (Damage::Length { add }, Some(length)) => {
                 let wrong = length.saturating_add_signed(i64::from(*add));
@@ -107,12 +146,14 @@ impl Damaging {
             return (Part::Reset, Outcome::Unknown);
         }
         if self.done {
-            return (Part::Pass, Outcome::Unknown);
+            // What takes a body's place has gone with its first part.
+            let is_replaced = matches!(self.damage, Damage::Text(_));
+            return (if is_replaced { Part::Become(Vec::new()) } else { Part::Pass }, Outcome::Unknown);
         }
         let start = self.offset;
         let length = u64::try_from(size).unwrap_or(u64::MAX);
         let end = start.saturating_add(length);
-        if !matches!(self.damage, Damage::Json { .. }) {
+        if !matches!(self.damage, Damage::Json { .. } | Damage::Merge { .. }) {
             self.offset = end;
         }
         match &self.damage {
@@ -167,10 +208,22 @@ impl Damaging {
                     return (Part::Hold, Outcome::Unknown);
                 }
                 self.done = true;
-                match json::replaced(&bytes(), path, value) {
-                    Some(bytes) => (Part::Become(bytes), Outcome::Damaged),
-                    None => (Part::Pass, Outcome::Spared),
+                became(json::replaced(&bytes(), path, value))
+            }
+            Damage::Merge { patch, max } => {
+                if size > *max {
+                    self.done = true;
+                    return (Part::Pass, Outcome::Spared);
                 }
+                if !end_of_stream {
+                    return (Part::Hold, Outcome::Unknown);
+                }
+                self.done = true;
+                became(json::merged(&bytes(), patch))
+            }
+            Damage::Text(text) => {
+                self.done = true;
+                (Part::Become(text.to_vec()), Outcome::Damaged)
             }
             Damage::Length { .. } => {
                 let part = if end_of_stream { Part::Reset } else { Part::Pass };
@@ -198,6 +251,10 @@ impl Damaging {
             .filter(|place| (start..end).contains(place))
             .collect()
     }
+}
+
+fn became(bytes: Option<Vec<u8>>) -> (Part, Outcome) {
+    bytes.map_or((Part::Pass, Outcome::Spared), |bytes| (Part::Become(bytes), Outcome::Damaged))
 }
 
 #[cfg(test)]
@@ -263,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    fn bodies_become_others() {
+        let text = || Damage::Text(b"new"[..].into());
+        check(text(), Some(6), &[b"abc", b"def", b""], b"new", false);
+        check(text(), None, &[b"", b"abc"], b"new", false);
+        let merge = |max| {
+            let patch = serde_json::json!({"a": 2}).as_object().unwrap().clone();
+            Damage::Merge { patch: Rc::new(patch), max }
+        };
+        check(merge(100), None, &[b"{\"a\"", b": 1}", b""], b"{\"a\": 2}", false);
+        check(merge(3), None, &[b"{\"a\"", b": 1}", b""], b"{\"a\": 1}", false);
+        check(merge(100), None, &[b"[1]"], b"[1]", false);
+    }
+
+    #[test]
     fn as_many_bytes_are_flipped_as_there_are_blocks_however_they_are_cut() {
         let body = vec![0_u8; 10_000];
         let flip = |sizes: &[usize]| {
@@ -303,5 +374,10 @@ mod tests {
         assert_eq!(length(Damage::Length { add: 1 }, None), None);
         let json = Damage::Json { path: Vec::new(), value: Vec::new(), max: 5 };
         assert_eq!([length(json.clone(), Some(6)), length(json, None)], [None, Some(Length::Remove)]);
+        let text = || Damage::Text(b"new"[..].into());
+        assert_eq!(
+            [length(text(), Some(6)), length(text(), None)],
+            [Some(Length::Set(3)), Some(Length::Keep)]
+        );
     }
 }

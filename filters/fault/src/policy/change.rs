@@ -1,11 +1,12 @@
-//! What of a request is changed before it goes on.
+//! What of a request or response is changed before it goes on.
 
 use std::rc::Rc;
 
 use weir_sdk::{Bytes, Headers, Mutation, Problems, names};
 
+use super::body::{Damage, body_limit};
 use super::dice::Share;
-use crate::config::{self, HeaderLine};
+use crate::config::{self, ChangeBody, ChangeHeaders, HeaderLine};
 
 /// A compiled [`config::Change`].
 #[derive(Clone, Debug)]
@@ -15,8 +16,56 @@ pub(crate) struct Change {
     query: Option<Vec<u8>>,
     /// All that does not depend on the request.
     mutations: Vec<Mutation>,
+    pub(crate) body: Option<Damage>,
     /// How people call it.
     pub(crate) text: Rc<str>,
+}
+
+/// A compiled [`config::ResponseChange`].
+#[derive(Clone, Debug)]
+pub(crate) struct ResponseChange {
+    pub(crate) share: Share,
+    pub(crate) mutations: Vec<Mutation>,
+    pub(crate) body: Option<Damage>,
+    /// How people call it.
+    pub(crate) text: Rc<str>,
+}
+
+impl ResponseChange {
+    /// Checks and compiles what stands at `path`.
+    pub(crate) fn compile(
+        path: &str,
+        change: &config::ResponseChange,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = problems.len();
+        let mut mutations = Vec::new();
+        if let Some(status) = change.status {
+            if !(200..=599).contains(&status) {
+                problems.add(format!("{path}.status"), "expected a status from 200 to 599");
+            }
+            mutations.push(Mutation::Set(":status".into(), status.to_string().into()));
+        }
+        let fixed = mutations.len();
+        headers(path, &change.headers, problems, &mut mutations);
+        let body = body(path, change.body.as_ref(), problems);
+        let changed = [
+            ("status", change.status.is_some()),
+            ("headers", mutations.len() > fixed),
+            ("body", body.is_some()),
+        ];
+        let text = text(&changed);
+        if text.is_none() && problems.len() == before {
+            problems.add(path, "expected at least one of `status`, `headers` and `body`");
+        }
+        (problems.len() == before).then_some(())?;
+        Some(Self {
+            share: Share(change.percentage.map(|percentage| percentage.0)),
+            mutations,
+            body,
+            text: text?,
+        })
+    }
 }
 
 impl Change {
@@ -47,38 +96,34 @@ impl Change {
                 "expected a query such as `page=2`: printable ASCII without the first `?`, `#` and blanks",
             );
         }
-        let headers = &change.headers;
-        for (index, name) in headers.remove.iter().enumerate() {
-            mutations.extend(
-                name_at(&format!("{path}.headers.remove[{index}]"), name, problems).map(Mutation::Remove),
-            );
-        }
-        lines(&format!("{path}.headers.set"), &headers.set, problems, |name, value| {
-            mutations.push(Mutation::Set(name, value));
-        });
-        lines(&format!("{path}.headers.append"), &headers.append, problems, |name, value| {
-            mutations.push(Mutation::Append(name, value));
-        });
-        let changed: Vec<&str> = [
+        let fixed = mutations.len();
+        headers(path, &change.headers, problems, &mut mutations);
+        let body = body(path, change.body.as_ref(), problems);
+        let text = text(&[
             ("method", change.method.is_some()),
             ("path", change.path.is_some()),
             ("query", change.query.is_some()),
-            ("headers", mutations.len() > usize::from(change.method.is_some())),
-        ]
-        .into_iter()
-        .filter_map(|(name, is_changed)| is_changed.then_some(name))
-        .collect();
-        if changed.is_empty() && problems.len() == before {
-            problems.add(path, "expected at least one of `method`, `path`, `query` and `headers`");
+            ("headers", mutations.len() > fixed),
+            ("body", body.is_some()),
+        ]);
+        if text.is_none() && problems.len() == before {
+            problems.add(path, "expected at least one of `method`, `path`, `query`, `headers` and `body`");
         }
         let bytes = |text: &String| text.as_bytes().to_vec();
-        (problems.len() == before).then(|| Self {
+        (problems.len() == before).then_some(())?;
+        Some(Self {
             share: Share(change.percentage.map(|percentage| percentage.0)),
             path: change.path.as_ref().map(bytes),
             query: change.query.as_ref().map(bytes),
             mutations,
-            text: format!("change of {}", changed.join(", ")).into(),
+            body,
+            text: text?,
         })
+    }
+
+    /// Whether there is anything to change of a request that has a body or not.
+    pub(crate) fn applies(&self, has_body: bool) -> bool {
+        has_body || self.path.is_some() || self.query.is_some() || !self.mutations.is_empty()
     }
 
     /// What becomes of this request.
@@ -98,6 +143,40 @@ impl Change {
         }
         mutations
     }
+}
+
+fn headers(path: &str, headers: &ChangeHeaders, problems: &mut Problems, mutations: &mut Vec<Mutation>) {
+    for (index, name) in headers.remove.iter().enumerate() {
+        mutations.extend(
+            name_at(&format!("{path}.headers.remove[{index}]"), name, problems).map(Mutation::Remove),
+        );
+    }
+    lines(&format!("{path}.headers.set"), &headers.set, problems, |name, value| {
+        mutations.push(Mutation::Set(name, value));
+    });
+    lines(&format!("{path}.headers.append"), &headers.append, problems, |name, value| {
+        mutations.push(Mutation::Append(name, value));
+    });
+}
+
+fn body(path: &str, body: Option<&ChangeBody>, problems: &mut Problems) -> Option<Damage> {
+    match body? {
+        ChangeBody::Replace(text) => Some(Damage::Text(text.as_bytes().into())),
+        ChangeBody::MergePatch(merge) => {
+            let path = format!("{path}.body.merge_patch");
+            if merge.patch.is_empty() {
+                problems.add(format!("{path}.patch"), "expected at least one member");
+            }
+            let max = body_limit(&path, merge.max_body_bytes, problems);
+            Some(Damage::Merge { patch: Rc::new(merge.patch.clone()), max })
+        }
+    }
+}
+
+/// `change of` what is changed; nothing where nothing is.
+fn text(parts: &[(&str, bool)]) -> Option<Rc<str>> {
+    let changed: Vec<&str> = parts.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+    (!changed.is_empty()).then(|| ["change of ", &changed.join(", ")].concat().into())
 }
 
 fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems, mut take: impl FnMut(Rc<str>, Bytes)) {

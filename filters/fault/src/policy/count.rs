@@ -39,10 +39,14 @@ pub enum Count {
     RouteInvalid,
     /// A request went on as another one.
     Change,
+    /// A response went on as another one.
+    ResponseChange,
+    /// A body was to be changed and could not be.
+    ChangeSpared,
 }
 
 /// In the order of [`Count`].
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 20] = [
     "delays_injected",
     "aborts_injected",
     "response_rl_injected",
@@ -61,6 +65,8 @@ pub(crate) const NAMES: [&str; 18] = [
     "state_failed",
     "route_invalid",
     "changes_injected",
+    "response_changes_injected",
+    "changes_spared",
 ];
 
 /// A set of outcomes, of a dry run or not.
@@ -103,7 +109,7 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_place() {
-        assert_eq!(Count::Change as usize + 1, NAMES.len());
+        assert_eq!(Count::ChangeSpared as usize + 1, NAMES.len());
         for dry in [false, true] {
             let mut counts = Counts::new(dry);
             counts.add(Count::Delay);

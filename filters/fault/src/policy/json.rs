@@ -1,4 +1,7 @@
-//! Finds a value in a JSON text and puts another in its place, leaving every other byte as it is. Walks the text once, without recursion.
+//! Finds a value in a JSON text and puts another in its place, leaving every other byte as it is. Walks the text once, never
+//! deeper than the configuration is.
+
+use serde_json::{Map, Value};
 
 /// The text with the value at `path` replaced; `None` when there is none, or when what leads to it is not JSON.
 pub(crate) fn replaced(text: &[u8], path: &[String], value: &[u8]) -> Option<Vec<u8>> {
@@ -10,6 +13,45 @@ pub(crate) fn replaced(text: &[u8], path: &[String], value: &[u8]) -> Option<Vec
     let start = at.at;
     at.skip_value()?;
     Some([text.get(..start)?, value, text.get(at.at..)?].concat())
+}
+
+/// The text, an object, with this merge patch applied (RFC 7396); `None` when it is no object.
+pub(crate) fn merged(text: &[u8], patch: &Map<String, Value>) -> Option<Vec<u8>> {
+    let mut at = Cursor { text, at: 0 };
+    at.blanks();
+    let mut out = text.get(..at.at)?.to_vec();
+    at.merge(patch, &mut out)?;
+    let rest = text.get(at.at..)?;
+    at.blanks();
+    at.peek().is_none().then(|| out.extend_from_slice(rest))?;
+    Some(out)
+}
+
+/// A value of a patch where the text has none: without its nulls.
+fn write(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(members) => {
+            out.push(b'{');
+            let mut separator: &[u8] = b"";
+            add(members.iter(), &mut separator, out);
+            out.push(b'}');
+        }
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+fn add<'a>(
+    members: impl Iterator<Item = (&'a String, &'a Value)>,
+    separator: &mut &'static [u8],
+    out: &mut Vec<u8>,
+) {
+    for (name, value) in members.filter(|(_, value)| !value.is_null()) {
+        out.extend_from_slice(separator);
+        *separator = b",";
+        out.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
+        out.push(b':');
+        write(value, out);
+    }
 }
 
 struct Cursor<'a> {
@@ -67,6 +109,68 @@ impl Cursor<'_> {
             }
             _ => None,
         }
+    }
+
+    /// From the beginning of an object to behind it. What lies between two commas stays together.
+    fn merge(&mut self, patch: &Map<String, Value>, out: &mut Vec<u8>) -> Option<()> {
+        (self.next()? == b'{').then(|| out.push(b'{'))?;
+        let mut separator: &[u8] = b"";
+        let mut seen = Vec::new();
+        let mut first = true;
+        loop {
+            let start = self.at;
+            self.blanks();
+            if first && self.peek()? == b'}' {
+                break;
+            }
+            first = false;
+            let quoted = self.at;
+            self.skip_string()?;
+            let quoted = self.text.get(quoted..self.at)?;
+            let found = patch.iter().find(|(name, _)| is_name(quoted, name));
+            self.blanks();
+            (self.next()? == b':').then_some(())?;
+            self.blanks();
+            let value = self.at;
+            let new = match found {
+                Some((name, new)) => {
+                    seen.push(name);
+                    Some(new)
+                }
+                None => None,
+            };
+            if matches!(new, Some(Value::Null)) {
+                self.skip_value()?;
+                self.blanks();
+            } else {
+                out.extend_from_slice(separator);
+                separator = b",";
+                out.extend_from_slice(self.text.get(start..value)?);
+                match new {
+                    Some(Value::Object(members)) if self.peek()? == b'{' => self.merge(members, out)?,
+                    Some(new) => {
+                        write(new, out);
+                        self.skip_value()?;
+                    }
+                    None => {
+                        self.skip_value()?;
+                        out.extend_from_slice(self.text.get(value..self.at)?);
+                    }
+                }
+                let blanks = self.at;
+                self.blanks();
+                out.extend_from_slice(self.text.get(blanks..self.at)?);
+            }
+            match self.peek()? {
+                b',' => self.at = self.at.saturating_add(1),
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.at = self.at.saturating_add(1);
+        add(patch.iter().filter(|(name, _)| !seen.contains(name)), &mut separator, out);
+        out.push(b'}');
+        Some(())
     }
 
     /// To behind a value.
@@ -131,6 +235,8 @@ fn is_name(quoted: &[u8], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[track_caller]
@@ -154,6 +260,37 @@ mod tests {
         check(text, &["c"], Some(r#" {"a" : [1, {"b\u0063": "x}]\"y"}, [ ] ], "b": -1.5e3 , "c":X}  "#));
         for path in [&["d"][..], &["a", "3"], &["a", "x"], &["b", "c"], &["c", "d"], &["a", "2", "0"]] {
             check(text, path, None);
+        }
+    }
+
+    #[test]
+    fn patches_are_merged_and_nothing_else() {
+        let merge = |text: &str, patch: Value| {
+            merged(text.as_bytes(), patch.as_object().unwrap()).map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        for (text, patch, want) in [
+            (r#"{"a":"b"}"#, json!({"a": "c"}), Some(r#"{"a":"c"}"#)),
+            (r#"{"a":"b"}"#, json!({"b": "c"}), Some(r#"{"a":"b","b":"c"}"#)),
+            (r#"{"a":"b"}"#, json!({"a": null}), Some(r#"{}"#)),
+            (r#"{"a":"b","b":"c"}"#, json!({"a": null}), Some(r#"{"b":"c"}"#)),
+            (r#"{"a":["b"]}"#, json!({"a": "c"}), Some(r#"{"a":"c"}"#)),
+            (r#"{"a":{"b":"c"}}"#, json!({"a": {"b": "d", "c": null}}), Some(r#"{"a":{"b":"d"}}"#)),
+            (r#"{"a":[{"b":"c"}]}"#, json!({"a": [1]}), Some(r#"{"a":[1]}"#)),
+            (r#"{"e":null}"#, json!({"a": 1}), Some(r#"{"e":null,"a":1}"#)),
+            (r#"{}"#, json!({"a": {"bb": {"ccc": null}}}), Some(r#"{"a":{"bb":{}}}"#)),
+            (r#"{"a":1}"#, json!({"a": {"b": null, "c": 2}}), Some(r#"{"a":{"c":2}}"#)),
+            (
+                "\n{ \"id\" : 12345678901234567890.10,\n  \"\\u0061\" : 1 , \"c\": [ ]\n}\n",
+                json!({"a": 2}),
+                Some("\n{ \"id\" : 12345678901234567890.10,\n  \"\\u0061\" : 2 , \"c\": [ ]\n}\n"),
+            ),
+            (r#"["a","b"]"#, json!({"a": 1}), None),
+            (r#"{"a":1} x"#, json!({"a": 1}), None),
+            (r#"{"a":1"#, json!({"a": 1}), None),
+            (r#"{"a":1,}"#, json!({"a": 1}), None),
+            ("", json!({"a": 1}), None),
+        ] {
+            assert_eq!(merge(text, patch.clone()).as_deref(), want, "{text} and {patch}");
         }
     }
 

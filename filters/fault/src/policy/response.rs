@@ -4,16 +4,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::matcher::HeaderMatcher;
-use weir_sdk::{Headers, Problems};
+use weir_sdk::{Headers, Mutation, Problems};
 
-use super::body::Damage;
+use super::body::{Damage, body_limit};
+use super::change::ResponseChange;
 use super::delay::{Delay, sum};
 use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
 use crate::config::{self, CorruptSpec, StatusMatch};
-
-/// What Envoy holds of a body: `per_connection_buffer_limit_bytes` of its listeners, 1 MiB unless configured (`BODY-12`).
-const ENVOY_BUFFERS: u32 = 1_048_576;
 
 /// A compiled [`config::ResponseFault`].
 #[derive(Clone, Debug)]
@@ -23,6 +21,7 @@ pub(crate) struct ResponseFault {
     delay: Option<Delay>,
     ending: Option<Ending>,
     damage: Option<(Damage, Share, Rc<str>)>,
+    change: Option<ResponseChange>,
     /// How it is called in explanations.
     pub(crate) label: Rc<str>,
 }
@@ -33,6 +32,8 @@ pub(crate) struct Drawn {
     pub(crate) delay: Option<Duration>,
     pub(crate) end: Option<(End, Rc<str>)>,
     pub(crate) damage: Option<(Damage, Rc<str>)>,
+    /// What is changed of the headers, and how people call it; the body's part is in `damage`.
+    pub(crate) change: Option<(Vec<Mutation>, Rc<str>)>,
 }
 
 impl ResponseFault {
@@ -45,7 +46,8 @@ impl ResponseFault {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let config::ResponseFault { matches, delay, abort, reset, black_hole, truncate, corrupt } = config;
+        let config::ResponseFault { matches, delay, abort, reset, black_hole, truncate, corrupt, change } =
+            config;
         let mut headers = Vec::new();
         for (index, header) in matches.headers.iter().enumerate() {
             let path = format!("{path}.match.headers[{index}]");
@@ -64,12 +66,21 @@ impl ResponseFault {
             problems,
         );
         sum(path, delay.as_ref(), black_hole.as_ref(), longest, problems);
-        let ends =
-            [abort.is_some(), reset.is_some(), black_hole.is_some(), truncate.is_some(), corrupt.is_some()];
+        let change = change
+            .as_ref()
+            .map(|change| ResponseChange::compile(&format!("{path}.change"), change, problems));
+        let ends = [
+            abort.is_some(),
+            reset.is_some(),
+            black_hole.is_some(),
+            truncate.is_some(),
+            corrupt.is_some(),
+            change.is_some(),
+        ];
         if ends.iter().filter(|there| **there).count() > 1 {
             problems.add(
                 path,
-                "expected at most one of `abort`, `reset`, `black_hole`, `truncate` and `corrupt`",
+                "expected at most one of `abort`, `reset`, `black_hole`, `truncate`, `corrupt` and `change`",
             );
         }
         let mut damage = None;
@@ -83,10 +94,12 @@ impl ResponseFault {
             let (how, text) = compile_corrupt(&format!("{path}.corrupt.with"), &corrupt.with, problems);
             damage = Some((how, Share(corrupt.percentage.map(|share| share.0)), text.into()));
         }
-        if delay.is_none() && ending.is_none() && damage.is_none() && problems.len() == before {
+        let change = change.flatten();
+        let ends = ending.is_some() || damage.is_some() || change.is_some();
+        if delay.is_none() && !ends && problems.len() == before {
             problems.add(
                 path,
-                "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `truncate` and `corrupt`",
+                "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `truncate`, `corrupt` and `change`",
             );
         }
         let statuses = matches.status.clone();
@@ -96,6 +109,7 @@ impl ResponseFault {
             delay,
             ending,
             damage,
+            change,
             label: [label, ", response"].concat().into(),
         })
     }
@@ -117,10 +131,16 @@ impl ResponseFault {
             .damage
             .as_ref()
             .filter(|(_, share, _)| has_body && share.includes(draw(Purpose::ResponseEnd)));
+        let damage = damage.map(|(damage, _, text)| (damage.clone(), Rc::clone(text)));
+        let change = self.change.as_ref().filter(|change| {
+            (has_body || !change.mutations.is_empty()) && change.share.includes(draw(Purpose::ResponseEnd))
+        });
+        let body = change.and_then(|change| Some((change.body.clone()?, Rc::clone(&change.text))));
         Drawn {
             delay: delay.and_then(|delay| delay.time(draw(Purpose::ResponseDelayTime), None)),
             end: ending.and_then(Ending::certain),
-            damage: damage.map(|(damage, _, text)| (damage.clone(), Rc::clone(text))),
+            damage: damage.or(body.filter(|_| has_body)),
+            change: change.map(|change| (change.mutations.clone(), Rc::clone(&change.text))),
         }
     }
 }
@@ -143,16 +163,10 @@ fn compile_corrupt(path: &str, with: &CorruptSpec, problems: &mut Problems) -> (
                 problems
                     .add(format!("{path}.json_field.path"), "expected at least one name, such as `[rating]`");
             }
-            if field.max_body_bytes > ENVOY_BUFFERS {
-                problems.add(
-                    format!("{path}.json_field.max_body_bytes"),
-                    "expected at most 1048576: Envoy holds no more unless configured, and drops the stream",
-                );
-            }
             let damage = Damage::Json {
                 path: field.path.clone(),
                 value: field.value.to_string().into_bytes(),
-                max: usize::try_from(field.max_body_bytes).unwrap_or(usize::MAX),
+                max: body_limit(&format!("{path}.json_field"), field.max_body_bytes, problems),
             };
             (damage, format!("replace `{}`", field.path.join(".")))
         }

@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_sdk::{Draw, FractionalPercent, Key, Mutation, Problems, RequestMatcher, RequestView};
+use weir_sdk::{Draw, FractionalPercent, Key, Mutation, Problems, RequestMatcher, RequestView, Salt};
 
+use super::body::{Damaging, Length};
 use super::change::Change;
 use super::delay::{Delay, sum};
 use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
 use super::response::ResponseFault;
 use super::schedule::{Level, Schedule};
+use super::stream::content_length;
 use super::{Inputs, callers, gate};
 use crate::config;
 
@@ -67,6 +69,8 @@ pub(crate) struct Drawn {
     pub(crate) limit: Option<u64>,
     /// What is changed of the request, and how people call it.
     pub(crate) change: Option<(Vec<Mutation>, Rc<str>)>,
+    /// What becomes of the request's body, where anything is to; nothing where this body cannot be changed so.
+    pub(crate) body: Option<Option<(Damaging, Length)>>,
     pub(crate) delay: Option<Duration>,
     pub(crate) end: Option<(End, Rc<str>)>,
     /// The point that took it, where one was drawn.
@@ -210,7 +214,7 @@ impl Rule {
         if !takes {
             return Err(Passed::On);
         }
-        Ok(self.draw(request, drawn, key.into_owned(), trusts))
+        Ok(self.draw(request, inputs.has_body, drawn, key.into_owned(), trusts))
     }
 
     fn is_match(&self, request: &dyn RequestView) -> bool {
@@ -247,6 +251,7 @@ impl Rule {
     fn draw(
         &self,
         request: &dyn RequestView,
+        has_body: bool,
         picked: Option<Draw>,
         key: Vec<u8>,
         trusts: &dyn Fn() -> bool,
@@ -265,7 +270,12 @@ impl Rule {
                 callers::throughput(request).filter(|_| share.includes(draw(Purpose::Limit)))
             }
         });
-        let change = self.change.as_ref().filter(|change| change.share.includes(draw(Purpose::Change)));
+        let change = self
+            .change
+            .as_ref()
+            .filter(|change| change.applies(has_body) && change.share.includes(draw(Purpose::Change)));
+        let body = change.and_then(|change| change.body.as_ref()).filter(|_| has_body);
+        let body = body.map(|body| Damaging::begin(body, content_length(request), Salt::new("")));
         let change = change.map(|change| (change.mutations(request), Rc::clone(&change.text)));
         let delay = self.delay.as_ref().and_then(|delay| {
             let (share, ms) = if delay.is_by_header() {
@@ -283,7 +293,7 @@ impl Rule {
             let share = ending.share.lowered(asked(callers::ABORT_PERCENTAGE));
             (trusted && share.includes(draw(Purpose::End))).then(|| ending.end(request))?
         });
-        Drawn { limit, change, delay, end, draw: picked, key }
+        Drawn { limit, change, body, delay, end, draw: picked, key }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_sdk::digest::hex;
 use weir_sdk::{Decision, Flow, Headers, Mutation, Salt};
 
-use super::body::{Damaging, Length, Outcome, Part};
+use super::body::{Damaging, Outcome, Part};
 use super::end::{End, gateway_timeout};
 use super::rule::{Drawn, Rule};
 use super::{Count, Counts, Step, Why, callers, response};
@@ -27,8 +27,11 @@ struct Active {
     stage: Stage,
     /// What comes when the wait is over.
     end: Option<(End, Rc<str>)>,
+    /// What becomes of the request's body.
+    changing: Option<Damaging>,
     damaging: Option<Damaging>,
-    damage: Count,
+    /// What is counted when the response's body could be damaged; and else.
+    damage: (Option<Count>, Count),
     dry_run: bool,
     /// It is counted among the active faults.
     entered: bool,
@@ -66,7 +69,7 @@ impl Stream {
         overflow: &Rc<str>,
         step: &mut Step,
     ) {
-        let Drawn { limit, change, delay, end, draw, key } = drawn;
+        let Drawn { limit, change, body, delay, end, draw, key } = drawn;
         let happens = limit.is_some() || change.is_some() || delay.is_some() || end.is_some();
         if !dry_run && happens && !enter() {
             step.counts.add(Count::Overflow);
@@ -95,8 +98,9 @@ impl Stream {
             key,
             stage: Stage::Passed,
             end,
+            changing: None,
             damaging: None,
-            damage: Count::Corruption,
+            damage: (None, Count::CorruptionSpared),
             dry_run,
             entered: happens && !dry_run,
         };
@@ -109,8 +113,15 @@ impl Stream {
         }
         if let Some((mutations, _)) = change {
             step.counts.add(Count::Change);
+            if matches!(body, Some(None)) {
+                step.counts.add(Count::ChangeSpared);
+            }
             if !dry_run {
                 step.decision.mutations.extend(mutations);
+                if let Some((changing, length)) = body.flatten() {
+                    step.decision.mutations.extend(length.mutation());
+                    active.changing = Some(changing);
+                }
             }
         }
         if dry_run {
@@ -173,13 +184,12 @@ impl Stream {
         // After 101 the bytes are another protocol's.
         let has_body = !end_of_stream && response::status(headers) != Some(101);
         let drawn = fault.draw(&rule.salts, &active.key, has_body);
-        let length =
-            headers.get("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        let length = content_length(headers);
         let salt = Salt::new(&hex(&active.key));
         let damaging = drawn
             .damage
             .and_then(|(damage, text)| Some((Damaging::begin(&damage, length, salt)?, damage, text)));
-        if drawn.delay.is_none() && drawn.end.is_none() && damaging.is_none() {
+        if drawn.delay.is_none() && drawn.end.is_none() && drawn.change.is_none() && damaging.is_none() {
             return step;
         }
         if !active.dry_run && !active.entered {
@@ -192,18 +202,24 @@ impl Stream {
         let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| text));
         step.why = Some(Why { delay: drawn.delay, end: text.cloned(), ..Why::of(&fault.label) });
         active.end = drawn.end;
+        if let Some((mutations, text)) = drawn.change {
+            step.counts.add(Count::ResponseChange);
+            step.why = Some(Why { delay: drawn.delay, change: Some(text), ..Why::of(&fault.label) });
+            if !active.dry_run {
+                step.decision.mutations.extend(mutations);
+            }
+        }
         if let Some(((damaging, length), damage, _)) = damaging {
-            active.damage = if damage.is_truncation() { Count::Truncation } else { Count::Corruption };
-            if active.dry_run {
-                step.counts.add(active.damage);
-            } else {
+            active.damage = match damage {
+                _ if damage.is_change() => (None, Count::ChangeSpared),
+                _ if damage.is_truncation() => (Some(Count::Truncation), Count::CorruptionSpared),
+                _ => (Some(Count::Corruption), Count::CorruptionSpared),
+            };
+            if !active.dry_run {
                 active.damaging = Some(damaging);
-                let name = "content-length";
-                step.decision.mutations.extend(match length {
-                    Length::Keep => None,
-                    Length::Set(length) => Some(Mutation::Set(name.into(), length.to_string().into())),
-                    Length::Remove => Some(Mutation::Remove(name.into())),
-                });
+                step.decision.mutations.extend(length.mutation());
+            } else if let Some(count) = active.damage.0 {
+                step.counts.add(count);
             }
         }
         if active.dry_run {
@@ -220,12 +236,36 @@ impl Stream {
         self.0.as_ref().is_some_and(|active| active.damaging.is_some())
     }
 
+    /// Whether bodies of this stream's request are to be looked at.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.0.as_ref().is_some_and(|active| active.changing.is_some())
+    }
+
+    /// A part of the request's body is here: what becomes of it, and what is to be counted.
+    pub fn on_request_body(
+        &mut self,
+        size: usize,
+        end_of_stream: bool,
+        bytes: &mut dyn FnMut() -> Vec<u8>,
+    ) -> (Part, Counts) {
+        let mut counts = Counts::default();
+        let Some(changing) = self.0.as_mut().and_then(|active| active.changing.as_mut()) else {
+            return (Part::Pass, counts);
+        };
+        let (part, outcome) = changing.part(size, end_of_stream, bytes);
+        if outcome == Outcome::Spared {
+            counts.add(Count::ChangeSpared);
+        }
+        (part, counts)
+    }
+
     /// A part of the response's body is here: what becomes of it, and what is to be counted.
     pub fn on_response_body(
         &mut self,
         size: usize,
         end_of_stream: bool,
-        bytes: impl FnOnce() -> Vec<u8>,
+        bytes: &mut dyn FnMut() -> Vec<u8>,
     ) -> (Part, Counts) {
         let Some((damaging, damage, dry_run)) = self
             .0
@@ -238,8 +278,8 @@ impl Stream {
         let (part, outcome) = damaging.part(size, end_of_stream, bytes);
         match outcome {
             Outcome::Unknown => {}
-            Outcome::Damaged => counts.add(damage),
-            Outcome::Spared => counts.add(Count::CorruptionSpared),
+            Outcome::Damaged => damage.0.into_iter().for_each(|count| counts.add(count)),
+            Outcome::Spared => counts.add(damage.1),
         }
         if part == Part::Reset
             && let Some(active) = &mut self.0
@@ -314,6 +354,10 @@ impl Active {
         self.stage = Stage::Over;
         flow
     }
+}
+
+pub(super) fn content_length(headers: &dyn Headers) -> Option<u64> {
+    std::str::from_utf8(headers.get("content-length")?).ok()?.parse().ok()
 }
 
 fn past(way: Way) -> Stage {

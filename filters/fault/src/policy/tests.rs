@@ -57,6 +57,7 @@ impl World {
         };
         let inputs = Inputs {
             request: &request,
+            has_body: true,
             now: &|| self.now(),
             random: &random,
             stopped: &|| self.stopped.get(),
@@ -428,7 +429,7 @@ proptest! {
                 for (index, part) in body.iter().enumerate() {
                     held.extend_from_slice(part);
                     let last = index + 1 == body.len();
-                    let (part, _) = stream.on_response_body(held.len(), last, || held.clone());
+                    let (part, _) = stream.on_response_body(held.len(), last, &mut || held.clone());
                     prop_assert!(!(last && part == Part::Hold), "held for ever");
                     match part {
                         Part::Hold => {}
