@@ -20,7 +20,7 @@ pub use concurrency::Concurrency;
 pub use fixed_window::FixedWindow;
 pub use gcra::Gcra;
 pub use sliding_window::SlidingWindow;
-pub use table::{OnFull, Receipt, Store, Table, Taken};
+pub use table::{Ask, OnFull, Receipt, Store, Table, Taken};
 pub use token_bucket::TokenBucket;
 
 /// What a limit answers.
@@ -152,6 +152,12 @@ impl Algorithm {
     #[must_use]
     pub fn is_idle(&self, state: &[u8], now_ns: u64) -> bool {
         dispatch!(self, steps => is_idle(steps, state, now_ns))
+    }
+
+    /// How much there is when nothing is used.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.take(&mut vec![0; self.state_bytes()], 0, 0).limit
     }
 
     /// Whether what was taken comes back by time alone; otherwise only by [`Algorithm::refund`].

@@ -8,12 +8,14 @@ use weir_sdk::{PerRouteConfig, Percentage, RequestMatches};
 mod algorithm;
 mod cost;
 mod key;
+mod part;
 mod reply;
 mod service;
 
 pub use algorithm::{Algorithm, Concurrency, FixedWindow, Gcra, Queue, SlidingWindow, TokenBucket};
 pub use cost::{Charge, Cost, HeaderCost, PerBytes, PerLatency};
 pub use key::{KeyPart, OnFull, OnMissing, Override, RouteKey};
+pub use part::{Class, Instances, Penalty};
 pub use reply::{GrpcStatus, HeaderLine, Reply, ReplyHeaders};
 pub use service::{Global, Lease, RequestRate, Service, Unit};
 
@@ -96,6 +98,21 @@ pub struct Limit {
     /// Other limits for some keys. The first whose `key` matches counts.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// The limit is one for so many Envoys together, each of which admits its part; not for `global`, which is one anyway. Default: each Envoy has a
+    /// limit of its own.
+    #[serde(default)]
+    pub instances: Option<Instances>,
+    /// Requests that give way to others: they may use a share of the limit only. Of several classes the first that matches counts. At most 16; not for
+    /// `global`, and not with a `queue`. Default: all are alike.
+    #[serde(default)]
+    pub classes: Vec<Class>,
+    /// Admitted requests are counted as `near_limit` when more than this share of the limit is used then, as by Envoy's ratelimit service. Not for
+    /// `global`, where the service counts. Default 80.
+    #[serde(default)]
+    pub near_limit: Option<Percentage>,
+    /// Refuses keys for longer that do not heed refusals; needs a `key`, and is not for `global`. Default: never.
+    #[serde(default)]
+    pub penalty: Option<Penalty>,
     /// Requests wait for their turn instead of being refused at once; for `token_bucket` and `gcra`. Default: they do not.
     #[serde(default)]
     pub queue: Option<Queue>,

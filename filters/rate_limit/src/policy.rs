@@ -28,6 +28,8 @@ mod key;
 mod lease;
 mod limit;
 mod names;
+mod part;
+mod penalty;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -167,10 +169,11 @@ pub(crate) enum Cause {
     FailureModeAllowed,
     Leased,
     LeaseRefused,
+    Penalized,
 }
 
 /// In the order of [`Cause`].
-const CAUSES: [&str; 19] = [
+const CAUSES: [&str; 20] = [
     "enabled",
     "ok",
     "rate_limited",
@@ -190,6 +193,7 @@ const CAUSES: [&str; 19] = [
     "service.failure_mode_allowed",
     "lease.spent",
     "lease.refused",
+    "penalized",
 ];
 
 /// What is to be counted, and what is to be asked beside.
@@ -201,6 +205,8 @@ pub struct Counts {
     pub refills: Vec<Refill>,
     /// Places of limits in the counters.
     refused: Vec<usize>,
+    /// The same of those that are nearly used.
+    near: Vec<usize>,
 }
 
 impl Counts {
@@ -280,27 +286,29 @@ impl Policy {
         })
     }
 
-    /// Names of all counters, in the order of [`Policy::places`]: causes, then limits; then the same for dry runs.
+    /// Names of all counters, in the order of [`Policy::places`]: causes, then limits, twice; then the same for dry runs.
     #[must_use]
     pub fn counters(&self) -> Vec<String> {
         let mut names = Vec::new();
         for dry in ["", ".dry_run"] {
             let prefix = [&self.stat_prefix, dry].concat();
             names.extend(CAUSES.iter().map(|cause| [&prefix, ".", cause].concat()));
-            names.extend(
-                self.counted.iter().map(|limit| [&prefix, ".limit.", limit, ".rate_limited"].concat()),
-            );
+            for what in [".rate_limited", ".near_limit"] {
+                names.extend(self.counted.iter().map(|limit| [&prefix, ".limit.", limit, what].concat()));
+            }
         }
         names
     }
 
     /// Which of [`Policy::counters`] are to grow.
     pub fn places<'a>(&self, counts: &'a Counts) -> impl Iterator<Item = usize> + 'a {
-        let half = CAUSES.len().saturating_add(self.counted.len());
+        let near = CAUSES.len().saturating_add(self.counted.len());
+        let half = near.saturating_add(self.counted.len());
         let base = if counts.dry_run { half } else { 0 };
         let causes = (0..CAUSES.len()).filter(|place| (counts.causes >> *place) & 1 == 1);
         let refused = counts.refused.iter().map(|limit| CAUSES.len().saturating_add(*limit));
-        causes.chain(refused).map(move |place| base.saturating_add(place))
+        let near = counts.near.iter().map(move |limit| near.saturating_add(*limit));
+        causes.chain(refused).chain(near).map(move |place| base.saturating_add(place))
     }
 
     /// Decides a request.
@@ -376,8 +384,9 @@ impl Policy {
         Decision { explanation, ..Decision::reply(self.replies.refusal(refusal)) }
     }
 
-    fn admit(&self, stream: &mut Stream, within: Within, counts: &mut Counts) -> Decision {
+    fn admit(&self, stream: &mut Stream, mut within: Within, counts: &mut Counts) -> Decision {
         counts.add(Cause::Ok);
+        counts.near.append(&mut within.near);
         let text = if within.any { &self.texts.within } else { &self.texts.none };
         let mut decision = Decision { explanation: Some(Explanation::of(text)), ..Decision::next() };
         if let Some(waits) = &within.waits {

@@ -69,15 +69,56 @@ pub struct Receipt {
     fingerprint: Option<u64>,
     /// The state that the take has left.
     state: Rc<[u8]>,
-    /// How much.
-    cost: u64,
+    ask: Ask,
 }
 
 impl Receipt {
-    /// How much was taken.
+    /// How much was taken, in the asker's units.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        self.cost
+        self.ask.cost
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// How many units.
+    pub cost: u64,
+    /// How much of the state is a unit, at least 1: with N, one of N who have a state each takes an Nth of what a state has, so that all
+    /// together take no more than one state has.
+    pub unit: u64,
+    /// How much of the state has to be left.
+    pub leave: u64,
+}
+
+impl Ask {
+    /// So much, with nothing left.
+    #[must_use]
+    pub fn of(cost: u64) -> Self {
+        Self { cost, unit: 1, leave: 0 }
+    }
+
+    fn take(self, algorithm: &Algorithm, state: &mut [u8], now: u64) -> Admission {
+        let cost = self.cost.saturating_mul(self.unit);
+        if self.leave == 0 && self.unit == 1 {
+            return algorithm.take(state, now, cost);
+        }
+        let probe = |state: &[u8], cost: u64| {
+            algorithm.take(&mut state.to_vec(), now, cost.saturating_add(self.leave))
+        };
+        let mut admission = probe(state, cost);
+        if admission.admitted {
+            admission = algorithm.take(state, now, cost);
+            let next = probe(state, self.unit);
+            admission.reset_ns = if next.admitted { Some(0) } else { next.reset_ns };
+        }
+        let units = |amount: u64| amount.checked_div(self.unit).unwrap_or(amount);
+        Admission {
+            limit: units(admission.limit.saturating_sub(self.leave)),
+            remaining: units(admission.remaining.saturating_sub(self.leave)),
+            ..admission
+        }
     }
 }
 
@@ -116,17 +157,42 @@ impl Table {
     /// # Errors
     /// The store's; nothing was taken then.
     pub fn take(&self, store: &dyn Store, key: &[u8], now_ns: u64, cost: u64) -> Result<Taken, HostError> {
+        self.take_as(store, key, now_ns, Ask::of(cost))
+    }
+
+    /// Takes what is asked for of the key's state, or nothing. The answer is in the asker's units: what it would see if they were all there is.
+    ///
+    /// # Errors
+    /// The store's; nothing was taken then.
+    pub fn take_as(&self, store: &dyn Store, key: &[u8], now_ns: u64, ask: Ask) -> Result<Taken, HostError> {
         let (set, fingerprint) = self.place(key);
         let mut taken = None;
         store.update(&self.store_key(set), &mut |value| {
-            let (value, step) = self.step(value, set, fingerprint, now_ns, cost);
+            let (value, step) = self.step(value, set, fingerprint, now_ns, ask);
             taken = Some(step);
             value
         })?;
         Ok(taken.unwrap_or(self.refused()))
     }
 
-    /// Gives back up to `amount` of what was taken; see [`Algorithm::refund`].
+    /// What a take of nothing would say, with nothing written and no slot claimed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn look(&self, store: &dyn Store, key: &[u8], now_ns: u64) -> Result<Admission, HostError> {
+        let (number, fingerprint) = self.place(key);
+        let mut admission = Admission::default();
+        store.update(&self.store_key(number), &mut |value| {
+            let mut set = Set::new(value, self.algorithm.state_bytes());
+            let mut unused = vec![0; self.algorithm.state_bytes()];
+            let state = set.state((self.sets > 0).then_some(fingerprint)).unwrap_or(&mut unused);
+            admission = self.algorithm.take(state, now_ns, 0);
+            None
+        })?;
+        Ok(admission)
+    }
+
+    /// Gives back up to `amount` units of what was taken; see [`Algorithm::refund`].
     ///
     /// # Errors
     /// The store's; nothing was given back then.
@@ -140,12 +206,13 @@ impl Table {
         store.update(&self.store_key(receipt.set), &mut |value| {
             let mut set = Set::new(value, self.algorithm.state_bytes());
             let state = set.state(receipt.fingerprint)?;
-            self.algorithm.refund(state, &receipt.state, now_ns, amount.min(receipt.cost));
+            let amount = amount.min(receipt.ask.cost).saturating_mul(receipt.ask.unit);
+            self.algorithm.refund(state, &receipt.state, now_ns, amount);
             Some(set.bytes)
         })
     }
 
-    /// Takes `amount` more, whatever is there; see [`Algorithm::charge`]. A key that was forgotten meanwhile gets a slot again, or is charged to its
+    /// Takes `amount` units more, whatever is there; see [`Algorithm::charge`]. A key that was forgotten meanwhile gets a slot again, or is charged to its
     /// set's overflow.
     ///
     /// # Errors
@@ -160,7 +227,7 @@ impl Table {
         store.update(&self.store_key(receipt.set), &mut |value| {
             let mut set = Set::new(value, self.algorithm.state_bytes());
             let own = receipt.fingerprint.filter(|own| set.find_or_claim(*own, &self.algorithm, now_ns));
-            self.algorithm.charge(set.state(own)?, now_ns, amount);
+            self.algorithm.charge(set.state(own)?, now_ns, amount.saturating_mul(receipt.ask.unit));
             Some(set.bytes)
         })
     }
@@ -172,7 +239,7 @@ impl Table {
         set_number: u32,
         fingerprint: u64,
         now: u64,
-        cost: u64,
+        ask: Ask,
     ) -> (Option<Vec<u8>>, Taken) {
         let mut set = Set::new(value, self.algorithm.state_bytes());
         let has_slot = self.sets > 0 && set.find_or_claim(fingerprint, &self.algorithm, now);
@@ -183,13 +250,13 @@ impl Table {
         let Some(state) = set.state(fingerprint) else {
             return (None, self.refused());
         };
-        let admission = self.algorithm.take(state, now, cost);
+        let admission = ask.take(&self.algorithm, state, now);
         let overflowed = self.sets > 0 && !has_slot;
         if !admission.admitted {
             // Nothing was taken: what there is to know is in what is there.
             return (None, Taken { admission, receipt: None, overflowed });
         }
-        let receipt = Receipt { set: set_number, fingerprint, state: (&*state).into(), cost };
+        let receipt = Receipt { set: set_number, fingerprint, state: (&*state).into(), ask };
         (Some(set.bytes), Taken { admission, receipt: Some(receipt), overflowed })
     }
 

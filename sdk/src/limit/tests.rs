@@ -67,7 +67,10 @@ fn no_numbers_overflow() {
         gcra(u32::MAX, u32::MAX, u64::MAX),
         bucket(u32::MAX, 1, u64::MAX),
         gcra(1, u32::MAX, 1),
-        Algorithm::FixedWindow(FixedWindow::new(u64::MAX, 1).unwrap()),
+        Algorithm::FixedWindow(FixedWindow::new(u64::MAX, 1).unwrap().with_offset(i32::MIN)),
+        Algorithm::FixedWindow(FixedWindow::weeks(u64::MAX).unwrap().with_offset(i32::MAX)),
+        Algorithm::FixedWindow(FixedWindow::months(1, u32::MAX).unwrap()),
+        Algorithm::FixedWindow(FixedWindow::months(1, 1).unwrap().with_offset(i32::MAX)),
         Algorithm::FixedWindow(FixedWindow::new(1, u64::MAX).unwrap()),
         Algorithm::SlidingWindow(SlidingWindow::new(u32::MAX, u64::MAX).unwrap()),
         Algorithm::SlidingWindow(SlidingWindow::new(1, 1).unwrap()),
@@ -259,7 +262,7 @@ proptest! {
                 reading[worker] = Some((shared.0.clone(), shared.1, now));
                 continue;
             };
-            let (new, taken) = table.step(value, 0, 0, at, 1);
+            let (new, taken) = table.step(value, 0, 0, at, Ask::of(1));
             match new {
                 Some(new) if version == shared.1 => {
                     shared = (Some(new), version + 1);
@@ -297,6 +300,69 @@ proptest! {
         }
         let bytes: usize = store.0.borrow().values().map(Vec::len).sum();
         prop_assert!(bytes as u64 <= table.max_bytes());
+    }
+
+    /// A class leaves alone what it has to leave; the one that may take all gets it at any time.
+    #[test]
+    fn what_is_to_be_left_is_left(
+        kind in 0..5_usize, leave in 0..4_u64,
+        steps in prop::collection::vec((0..60_u64, 0..3_u64, any::<bool>()), 1..80),
+    ) {
+        let algorithm = kinds()[kind];
+        let table = Table::single("t", algorithm);
+        let store = Memory::default();
+        let mut now = 1_u64 << 40;
+        // What those have taken that may take all: as if there were nobody else.
+        let mut alone = fresh(&algorithm);
+        for (after, cost, low) in steps {
+            now += after;
+            let before = table.take(&store, b"", now, 0).unwrap().admission.remaining;
+            if low {
+                let taken = table.take_as(&store, b"", now, Ask { leave, ..Ask::of(cost) }).unwrap();
+                prop_assert_eq!(taken.admission.admitted, cost + leave <= before);
+                let left = table.take(&store, b"", now, 0).unwrap().admission.remaining;
+                prop_assert_eq!(taken.admission.remaining, left.saturating_sub(leave));
+            } else if cost <= leave {
+                // At least what others have left is there, less what those like it have taken themselves.
+                let own = algorithm.take(&mut alone.clone(), now, 0);
+                let may = cost <= (own.remaining + leave).saturating_sub(own.limit);
+                let taken = table.take(&store, b"", now, cost).unwrap();
+                prop_assert!(taken.admission.admitted || !may);
+                if taken.admission.admitted {
+                    algorithm.charge(&mut alone, now, cost);
+                }
+            }
+        }
+    }
+
+    /// Each of N has a state of its own and takes Nths: all together take what one state would admit.
+    #[test]
+    fn shares_add_up_to_no_more_than_the_limit(
+        max in 1..20_u32, fill in 1..7_u32, interval in 1..400_u64, count in 1..5_u64, steps in steps(),
+        turns in prop::collection::vec(0..5_u64, 80),
+    ) {
+        let table = Table::single("t", bucket(max, fill, interval));
+        let (other, stores) = (bucket(max, fill, interval), [(); 5].map(|()| Memory::default()));
+        let (mut now, mut log) = (1_u64 << 40, Log::new());
+        for ((after, cost), turn) in steps.into_iter().zip(turns) {
+            now += after;
+            let store = &stores[(turn % count) as usize];
+            let ask = Ask { unit: count, ..Ask::of(cost) };
+            let taken = table.take_as(store, b"", now, ask).unwrap();
+            prop_assert_eq!(taken.admission.limit, other.size() / count);
+            if taken.admission.admitted {
+                log.push((now, cost));
+                // Given back and taken again, it is the same.
+                let receipt = taken.receipt.unwrap();
+                table.refund(store, &receipt, now, cost).unwrap();
+                let again = table.take_as(store, b"", now, ask).unwrap();
+                prop_assert_eq!(again.admission, taken.admission);
+            } else if let Some(reset) = taken.admission.reset_ns {
+                let look = |time| table.take_as(&Memory(store.0.clone()), b"", time, ask).unwrap().admission.admitted;
+                prop_assert!(!look(now + reset - 1) && look(now + reset));
+            }
+        }
+        check_bucket(&log, max, fill, interval);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::ConfigDuration;
 
-use super::Global;
+use super::{Global, Unit};
 
 /// How much is admitted: exactly one of these.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -15,7 +15,7 @@ pub enum Algorithm {
     /// So many a period, evenly, with a burst: the generic cell rate algorithm. Admits what a token bucket of the size `burst` does, with fewer bytes for
     /// each key.
     Gcra(Gcra),
-    /// So many in each window; windows begin at multiples of their length since 1970 (UTC). Around a boundary up to twice as many can come.
+    /// So many in each window: of a length, or of the calendar. Around a boundary up to twice as many can come.
     FixedWindow(FixedWindow),
     /// At most so many in any stretch of time of the window's length. A request counts up to a tenth of the window longer than that.
     SlidingWindow(SlidingWindow),
@@ -51,14 +51,21 @@ pub struct Gcra {
     pub burst: u32,
 }
 
-/// A window that begins anew.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+/// A window that begins anew: exactly one of `window` and `calendar`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedWindow {
     /// How many in each window: 1 to 4294967295.
     pub max_requests: u32,
-    /// The window's length, such as `5s`, `15m` or `1d`; more than 0.
-    pub window: ConfigDuration,
+    /// The window's length, such as `5s`, `15m` or `1d`; more than 0. Windows begin at multiples of it since 1970.
+    #[serde(default)]
+    pub window: Option<ConfigDuration>,
+    /// A window of the calendar: a `MONTH` begins on its first day, a `YEAR` in January, a `WEEK` on Monday.
+    #[serde(default)]
+    pub calendar: Option<Unit>,
+    /// The time of which zone it is, as the difference from UTC: `+05:30` or `-08:00`, at most 18 hours; the same all year. Default: UTC.
+    #[serde(default)]
+    pub utc_offset: Option<String>,
 }
 
 /// A window that ends now.

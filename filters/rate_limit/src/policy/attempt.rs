@@ -73,6 +73,8 @@ pub(crate) struct Within {
     pub(crate) lowest: Option<Told>,
     /// Of all that said something.
     pub(crate) policies: Vec<Rc<str>>,
+    /// Limits that are nearly used, by their place among those that are counted.
+    pub(crate) near: Vec<usize>,
 }
 
 impl Within {
@@ -134,17 +136,24 @@ impl<'a> Attempt<'a> {
         let Some(bucket) = limit.bucket(place) else {
             return;
         };
-        let now = self.inputs.clocks.ns(bucket.of_day);
-        let cost = limit.cost.of(self.inputs.request);
-        let taken = match bucket.table.take(self.inputs.store, &key.bytes, now, cost) {
-            Ok(taken) => taken,
-            Err(error) => {
-                counts.add(failure(error.status));
-                if self.on_error == OnError::Deny {
-                    self.refuse(counts, Refusal::new(limit, &limit.texts.failed));
+        if let Some(penalty) = &limit.penalty {
+            let now = self.inputs.clocks.ns(false);
+            match penalty.blocked_ns(self.inputs.store, &key.bytes, now) {
+                Ok(None) => {}
+                Ok(blocked) => {
+                    counts.add(Cause::Penalized);
+                    let refusal = Refusal::new(limit, &limit.texts.blocked);
+                    return self.refuse(counts, Refusal { retry_ns: blocked, ..refusal });
                 }
-                return;
+                Err(status) => return self.failed(limit, status, counts),
             }
+        }
+        let now = self.inputs.clocks.ns(bucket.of_day);
+        let request = self.inputs.request;
+        let ask = limit.parts.ask(request, bucket.size, limit.cost.of(request));
+        let taken = match bucket.table.take_as(self.inputs.store, &key.bytes, now, ask) {
+            Ok(taken) => taken,
+            Err(error) => return self.failed(limit, error.status, counts),
         };
         if taken.overflowed {
             counts.add(Cause::Overflow);
@@ -153,6 +162,13 @@ impl<'a> Attempt<'a> {
         let policy = Rc::clone(&bucket.policy);
         let told = Told { name: Rc::clone(&limit.name), admission, policy, size: None };
         let Some(receipt) = taken.receipt else {
+            if let Some(penalty) = &limit.penalty
+                && let Err(status) =
+                    penalty.refused(self.inputs.store, &key.bytes, self.inputs.clocks.ns(false))
+            {
+                // It is refused all the same.
+                counts.add(failure(status));
+            }
             return self.refuse(
                 counts,
                 Refusal {
@@ -165,6 +181,9 @@ impl<'a> Attempt<'a> {
         self.taken.push(Held { limit: Rc::clone(limit), place, took: Took::Of(receipt) });
         if admission.wait_ns > self.within.waits.as_ref().map_or(0, |waits| waits.ns) {
             self.within.waits = Some(Waits { limit: Rc::clone(limit), ns: admission.wait_ns });
+        }
+        if limit.parts.is_near(&admission) {
+            self.within.near.push(limit.counter);
         }
         self.within.hear(told);
     }
@@ -207,6 +226,13 @@ impl<'a> Attempt<'a> {
         }
         let descriptor = descriptor();
         self.asked.push(Asked { limit: Rc::clone(limit), place, key: key.bytes, descriptor, cost });
+    }
+
+    fn failed(&mut self, limit: &Rc<Limit>, status: Status, counts: &mut Counts) {
+        counts.add(failure(status));
+        if self.on_error == OnError::Deny {
+            self.refuse(counts, Refusal::new(limit, &limit.texts.failed));
+        }
     }
 
     fn refuse(&mut self, counts: &mut Counts, refusal: Refusal) {

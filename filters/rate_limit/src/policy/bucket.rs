@@ -6,7 +6,7 @@ use weir_sdk::Problems;
 use weir_sdk::limit::{self, Algorithm, Queue, Table};
 
 use super::Setup;
-use crate::config;
+use crate::config::{self, Unit};
 
 /// States of one algorithm.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Bucket {
     pub(crate) table: Table,
     /// Whether its clock is the time of day.
     pub(crate) of_day: bool,
+    /// How much there is when nothing is used.
+    pub(crate) size: u64,
     /// Its item of `RateLimit-Policy`.
     pub(crate) policy: Rc<str>,
 }
@@ -48,6 +50,7 @@ impl Bucket {
         };
         Self {
             of_day: matches!(algorithm, Algorithm::FixedWindow(_)),
+            size: algorithm.size(),
             policy: policy(&limit.name, &algorithm),
             table,
         }
@@ -57,9 +60,12 @@ impl Bucket {
 /// An item of `RateLimit-Policy`: what comes over a long time.
 fn policy(name: &str, algorithm: &Algorithm) -> Rc<str> {
     let mut state = vec![0; algorithm.state_bytes()];
-    let quota = algorithm.take(&mut state, 0, 0).limit;
+    let quota = algorithm.size();
     // A whole quota has come back after the time that it takes for all to be there again.
-    let full = algorithm.take(&mut state, 0, quota).full_ns;
+    let full = match algorithm {
+        Algorithm::FixedWindow(window) => Some(window.longest_ns()),
+        _ => algorithm.take(&mut state, 0, quota).full_ns,
+    };
     match full {
         Some(full) => format!("\"{name}\";q={quota};w={}", full.div_ceil(1_000_000_000)).into(),
         None => format!("\"{name}\";q={quota};qu=\"concurrent-requests\"").into(),
@@ -116,7 +122,7 @@ pub(crate) fn algorithm(
         ),
         config::Algorithm::FixedWindow(window) => (
             "fixed_window",
-            vec![("max_requests", window.max_requests.into()), ("window", ns(window.window))],
+            vec![("max_requests", window.max_requests.into()), ("window", window.window.map_or(1, ns))],
         ),
         config::Algorithm::SlidingWindow(window) => (
             "sliding_window",
@@ -139,7 +145,7 @@ pub(crate) fn algorithm(
         config::Algorithm::Gcra(gcra) => limit::Gcra::new(gcra.requests, ns(gcra.period), gcra.burst)
             .map(|gcra| Algorithm::Gcra(gcra.with_queue(queue))),
         config::Algorithm::FixedWindow(window) => {
-            limit::FixedWindow::new(window.max_requests.into(), ns(window.window)).map(Algorithm::FixedWindow)
+            fixed_window(&format!("{path}.fixed_window"), window, problems).map(Algorithm::FixedWindow)
         }
         config::Algorithm::SlidingWindow(window) => {
             limit::SlidingWindow::new(window.max_requests, ns(window.window)).map(Algorithm::SlidingWindow)
@@ -148,5 +154,78 @@ pub(crate) fn algorithm(
             limit::Concurrency::new(most.max_requests).map(Algorithm::Concurrency)
         }
         config::Algorithm::Global(_) => None,
+    }
+}
+
+fn fixed_window(
+    path: &str,
+    written: &config::FixedWindow,
+    problems: &mut Problems,
+) -> Option<limit::FixedWindow> {
+    let max = written.max_requests.into();
+    let window = match (written.window, written.calendar) {
+        (Some(window), None) => {
+            limit::FixedWindow::new(max, u64::try_from(window.0.as_nanos()).unwrap_or(u64::MAX))
+        }
+        (None, Some(Unit::Week)) => limit::FixedWindow::weeks(max),
+        (None, Some(Unit::Month)) => limit::FixedWindow::months(max, 1),
+        (None, Some(Unit::Year)) => limit::FixedWindow::months(max, 12),
+        (None, Some(Unit::Day)) => limit::FixedWindow::new(max, 86_400_000_000_000),
+        (None, Some(Unit::Hour)) => limit::FixedWindow::new(max, 3_600_000_000_000),
+        (None, Some(Unit::Minute)) => limit::FixedWindow::new(max, 60_000_000_000),
+        (None, Some(Unit::Second)) => limit::FixedWindow::new(max, 1_000_000_000),
+        _ => {
+            problems.add(path, "expected exactly one of `window` and `calendar`");
+            return None;
+        }
+    }?;
+    let Some(text) = &written.utc_offset else {
+        return Some(window);
+    };
+    let offset = utc_offset(text);
+    if offset.is_none() {
+        problems.add(
+            [path, ".utc_offset"].concat(),
+            "expected a difference from UTC such as `+01:00` or `-08:00`, at most 18 hours",
+        );
+    }
+    Some(window.with_offset(offset?))
+}
+
+/// Seconds east of UTC.
+fn utc_offset(text: &str) -> Option<i32> {
+    let (sign, time) =
+        text.strip_prefix('+').map(|time| (1, time)).or(text.strip_prefix('-').map(|time| (-1, time)))?;
+    let (hours, minutes) = time.split_once(':')?;
+    let number = |text: &str, most: i32| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i32>().ok().filter(|number| digits && *number <= most)
+    };
+    let minutes = number(hours, 18)?.saturating_mul(60).saturating_add(number(minutes, 59)?);
+    (minutes <= 18 * 60).then(|| minutes.saturating_mul(60).saturating_mul(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_read_or_refused() {
+        for (text, want) in [
+            ("+00:00", Some(0)),
+            ("+05:30", Some(19_800)),
+            ("-08:00", Some(-28_800)),
+            ("+18:00", Some(64_800)),
+            ("+18:01", None),
+            ("+01:60", None),
+            ("01:00", None),
+            ("+1:00", None),
+            ("+01", None),
+            ("--1:00", None),
+            ("Z", None),
+            ("", None),
+        ] {
+            assert_eq!(utc_offset(text), want, "{text}");
+        }
     }
 }

@@ -9,7 +9,9 @@ use weir_sdk::{Problems, RequestMatcher};
 use super::bucket::{Bucket, algorithm, may_queue, queue};
 use super::cost::{Charge, Cost};
 use super::global::{Global, Service};
-use super::key::{Parts, Pattern};
+use super::key::{self, Pattern};
+use super::part::Parts;
+use super::penalty::Penalty;
 use super::{Clocks, End, Held, Setup, Took, names};
 use crate::config::{self, OnMissing};
 
@@ -20,7 +22,9 @@ pub(crate) struct Limit {
     /// Its place among the limits that are counted.
     pub(crate) counter: usize,
     pub(crate) matches: RequestMatcher,
-    pub(crate) key: Parts,
+    pub(crate) key: key::Parts,
+    pub(crate) parts: Parts,
+    pub(crate) penalty: Option<Penalty>,
     pub(crate) on_missing: OnMissing,
     /// The first is the limit's own, the others those of `overrides`; `None` is no limit.
     kinds: Vec<Option<Kind>>,
@@ -42,6 +46,7 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct LimitTexts {
     pub(crate) refused: Rc<str>,
+    pub(crate) blocked: Rc<str>,
     pub(crate) not_enforced: Rc<str>,
     pub(crate) queued: Rc<str>,
     pub(crate) missing: Rc<str>,
@@ -112,9 +117,14 @@ impl Limit {
             problems.add(format!("{path}.{field}"), why);
         }
         let matches = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&limit.matches));
-        let key = Parts::compile(&format!("{path}.key"), &limit.key, problems);
+        let key = key::Parts::compile(&format!("{path}.key"), &limit.key, problems);
         let queue = queue(path, limit, problems);
         let own = kind(limit, (path, &limit.algorithm), (0, key.is_constant(), queue), setup, problems);
+        let size = match &own {
+            Some(Kind::Local(bucket)) => Some(bucket.size),
+            _ => None,
+        };
+        let parts = Parts::compile(path, limit, size, problems);
         let mut kinds = vec![own];
         let mut overrides = Vec::new();
         for (index, other) in limit.overrides.iter().enumerate() {
@@ -145,6 +155,8 @@ impl Limit {
             counter,
             matches: matches?,
             key,
+            parts,
+            penalty: Penalty::compile(path, limit, setup.0, problems),
             on_missing: limit.on_missing,
             kinds,
             overrides,
@@ -157,6 +169,7 @@ impl Limit {
             dry_run: limit.dry_run,
             texts: LimitTexts {
                 refused: text("refused"),
+                blocked: text("refused, as it was too often"),
                 not_enforced: text("refused, not enforced"),
                 queued: text("delayed"),
                 missing: text("refused, a part of the key is missing"),
@@ -168,7 +181,7 @@ impl Limit {
     }
 
     /// The place of the states of a key; `None` when it has no limit.
-    pub(crate) fn place(&self, key: &super::key::Written) -> Option<usize> {
+    pub(crate) fn place(&self, key: &key::Written) -> Option<usize> {
         let found = self.overrides.iter().position(|pattern| pattern.is_match(key));
         let place = found.map_or(0, |index| index.saturating_add(1));
         self.kind(place).map(|_| place)
