@@ -28,6 +28,7 @@ pub mod names;
 pub mod outcome;
 pub mod per_route;
 pub mod protobuf;
+pub mod signed;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod testing;
 

@@ -25,19 +25,31 @@ pub enum CallFailure {
     Overflow,
 }
 
-/// What a filter's configuration says an error is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Errors<'a> {
-    /// Statuses of answers of the upstream: `"503"`, `"5xx"` or `"500-599"`. `None`: `["5xx"]`.
-    pub statuses: Option<&'a [String]>,
-    /// Statuses of answers that are neither errors nor successes, written likewise.
-    pub ignored_statuses: &'a [String],
-    /// gRPC statuses of answers to gRPC requests, 1 to 16. `None`: `[2, 4, 8, 13, 14, 15]`.
-    pub grpc_statuses: Option<&'a [u8]>,
-    /// Failures that are errors, whatever status Envoy answers for them; others count as nothing. `None`: all but `OVERFLOW`.
-    pub failures: Option<&'a [CallFailure]>,
-    /// Whether answers of other filters, and of routes themselves, count by their status like the upstream's.
+/// What counts as an error. What other filters or Envoy's routes answer themselves counts as nothing, nor does a call whose client left.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorsAre {
+    /// Statuses of answers of the upstream: `"503"`, `"5xx"` or `"500-599"`. Default `["5xx"]`.
+    #[serde(default)]
+    pub statuses: Option<Vec<String>>,
+    /// Statuses of answers that are neither errors nor successes, written likewise. Default: none.
+    #[serde(default)]
+    pub ignored_statuses: Vec<String>,
+    /// gRPC statuses of answers to gRPC requests, in headers or trailers, 1 to 16. Default `[2, 4, 8, 13, 14, 15]`: UNKNOWN,
+    /// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+    #[serde(default)]
+    pub grpc_statuses: Option<Vec<u8>>,
+    /// Failures that are errors, whatever status Envoy answers for them; others count as nothing. Default: all but `OVERFLOW`.
+    #[serde(default)]
+    pub failures: Option<Vec<CallFailure>>,
+    /// Whether answers of other filters, and of routes themselves, count by their status like the upstream's, such as errors that a fault filter
+    /// injects behind this one. Default false.
+    #[serde(default)]
     pub local_replies: bool,
+    /// Whether a call whose client left when it was slow already counts as slow: most clients that leave have waited too long. Never an error. Needs
+    /// a time from which on calls are slow. Default false.
+    #[serde(default)]
+    pub slow_aborts: bool,
 }
 
 /// What a call says.
@@ -155,7 +167,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
     }
 }
 
-/// A compiled [`Errors`].
+/// A compiled [`ErrorsAre`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judge {
     statuses: Statuses,
@@ -166,18 +178,21 @@ pub struct Judge {
     errors: u64,
     failures: u64,
     local_replies: bool,
+    slow_aborts: bool,
 }
 
 impl Judge {
     /// Checks and compiles what is written at `path`.
-    pub fn compile(path: &str, written: &Errors<'_>, problems: &mut Problems) -> Self {
+    pub fn compile(path: &str, written: &ErrorsAre, problems: &mut Problems) -> Self {
         let mut statuses = Statuses::default();
-        match written.statuses {
+        match &written.statuses {
             Some(written) => statuses = Statuses::compile(&[path, ".statuses"].concat(), written, problems),
             None => (500..600).for_each(|status| statuses.insert(status)),
         }
         let mut grpc_statuses = 0;
-        for (index, status) in written.grpc_statuses.unwrap_or(&[2, 4, 8, 13, 14, 15]).iter().enumerate() {
+        for (index, status) in
+            written.grpc_statuses.as_deref().unwrap_or(&[2, 4, 8, 13, 14, 15]).iter().enumerate()
+        {
             match status {
                 1..=16 => grpc_statuses |= 1 << status,
                 _ => problems.add(
@@ -186,7 +201,7 @@ impl Judge {
                 ),
             }
         }
-        let is_error = |failure: CallFailure| match written.failures {
+        let is_error = |failure: CallFailure| match &written.failures {
             Some(failures) => failures.contains(&failure),
             None => failure != CallFailure::Overflow,
         };
@@ -197,14 +212,21 @@ impl Judge {
             statuses,
             ignored: Statuses::compile(
                 &[path, ".ignored_statuses"].concat(),
-                written.ignored_statuses,
+                &written.ignored_statuses,
                 problems,
             ),
             grpc_statuses,
             errors: flags(&is_error),
             failures: flags(&|_| true),
             local_replies: written.local_replies,
+            slow_aborts: written.slow_aborts,
         }
+    }
+
+    /// Whether a call whose client left counts as slow, where it was.
+    #[must_use]
+    pub fn counts_slow_aborts(&self) -> bool {
+        self.slow_aborts
     }
 
     /// Whether it matters that a request is gRPC.
@@ -280,7 +302,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(errors: &Errors<'_>, grpc: bool, ended: &Ended, want: Verdict) {
+    fn check(errors: &ErrorsAre, grpc: bool, ended: &Ended, want: Verdict) {
         let mut problems = Problems::new();
         let judge = Judge::compile("", errors, &mut problems);
         problems.finish().unwrap();
@@ -289,7 +311,7 @@ mod tests {
 
     #[test]
     fn flags_come_first_then_who_answered_then_the_status() {
-        let default = Errors::default();
+        let default = ErrorsAre::default();
         let upstream = |status| Ended { status, details: "via_upstream", ..Ended::default() };
         check(&default, false, &upstream(200), Verdict::Success);
         check(&default, false, &upstream(503), Verdict::Error);
@@ -299,7 +321,7 @@ mod tests {
         check(&default, false, &Ended { status: 503, ..Ended::default() }, Verdict::Ignored);
         check(&default, true, &Ended { grpc: 14, ..upstream(200) }, Verdict::Error);
         check(&default, false, &Ended { grpc: 14, ..upstream(200) }, Verdict::Success);
-        let locals = Errors { local_replies: true, ..default };
+        let locals = ErrorsAre { local_replies: true, ..default };
         check(&locals, false, &Ended { status: 503, ..Ended::default() }, Verdict::Error);
     }
 

@@ -10,12 +10,12 @@ mod guard;
 mod schedule;
 mod sticky;
 
-pub use carry::{Arm, Carry, Follow, HeaderLine, PerRoute};
+pub use carry::{Arm, Carry, Follow, HeaderLine, PerRoute, Signature};
 pub use cookie::{Cookie, SameSite};
-pub use guard::{Budget, ErrorRate, ErrorsAre, Rollback, Slow, Webhook, ZeroError};
+pub use guard::{Budget, ErrorRate, Rollback, Slow, Webhook, ZeroError};
 pub use schedule::{Day, Freeze, Schedule};
 pub use sticky::{CookieValue, Fallback, Key, OwnCookie, SourceAddress, Sticky};
-pub use weir_sdk::outcome::CallFailure;
+pub use weir_sdk::outcome::{CallFailure, ErrorsAre};
 
 /// The configuration of the canary filter.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct Config {
     /// An arm that an earlier hop decided is followed. Default: never, and what a client sends in the carried headers is removed.
     #[serde(default)]
     pub follow: Option<Follow>,
+    /// Signs the arm for those who follow it. Default: nothing is signed.
+    #[serde(default)]
+    pub signature: Option<Signature>,
     /// Key of the W3C `baggage` header under which the arm travels on to the next services. Default: none.
     #[serde(default)]
     pub baggage: Option<String>,

@@ -25,6 +25,7 @@ pub use stream::Stream;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use weir_sdk::outcome::Verdict;
 use weir_sdk::{
     Body, CalloutId, CalloutReply, ConfigError, Counter, Decision, Ended, Flow, Headers as _, HostError,
     HttpFilter, PluginHost, Request, RequestTrailers, Response, log,
@@ -50,7 +51,7 @@ impl HttpFilter for Canary {
     type Stream = Stream;
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
-        let policy = Policy::try_from(config)?;
+        let policy = Policy::compile(config, &|secret| host.secret(secret))?;
         let counters = policy
             .counters()
             .iter()
@@ -137,7 +138,10 @@ impl HttpFilter for Canary {
         let Some((watched, watcher)) = self.watched(stream) else { return };
         let verdict = watched.verdict.unwrap_or_else(|| watcher.guard.judge.verdict(ended, watched.is_grpc));
         let slow = watched.slow.or_else(|| is_slow(watched, watcher, ended.plugin())).unwrap_or(false);
-        watcher.count(watched.watch.lane, verdict, slow, ended.plugin());
+        let has_waited_too_long =
+            verdict == Verdict::ClientLeft && slow && watcher.guard.judge.counts_slow_aborts();
+        let counted = if has_waited_too_long { Verdict::Success } else { verdict };
+        watcher.count(watched.watch.lane, counted, slow, ended.plugin());
         if let Some(metrics) = &self.metrics
             && watched.watch.lane > 0
             && watcher.guard.zero_error.is_some()
@@ -193,7 +197,7 @@ impl Canary {
             is_grpc: watcher.guard.judge.asks_grpc() && request.is_grpc(),
             began_ns: timed.then(|| request.plugin().monotonic_ns().ok()).flatten(),
             slow: None,
-            kept: self.policy.keep(watch, request, request.end_of_stream()),
+            kept: self.policy.keep(watch, request, &|| request.now(), request.end_of_stream()),
             verdict: None,
             saved: false,
         })

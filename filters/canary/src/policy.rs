@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use weir_sdk::signed::Secret;
 use weir_sdk::{
-    Bytes, CalloutReply, ConfigError, Decision, Draw, Explanation, LocalReply, Override, PerRoute, Problems,
-    RequestView,
+    Bytes, CalloutReply, ConfigError, Decision, Draw, Explanation, LocalReply, Mutation, Override, PerRoute,
+    Problems, RequestView,
 };
 
 use crate::config::{Config, Rule as RuleConfig};
@@ -15,6 +16,7 @@ use follow::Follow;
 use guard::zero_error::Kept;
 use guard::{Guard, Watch};
 use rule::Rule;
+use signature::Signature;
 
 mod arms;
 mod carry;
@@ -25,6 +27,7 @@ mod names;
 mod ramp;
 mod rule;
 mod schedule;
+mod signature;
 mod sticky;
 #[cfg(test)]
 mod tests;
@@ -49,6 +52,7 @@ pub struct Policy {
     rules: RuleSet,
     policies: Vec<(String, RuleSet)>,
     follow: Option<Follow>,
+    signature: Option<Signature>,
     per_route: Option<PerRoute>,
     carry: Carry,
     guards: Vec<Rc<Guard>>,
@@ -137,7 +141,18 @@ impl Choice {
 impl TryFrom<Config> for Policy {
     type Error = ConfigError;
 
+    /// With secrets that stand in the configuration itself.
     fn try_from(config: Config) -> Result<Self, ConfigError> {
+        Self::compile(config, &Secret::inline)
+    }
+}
+
+impl Policy {
+    /// Checks and compiles a configuration. `find` looks secrets up.
+    ///
+    /// # Errors
+    /// What means nothing, all of it, each by its path.
+    pub fn compile(config: Config, find: &dyn Fn(&Secret) -> Option<Vec<u8>>) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let mut arms = Arms::listed(&config, &mut problems);
         let mut guards = Vec::new();
@@ -171,6 +186,11 @@ impl TryFrom<Config> for Policy {
             problems.add("stat_prefix", reason);
         }
         let follow = config.follow.as_ref().and_then(|follow| Follow::compile(follow, &mut problems));
+        let signature = config.signature.as_ref();
+        if config.follow.as_ref().is_some_and(|follow| follow.signed) && signature.is_none() {
+            problems.add("follow.signed", "needs `signature`: by which secret?");
+        }
+        let signature = signature.and_then(|signature| Signature::compile(signature, find, &mut problems));
         let per_route = config
             .per_route
             .as_ref()
@@ -183,6 +203,7 @@ impl TryFrom<Config> for Policy {
             rules,
             policies,
             follow,
+            signature,
             per_route,
             carry,
             guards,
@@ -196,9 +217,7 @@ impl TryFrom<Config> for Policy {
             },
         })
     }
-}
 
-impl Policy {
     /// Names of all counters; [`Chosen::counts`] are places in it. First the arms, then no arm, then the causes; then the same for dry runs.
     #[must_use]
     pub fn counters(&self) -> Vec<String> {
@@ -233,7 +252,7 @@ impl Policy {
             return (Decision { explanation, ..Decision::next() }, Chosen { counts, ..Chosen::default() });
         }
         let set_arm_cookie = self.carry.needs_arm_cookie(choice.arm, inputs.request);
-        let mutations = self.carry.request(choice.arm, inputs.request, &self.arms);
+        let mutations = self.carried(choice.arm, inputs.request, inputs.now);
         let Choice { arm, set_cookie, watch, .. } = choice;
         let chosen = Chosen { arm, set_cookie, set_arm_cookie, watch, counts };
         (Decision { mutations, explanation, ..Decision::next() }, chosen)
@@ -256,10 +275,16 @@ impl Policy {
     }
 
     /// Keeps a request of an arm that may fail, as the stable arm would get it.
-    pub(crate) fn keep(&self, watch: Watch, request: &dyn RequestView, complete: bool) -> Option<Kept> {
+    pub(crate) fn keep(
+        &self,
+        watch: Watch,
+        request: &dyn RequestView,
+        now: &dyn Fn() -> SystemTime,
+        complete: bool,
+    ) -> Option<Kept> {
         let guard = self.guards.get(watch.guard).filter(|_| watch.lane > 0)?;
         let zero_error = guard.zero_error.as_ref()?;
-        let stable = self.carry.request(guard.stable(), request, &self.arms);
+        let stable = self.carried(guard.stable(), request, now);
         zero_error.keep(request, &stable, complete)
     }
 
@@ -270,14 +295,36 @@ impl Policy {
         guard.zero_error.as_ref()?.answer(&guard.judge, reply, &response)
     }
 
+    /// Changes of the request.
+    fn carried(
+        &self,
+        arm: Option<ArmId>,
+        request: &dyn RequestView,
+        now: &dyn Fn() -> SystemTime,
+    ) -> Vec<Mutation> {
+        let mut mutations = self.carry.request(arm, request, &self.arms);
+        let name = arm.and_then(|arm| self.arms.get(arm)).map(|arm| &*arm.name);
+        mutations.extend(self.signature.as_ref().map(|signature| signature.sign(name, now())));
+        mutations
+    }
+
+    /// The arm that is followed.
+    fn followed(&self, inputs: &Inputs<'_>) -> Option<(ArmId, &Rc<str>)> {
+        let follow = self.follow.as_ref()?;
+        let (arm, why) = follow.arm(inputs.request, &self.arms)?;
+        let holds = |name: &str| {
+            let signature = self.signature.as_ref();
+            signature.is_some_and(|signature| signature.holds(name, inputs.request, (inputs.now)()))
+        };
+        (!follow.signed || holds(&self.arms.get(arm)?.name)).then_some((arm, why))
+    }
+
     fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice {
         let said = route.get("arm");
         if let Some(arm) = said.and_then(|arm| self.arms.of_value(arm)) {
             return Choice::of(arm, &self.texts.route).caused(Cause::Route);
         }
-        if let Some((arm, why)) =
-            self.follow.as_ref().and_then(|follow| follow.arm(inputs.request, &self.arms))
-        {
+        if let Some((arm, why)) = self.followed(inputs) {
             return Choice::of(arm, why).caused(Cause::Followed);
         }
         let named = route

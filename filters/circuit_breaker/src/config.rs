@@ -12,8 +12,8 @@ mod trip;
 pub use answer::{Export, Fallback, HeaderLine, Reply};
 pub use shed::{Class, Shed};
 pub use state::{Adaptive, Concurrency, Gradient, Open, Probes, Recovery};
-pub use trip::{BurnRate, ErrorsAre, OpenWhen, Window};
-pub use weir_sdk::outcome::CallFailure;
+pub use trip::{BurnRate, OpenWhen, Window};
+pub use weir_sdk::outcome::{CallFailure, ErrorsAre};
 
 /// The configuration of the circuit_breaker filter.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -12,7 +12,7 @@ mod grpc_status;
 mod response;
 
 pub use abort::{Abort, AbortSpec, BlackHole, HeaderLine, Reset, Then};
-pub use callers::{Empty, FixedLimit, RateLimit, Secret, Signature};
+pub use callers::{Empty, FixedLimit, RateLimit, Signature};
 pub use change::{Change, ChangeBody, ChangeHeaders, MergePatch, ResponseChange};
 pub use delay::{Delay, DelaySpec, Exponential, Lognormal, Normal, Pareto, Uniform};
 pub use grpc_status::GrpcStatus;

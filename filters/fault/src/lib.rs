@@ -23,7 +23,6 @@ pub use policy::{
 
 use std::cell::Cell;
 
-use config::Secret;
 use weir_sdk::{
     Body, ConfigError, Counter, Decision, Ended, FailurePolicy, Flow, Gauge, Headers, HostError, HttpFilter,
     PluginHost, Request, Response, ResponseTrailers, Shared, log,
@@ -55,7 +54,7 @@ impl HttpFilter for Fault {
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let now = host.now()?;
-        let policy = Policy::compile(&config, Setup { now, secret: &|secret| find(secret, host) })?;
+        let policy = Policy::compile(&config, Setup { now, secret: &|secret| host.secret(secret) })?;
         let counter = |name: &str| host.counter(name).map_err(refused);
         let counters = policy.counters().iter().map(|name| counter(name)).collect::<Result<_, _>>()?;
         let prefix = policy.stat_prefix();
@@ -231,15 +230,6 @@ fn is_error(response: &Response) -> bool {
 /// UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS.
 fn is_grpc_error(headers: &dyn Headers) -> bool {
     headers.get("grpc-status").is_some_and(|status| matches!(status, b"2" | b"4" | b"13" | b"14" | b"15"))
-}
-
-fn find(secret: &Secret, host: &PluginHost) -> Option<Vec<u8>> {
-    match secret {
-        Secret::Inline(text) => Some(text.clone().into_bytes()),
-        Secret::Environment(name) => std::env::var(name).ok().map(String::into_bytes),
-        Secret::VmConfiguration(true) => host.vm_configuration().ok().filter(|bytes| !bytes.is_empty()),
-        Secret::VmConfiguration(false) => None,
-    }
 }
 
 fn refused(error: HostError) -> ConfigError {

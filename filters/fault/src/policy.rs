@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use weir_sdk::signed::Secret;
 use weir_sdk::{ConfigError, Decision, Mutation, PerRoute, Problems, RequestView, names};
 
-use crate::config::{Config, Expires, Fault, Secret};
+use crate::config::{Config, Expires, Fault};
 use callers::Signature;
 use rule::{Passed, Rule};
 

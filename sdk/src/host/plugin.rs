@@ -10,6 +10,7 @@ use super::ids::IdMap;
 use super::timers::{Lateness, Sleeper, TimerKey, Timers};
 use super::wire::{self, BufferType, Side};
 use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
+use crate::signed::Secret;
 use crate::{Attributes, Callout, CalloutId, HeaderMap};
 
 /// How many of those that are due one call wakes; the others follow in calls of their own, at once ([`Again`]). What a call asks for happens
@@ -116,6 +117,16 @@ impl PluginHost {
     /// The host refuses.
     pub fn vm_configuration(&self) -> Result<Vec<u8>, HostError> {
         abi::buffer(BufferType::VmConfiguration, 0, usize::MAX >> 1).map(Option::unwrap_or_default)
+    }
+
+    /// Looks a secret up, wherever it is; nothing where it is not there.
+    #[must_use]
+    pub fn secret(&self, secret: &Secret) -> Option<Vec<u8>> {
+        match secret {
+            Secret::Inline(_) | Secret::VmConfiguration(false) => secret.inline(),
+            Secret::Environment(name) => std::env::var(name).ok().map(String::into_bytes),
+            Secret::VmConfiguration(true) => self.vm_configuration().ok().filter(|bytes| !bytes.is_empty()),
+        }
     }
 
     /// Defines a counter. Do it at configure: every call makes a new id (`MET-01`).

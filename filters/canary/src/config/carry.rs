@@ -1,8 +1,11 @@
 //! How a decision travels: to the route, to the next service, and what belongs to each arm.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::RequestMatches;
+use weir_sdk::signed::Secret;
+use weir_sdk::{ConfigDuration, RequestMatches};
 
 /// What belongs to an arm.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -68,6 +71,24 @@ pub struct Follow {
     pub baggage: Option<String>,
     /// The requests that are trusted, such as `{source_address: {ranges: [10.0.0.0/8]}}`. There is no default: write `{}` where all are.
     pub when: RequestMatches,
+    /// Whether the arm must be signed as well (`signature`), so that who can call cannot choose. Default false.
+    #[serde(default)]
+    pub signed: bool,
+}
+
+/// How the arm is signed on its way to the next services: `expires=<unix seconds>,sha256=<64 hexadecimal digits>` in a header, HMAC-SHA-256 over
+/// the lines `weir-canary-1`, the seconds, and the arm's name, each with a line feed behind it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// The first of them signs; any may have signed what is followed: two while one takes the other's place. At least one.
+    pub secrets: Vec<Secret>,
+    /// The header of the signature. What clients send in it goes no further. Default `x-canary-signature`.
+    #[serde(default = "signature_header")]
+    pub header: String,
+    /// How long a signature holds, and so how long it can be used again: at least `1s`. Default `1m`.
+    #[serde(default = "validity")]
+    pub validity: ConfigDuration,
 }
 
 /// Overrides by route metadata: `filter_metadata.<namespace>` with the keys `disabled` and `dry_run` (booleans), `arm` (all requests of the
@@ -78,6 +99,14 @@ pub struct PerRoute {
     /// The namespace in `filter_metadata`. Default `weir.canary`.
     #[serde(default = "namespace")]
     pub namespace: String,
+}
+
+fn signature_header() -> String {
+    "x-canary-signature".to_owned()
+}
+
+fn validity() -> ConfigDuration {
+    ConfigDuration(Duration::from_secs(60))
 }
 
 fn namespace() -> String {

@@ -45,7 +45,8 @@ impl Carry {
         let default = [config::Carry::RequestHeader(DEFAULT_HEADER.to_owned())];
         let carried: &[config::Carry] = if config.carry.is_empty() { &default } else { &config.carry };
         let mut request: Vec<Vec<Mutation>> = vec![Vec::new(); arms.iter().count().saturating_add(1)];
-        let mut seen: Vec<Rc<str>> = Vec::new();
+        let signature = config.signature.as_ref().and_then(|signature| names::header(&signature.header).ok());
+        let mut seen: Vec<Rc<str>> = signature.into_iter().collect();
         for (index, carry) in carried.iter().enumerate() {
             let path = format!("carry[{index}]");
             carry_one(&path, carry, arms, &rules, &mut request, &mut seen, problems);

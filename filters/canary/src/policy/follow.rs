@@ -13,6 +13,8 @@ use crate::policy::names;
 pub(crate) struct Follow {
     source: Source,
     when: RequestMatcher,
+    /// Whether the arm must be signed.
+    pub(crate) signed: bool,
     why: Rc<str>,
 }
 
@@ -42,7 +44,7 @@ impl Follow {
                 return None;
             }
         };
-        Some(Self { source, when: when?, why: why.into() })
+        Some(Self { source, when: when?, signed: follow.signed, why: why.into() })
     }
 
     /// The arm that the request brings, where it is trusted.

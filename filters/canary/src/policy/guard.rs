@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::outcome::{Errors, Judge};
+use weir_sdk::outcome::Judge;
 use weir_sdk::{Problems, RequestMatcher};
 
 use super::arms::{ArmId, Arms};
@@ -115,14 +115,12 @@ impl Guard {
             problems.add(path(".stable"), "is the rule's only arm; expected another one");
         }
         let errors_are = rule.errors_are.clone().unwrap_or_default();
-        let errors = Errors {
-            statuses: errors_are.statuses.as_deref(),
-            ignored_statuses: &errors_are.ignored_statuses,
-            grpc_statuses: errors_are.grpc_statuses.as_deref(),
-            failures: errors_are.failures.as_deref(),
-            local_replies: errors_are.local_replies,
-        };
-        let judge = Judge::compile(&path(".errors_are"), &errors, problems);
+        let judge = Judge::compile(&path(".errors_are"), &errors_are, problems);
+        let asks_slow = rule.rollback.as_ref().is_some_and(|rollback| rollback.slow.is_some());
+        if errors_are.slow_aborts && !asks_slow {
+            let reason = "needs `rollback.slow`: after which time has a client waited too long?";
+            problems.add(path(".errors_are.slow_aborts"), reason);
+        }
         // A stable arm that is no arm of the rule gets no requests of it.
         let compares = site.compares && site.arms.contains(&stable);
         let rollback = rule.rollback.as_ref().map(|rollback| {

@@ -1,10 +1,9 @@
-//! What opens a circuit, and what an error is.
+//! What opens a circuit.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::outcome::CallFailure;
 use weir_sdk::{ConfigDuration, Percentage};
 
 /// What opens a circuit: any one of the conditions that are given. At least one of `consecutive_errors`, `errors`, `error_rate`,
@@ -77,33 +76,6 @@ impl Default for Window {
     fn default() -> Self {
         Self::Time(ConfigDuration(Duration::from_secs(10)))
     }
-}
-
-/// What counts as an error. What other filters or Envoy's routes answer themselves counts as nothing, nor does a call whose client left.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ErrorsAre {
-    /// Statuses of answers of the upstream: `"503"`, `"5xx"` or `"500-599"`. Default `["5xx"]`.
-    #[serde(default)]
-    pub statuses: Option<Vec<String>>,
-    /// Statuses of answers that are neither errors nor successes, written likewise. Default: none.
-    #[serde(default)]
-    pub ignored_statuses: Vec<String>,
-    /// gRPC statuses of answers to gRPC requests, in headers or trailers, 1 to 16. Default `[2, 4, 8, 13, 14, 15]`: UNKNOWN,
-    /// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-    #[serde(default)]
-    pub grpc_statuses: Option<Vec<u8>>,
-    /// Failures that are errors, whatever status Envoy answers for them; others count as nothing. Default: all but `OVERFLOW`.
-    #[serde(default)]
-    pub failures: Option<Vec<CallFailure>>,
-    /// Whether answers of other filters, and of routes themselves, count by their status like the upstream's, such as errors that a fault filter
-    /// injects behind this one. Default false.
-    #[serde(default)]
-    pub local_replies: bool,
-    /// Whether a call whose client left after `slow_call` counts as slow: most clients that leave have waited too long. Never an error. Default
-    /// false.
-    #[serde(default)]
-    pub slow_aborts: bool,
 }
 
 fn fast() -> f64 {

@@ -1,16 +1,14 @@
 //! What the end of a call says to a circuit: the SDK's verdict, and how long it took.
 
-use weir_sdk::outcome::{Errors, Judge as Verdicts, Verdict};
+use weir_sdk::outcome::{ErrorsAre, Judge as Verdicts, Verdict};
 use weir_sdk::{Attributes, Problems};
 
 use super::machine::Outcome;
-use crate::config::ErrorsAre;
 
 /// A compiled [`ErrorsAre`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judge {
     verdicts: Verdicts,
-    slow_aborts: bool,
     slow_ns: Option<u64>,
 }
 
@@ -21,21 +19,14 @@ impl Judge {
         slow_ns: Option<u64>,
         problems: &mut Problems,
     ) -> Self {
-        let errors = Errors {
-            statuses: written.statuses.as_deref(),
-            ignored_statuses: &written.ignored_statuses,
-            grpc_statuses: written.grpc_statuses.as_deref(),
-            failures: written.failures.as_deref(),
-            local_replies: written.local_replies,
-        };
         if written.slow_aborts && slow_ns.is_none() {
             problems.add(
                 format!("{path}errors_are.slow_aborts"),
                 "needs `open_when.slow_call`: after which time has a client waited too long?",
             );
         }
-        let verdicts = Verdicts::compile(&format!("{path}errors_are"), &errors, problems);
-        Self { verdicts, slow_aborts: written.slow_aborts, slow_ns }
+        let verdicts = Verdicts::compile(&format!("{path}errors_are"), written, problems);
+        Self { verdicts, slow_ns }
     }
 
     /// Whether it matters that a request is gRPC.
@@ -48,7 +39,7 @@ impl Judge {
         let is_slow = |time_ns: u64| self.slow_ns.is_some_and(|slow_ns| time_ns >= slow_ns);
         let verdict = self.verdicts.verdict(ended, is_grpc);
         match verdict {
-            Verdict::ClientLeft if self.slow_aborts && is_slow(whole_ns) => {
+            Verdict::ClientLeft if self.verdicts.counts_slow_aborts() && is_slow(whole_ns) => {
                 Outcome::Call { error: false, slow: true }
             }
             Verdict::ClientLeft => Outcome::Lost,

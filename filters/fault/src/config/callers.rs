@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::signed::Secret;
 use weir_sdk::{ConfigDuration, Percentage};
 
 /// Nothing to configure: written `{}`.
@@ -52,28 +53,6 @@ pub struct Signature {
     /// memory of 20 bytes each; where there is no place for one more, it is not good. Default false.
     #[serde(default)]
     pub single_use: bool,
-}
-
-/// Where a secret is; at least 16 bytes, blanks at its ends not counted.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Secret {
-    /// Here, as text. Everybody who may read the configuration can read it, and Envoy's `/config_dump` shows it.
-    Inline(String),
-    /// The environment variable of this name, which `vm_config.environment_variables` hands to the filter.
-    Environment(String),
-    /// The whole `vm_config.configuration`; `true`.
-    VmConfiguration(bool),
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Inline(_) => f.write_str("Inline(…)"),
-            Self::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
-            Self::VmConfiguration(_) => f.write_str("VmConfiguration"),
-        }
-    }
 }
 
 fn header() -> String {

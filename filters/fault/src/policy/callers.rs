@@ -1,9 +1,9 @@
 //! What a caller asks for by headers, by the rules of Envoy's own fault filter, and whether its signature holds.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use weir_sdk::digest::{equal, hex, hmac_sha256};
+use weir_sdk::signed::{self, Secret, Secrets};
 use weir_sdk::{Headers, Problems, RequestView, names};
 
 use crate::config;
@@ -19,9 +19,6 @@ pub(crate) const THROUGHPUT_PERCENTAGE: &str = "x-envoy-fault-throughput-respons
 /// The headers that a signature covers, in its order.
 const SIGNED: [&str; 7] =
     [ABORT_GRPC, ABORT, ABORT_PERCENTAGE, DELAY, DELAY_PERCENTAGE, THROUGHPUT, THROUGHPUT_PERCENTAGE];
-
-/// A secret shorter than this can be guessed.
-const MIN_SECRET_BYTES: usize = 16;
 
 /// A number as Envoy reads it from these headers: decimal digits, perhaps a `+` before them, perhaps blanks around.
 pub(crate) fn number(headers: &dyn Headers, name: &str) -> Option<u64> {
@@ -64,19 +61,13 @@ pub(crate) fn throughput(headers: &dyn Headers) -> Option<u64> {
 }
 
 /// A compiled [`config::Signature`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Signature {
     pub(crate) header: Rc<str>,
-    secrets: Vec<Vec<u8>>,
+    secrets: Secrets,
     pub(crate) max_validity: Duration,
     /// Each signature is good once.
     single_use: bool,
-}
-
-impl std::fmt::Debug for Signature {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signature").field("header", &self.header).finish_non_exhaustive()
-    }
 }
 
 impl Signature {
@@ -84,7 +75,7 @@ impl Signature {
     pub(crate) fn compile(
         path: &str,
         config: &config::Signature,
-        find: &dyn Fn(&config::Secret) -> Option<Vec<u8>>,
+        find: &dyn Fn(&Secret) -> Option<Vec<u8>>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let header = names::header(&config.header, "x-envoy-fault-signature");
@@ -95,20 +86,7 @@ impl Signature {
         if config.max_validity.0.is_zero() {
             problems.add(format!("{path}.max_validity"), "expected more than 0");
         }
-        if config.secrets.is_empty() {
-            problems.add(format!("{path}.secrets"), "expected at least one");
-        }
-        let mut secrets = Vec::new();
-        for (index, secret) in config.secrets.iter().enumerate() {
-            let path = format!("{path}.secrets[{index}]");
-            match find(secret) {
-                None => problems.add(path, missing(secret)),
-                Some(bytes) if bytes.trim_ascii().len() < MIN_SECRET_BYTES => {
-                    problems.add(path, format!("expected a secret of at least {MIN_SECRET_BYTES} bytes"));
-                }
-                Some(bytes) => secrets.push(bytes.trim_ascii().to_vec()),
-            }
-        }
+        let secrets = Secrets::compile(&format!("{path}.secrets"), &config.secrets, find, problems);
         Some(Self {
             header: header?,
             secrets,
@@ -124,17 +102,8 @@ impl Signature {
 
     /// Whether the request is signed, and still is.
     pub(crate) fn holds(&self, request: &dyn RequestView, now: SystemTime) -> bool {
-        let Some((expires, signature)) = request.get(&self.header).and_then(parse) else {
-            return false;
-        };
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        if expires <= now || expires > now.saturating_add(self.max_validity.as_secs().max(1)) {
-            return false;
-        }
-        let text = signed_text(expires, request);
-        // Every secret is tried, so that the time does not tell which one it was.
-        self.secrets.iter().fold(false, |holds, secret| {
-            holds | equal(hex(&hmac_sha256(secret, &text)).as_bytes(), signature)
+        request.get(&self.header).is_some_and(|value| {
+            self.secrets.holds(value, now, self.max_validity, &|expires| signed_text(expires, request))
         })
     }
 }
@@ -142,30 +111,9 @@ impl Signature {
 impl Signature {
     /// The number of the request's signature, where each is good once; `None` where it may be used again.
     pub(crate) fn single(&self, request: &dyn RequestView) -> Option<u64> {
-        let (_, signature) = request.get(&self.header).and_then(parse).filter(|_| self.single_use)?;
+        let (_, signature) = request.get(&self.header).and_then(signed::parse).filter(|_| self.single_use)?;
         Some(super::rule::hash(signature))
     }
-}
-
-fn missing(secret: &config::Secret) -> String {
-    match secret {
-        config::Secret::Inline(_) => "expected a text".to_owned(),
-        config::Secret::Environment(name) => format!(
-            "there is no environment variable `{name}`; list it in `vm_config.environment_variables` (Istio: `vmConfig.env`)"
-        ),
-        config::Secret::VmConfiguration(false) => "expected `true`".to_owned(),
-        config::Secret::VmConfiguration(true) => "`vm_config.configuration` is empty".to_owned(),
-    }
-}
-
-/// `expires=<unix seconds>,sha256=<hexadecimal digits>`.
-fn parse(value: &[u8]) -> Option<(u64, &[u8])> {
-    let rest = value.trim_ascii().strip_prefix(b"expires=")?;
-    let comma = rest.iter().position(|byte| *byte == b',')?;
-    let (seconds, signature) = rest.split_at_checked(comma)?;
-    let seconds = std::str::from_utf8(seconds).ok()?;
-    let seconds = seconds.bytes().all(|byte| byte.is_ascii_digit()).then(|| seconds.parse().ok())??;
-    Some((seconds, signature.strip_prefix(b",sha256=")?))
 }
 
 /// What is signed, line by line, each with a line feed behind it: `weir-fault-1`, `expires`, method, authority, path with query, and
@@ -189,7 +137,10 @@ pub(crate) fn signed_text(expires: u64, request: &dyn RequestView) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use weir_sdk::HeaderMap;
+    use weir_sdk::digest::{hex, hmac_sha256};
 
     use super::*;
 
@@ -226,11 +177,7 @@ mod tests {
         let config =
             serde_json::json!({"secrets": [{"inline": "another one, the last"}, {"inline": SECRET}]});
         let config: config::Signature = serde_json::from_value(config).unwrap();
-        let find = |secret: &config::Secret| match secret {
-            config::Secret::Inline(text) => Some(text.as_bytes().to_vec()),
-            _ => None,
-        };
-        Signature::compile("", &config, &find, &mut Problems::new()).unwrap()
+        Signature::compile("", &config, &Secret::inline, &mut Problems::new()).unwrap()
     }
 
     fn request(signed: &str) -> HeaderMap {

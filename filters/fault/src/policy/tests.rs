@@ -71,11 +71,7 @@ impl World {
 fn policy(config: Value) -> Result<Policy, String> {
     let config: Config =
         weir_sdk::parse(Some(config.to_string().as_bytes())).map_err(|error| error.to_string())?;
-    let secret = |secret: &Secret| match secret {
-        Secret::Inline(text) => Some(text.clone().into_bytes()),
-        _ => None,
-    };
-    let setup = Setup { now: World::default().now(), secret: &secret };
+    let setup = Setup { now: World::default().now(), secret: &Secret::inline };
     Policy::compile(&config, setup).map_err(|error| error.to_string())
 }
 
