@@ -17,6 +17,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -31,11 +32,25 @@ pub fn storm(
     streams: u32,
     path: &str,
 ) -> Result<Vec<(Duration, Vec<u8>)>> {
+    storm_after(address, b"", connections, streams, path)
+}
+
+/// The same, with a line before all else, such as that of the PROXY protocol.
+///
+/// # Errors
+/// When a connection or a stream ends without an answer.
+pub fn storm_after(
+    address: SocketAddr,
+    line: &[u8],
+    connections: usize,
+    streams: u32,
+    path: &str,
+) -> Result<Vec<(Duration, Vec<u8>)>> {
     let mut readers = Vec::new();
     for _ in 0..connections {
         let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
         connection.set_read_timeout(Some(PATIENCE))?;
-        let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let mut out = [line, &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..]].concat();
         frame(&mut out, SETTINGS, 0, 0, &[]);
         let block = block(path)?;
         for number in 0..streams {
@@ -66,13 +81,18 @@ fn read(connection: TcpStream, streams: u32, begin: Instant) -> Result<Vec<(Dura
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         input.read_exact(&mut payload)?;
         match kind {
-            SETTINGS if flags & ACK == 0 => send(&mut output, SETTINGS, &[])?,
-            PING if flags & ACK == 0 => send(&mut output, PING, &payload)?,
+            SETTINGS if flags & ACK == 0 => send(&mut output, SETTINGS, ACK, 0, &[])?,
+            PING if flags & ACK == 0 => send(&mut output, PING, ACK, 0, &payload)?,
             RST_STREAM | GOAWAY => bail!("frame {kind} on stream {stream}: {payload:?}"),
             DATA | HEADERS => {
                 let body = bodies.get_mut(stream as usize / 2).context("an unknown stream")?;
-                if kind == DATA {
+                if kind == DATA && !payload.is_empty() {
                     body.extend_from_slice(&payload);
+                    // What was read may be sent again: without this a body ends at 65535 bytes, and Envoy resets the stream when it has waited for
+                    // long enough (RFC 9113 §6.9).
+                    let more = u32::try_from(payload.len())?.to_be_bytes();
+                    send(&mut output, WINDOW_UPDATE, 0, 0, &more)?;
+                    send(&mut output, WINDOW_UPDATE, 0, stream, &more)?;
                 }
                 if flags & END_STREAM != 0 {
                     answers.push((begin.elapsed(), std::mem::take(body)));
@@ -84,9 +104,9 @@ fn read(connection: TcpStream, streams: u32, begin: Instant) -> Result<Vec<(Dura
     Ok(answers)
 }
 
-fn send(output: &mut TcpStream, kind: u8, payload: &[u8]) -> Result<()> {
+fn send(output: &mut TcpStream, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<()> {
     let mut out = Vec::new();
-    frame(&mut out, kind, ACK, 0, payload);
+    frame(&mut out, kind, flags, stream, payload);
     Ok(output.write_all(&out)?)
 }
 

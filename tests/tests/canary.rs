@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::tools;
+use conformance::{h2, tools};
 use serde_json::{Value, json};
 use weir_harness::build;
 use weir_harness::envoy::client::Wait;
@@ -20,6 +21,8 @@ use weir_harness::scenario::{Filter, Scenario};
 const CLIENTS: u64 = 8;
 /// Envoy's.
 const WORKERS: u32 = 4;
+/// Of the rollback.
+const WINDOW: Duration = Duration::from_secs(30);
 /// A wait for something that a working filter does in seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -81,13 +84,41 @@ fn settle(envoy: &Envoy, name: &str, want: u64) {
     assert_eq!(read(envoy, name), want, "{name}");
 }
 
+/// When an answer of the stable arm came in the place of a failed one: the first and the last time, in nanoseconds since the test began.
+struct Failures {
+    test: Instant,
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Failures {
+    fn new() -> Self {
+        Self { test: Instant::now(), first: u64::MAX.into(), last: AtomicU64::default() }
+    }
+
+    fn note(&self) {
+        let now = u64::try_from(self.test.elapsed().as_nanos()).unwrap();
+        self.first.fetch_min(now, Ordering::SeqCst);
+        self.last.fetch_max(now, Ordering::SeqCst);
+    }
+
+    /// From the first to the last.
+    fn time(&self) -> Duration {
+        let [first, last] = [&self.first, &self.last].map(|time| time.load(Ordering::SeqCst));
+        Duration::from_nanos(last.checked_sub(first).expect("a failure"))
+    }
+}
+
 /// Each client asks until `enough`; every answer must be a success.
-fn ask_until(proxy: &Proxy, enough: impl Fn(u64) -> bool + Sync) {
+fn ask_until(proxy: &Proxy, failures: &Failures, enough: impl Fn(u64) -> bool + Sync) {
     let begin = Instant::now();
     let client = || {
         for number in 1.. {
             let answer = proxy.ask(&request("GET", "/", b"")).unwrap().expect("an answer");
             assert_eq!(status(&answer), 200, "{}", proxy.envoy().tail());
+            if answer.headers.get(b"x-saved").is_some() {
+                failures.note();
+            }
             if enough(number) {
                 return;
             }
@@ -103,9 +134,10 @@ fn a_canary_that_starts_to_fail_is_rolled_back_and_no_client_sees_it() {
     let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
     let rule = json!({
         "split": [{"arm": "v2", "weight": 30}, {"arm": "v1", "weight": 70}],
-        "rollback": {"window": "30s", "webhook": {"cluster": "alarm", "authority": "alarm"}},
-        "zero_error": {"cluster": "reviews-v1", "budget": {"percent": 100}},
+        "rollback": {"window": format!("{}s", WINDOW.as_secs()), "webhook": {"cluster": "alarm", "authority": "alarm"}},
+        "zero_error": {"cluster": "reviews-v1", "budget": {"percent": 100}, "response_header": {"name": "x-saved", "value": "1"}},
     });
+    let failures = Failures::new();
     let clusters = json!({
         "reviews-v1": {},
         // Well at first, then no longer.
@@ -113,13 +145,13 @@ fn a_canary_that_starts_to_fail_is_rolled_back_and_no_client_sees_it() {
         "alarm": {},
     });
     let proxy = start(envoy, &rule, clusters, WORKERS);
-    ask_until(&proxy, |number| number % 16 == 0 && metric(&proxy, "rollbacks") > 0);
+    ask_until(&proxy, &failures, |number| number % 16 == 0 && metric(&proxy, "rollbacks") > 0);
     // A worker's copy is at most half a second old.
-    ask_until(&proxy, |number| number % 16 == 0 && metric(&proxy, "rolled_back") > 100);
+    ask_until(&proxy, &failures, |number| number % 16 == 0 && metric(&proxy, "rolled_back") > 100);
     let begin = Instant::now();
     let mut seen = metric(&proxy, "arm.v2");
     loop {
-        ask_until(&proxy, |number| number >= 50);
+        ask_until(&proxy, &failures, |number| number >= 50);
         let now = metric(&proxy, "arm.v2");
         if now == seen {
             break;
@@ -131,6 +163,13 @@ fn a_canary_that_starts_to_fail_is_rolled_back_and_no_client_sees_it() {
     assert_eq!(all.map(|name| metric(&proxy, name)), [1, 1, 1, 0, 0]);
     settle(proxy.envoy(), "zero_error.saved", seen - 100);
     assert_eq!(metric(&proxy, "zero_error.unsaved"), 0);
+    // The calls that make it certain, a part of the window until a test is due, a second until all know: some 3 s. A window is ten times that.
+    let time = failures.time();
+    tools::say(&format!(
+        "{} failures of {seen} calls of the arm, the last {time:.2?} after the first",
+        seen - 100
+    ));
+    assert!(time <= WINDOW, "{time:?}");
     let received = proxy.received();
     assert_eq!(received.iter().filter(|one| one.cluster == "alarm").count(), 1);
     assert_eq!(received.iter().filter(|one| one.cluster == "reviews-v2").count() as u64, seen);
@@ -185,4 +224,28 @@ fn clients_leave_while_the_stable_arm_is_asked() {
     }
     let answer = proxy.ask(&request("GET", "/slow", b"")).unwrap().expect("an answer");
     assert_eq!((status(&answer), answer.body.as_slice()), (200, &b"late"[..]));
+}
+
+/// Many streams at once on each HTTP/2 connection, with failed answers longer than what a stream may send unasked: those in the budget are replaced, the
+/// others go out whole, and no stream is reset.
+#[test]
+fn long_failed_answers_are_replaced_on_http2_too() {
+    const STREAMS: u32 = 100;
+    const CONNECTIONS: u32 = 4;
+    const SIZE: usize = 100_000;
+    const WITHIN: u32 = 300;
+    let test = "long_failed_answers_are_replaced_on_http2_too";
+    let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
+    for within in [STREAMS * CONNECTIONS, WITHIN] {
+        let budget = json!({"cluster": "reviews-v1", "budget": {"percent": 0, "burst": within}});
+        let proxy = failing(envoy, SIZE, &budget);
+        let address = proxy.envoy().listener("cases").unwrap();
+        let line = b"PROXY TCP4 127.0.0.1 127.0.0.1 40000 10000\r\n";
+        let answers = h2::storm_after(address, line, CONNECTIONS as usize, STREAMS, "/").unwrap();
+        let (well, own): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, body)| body == b"well");
+        assert_eq!(well.len(), within as usize, "{}", proxy.envoy().tail());
+        assert!(own.iter().all(|(_, body)| body.len() > SIZE), "{}", proxy.envoy().tail());
+        settle(proxy.envoy(), "zero_error.saved", within.into());
+        settle(proxy.envoy(), "zero_error.over_budget", u64::from(STREAMS * CONNECTIONS - within));
+    }
 }

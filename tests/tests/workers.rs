@@ -41,6 +41,11 @@ fn a_breaker_opens_once_and_lets_exactly_its_probes_through() {
     check("filters/circuit_breaker/cases/four-workers");
 }
 
+#[test]
+fn a_canary_is_rolled_back_within_its_window_on_all_workers() {
+    check("filters/canary/cases/rollback-on-four-workers");
+}
+
 /// Reads a count and writes the next without compare-and-swap; the count is also what a metric says in the end.
 const RACY: &str = r#"(module
     (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
