@@ -129,6 +129,8 @@ fn exchanges() -> Vec<Exchange> {
             );
             add("trailers alone", "POST", message(&[], b"", &[("x-t", "1")]), ok(b"", &[("x-v", "3")]));
             let mut bytes = message(&[("x-lines", "1"), ("x-lines", "2")], b"\xff\0", &[]);
+            bytes.headers.push("cookie", "a=1");
+            bytes.headers.push("cookie", "b=2");
             bytes.headers.push("x-bytes", b"\xff\xfe\x80");
             let mut answer = ok(b"\0\xff", &[]);
             answer.headers.push("x-bytes", b"\x80\xff");

@@ -64,9 +64,12 @@ pub(super) fn request(recorded: &Message, stream: &mut Stream, random: &mut Rand
             || is_internal(name)
             || (name == b"te" && !value.eq_ignore_ascii_case(b"trailers"))
             || (name != b"te" && !named.is_empty() && is_named(name));
-        if !dropped {
+        if !dropped && (http1 || name != b"cookie") {
             to.add(name, value, Kind::Request);
         }
+    }
+    if !http1 && let Some(cookies) = crumbs(from) {
+        to.push("cookie", cookies);
     }
     if to.get(b"x-forwarded-proto").is_none() {
         to.push("x-forwarded-proto", scheme);
@@ -77,6 +80,14 @@ pub(super) fn request(recorded: &Message, stream: &mut Stream, random: &mut Rand
     if let Some(address) = to.get(b"x-forwarded-for").and_then(last_forwarded) {
         stream.info.source = (address, 0).into();
     }
+}
+
+/// What Envoy's codec makes of the `cookie` lines of HTTP/2 and HTTP/3 (RFC 9113, 8.2.3): one line, which stands behind all others, also where there
+/// was only one.
+fn crumbs(from: &Headers) -> Option<Vec<u8>> {
+    let lines: Vec<&[u8]> =
+        from.iter().filter(|(name, _)| *name == b"cookie").map(|(_, value)| value.trim_ascii()).collect();
+    (!lines.is_empty()).then(|| lines.join(&b"; "[..]))
 }
 
 /// The client's address where the connection manager has its defaults (`use_remote_address` false, no trusted hops): the last one of
@@ -170,6 +181,27 @@ mod tests {
                 ("cookie", "b"),
             ],
         );
+    }
+
+    #[test]
+    fn cookies_of_http2_become_one_line_behind_the_others() {
+        let message = Message {
+            headers: [(":authority", "h"), ("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2")]
+                .into_iter()
+                .collect(),
+            ..Message::default()
+        };
+        let mut stream = Stream::default();
+        stream.info.protocol = Protocol::Http2;
+        request(&message, &mut stream, &mut Random::new(0));
+        let lines: Vec<_> = stream
+            .request
+            .headers
+            .iter()
+            .filter(|(name, _)| matches!(*name, b"accept" | b"cookie"))
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect();
+        assert_eq!(lines, [(b"accept".to_vec(), b"x".to_vec()), (b"cookie".to_vec(), b"a=1; b=2".to_vec())]);
     }
 
     /// As a real Envoy 1.40 was seen to take it.
