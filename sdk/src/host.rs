@@ -13,6 +13,7 @@ mod dispatch;
 mod error;
 mod export;
 mod grpc;
+mod gzip;
 mod ids;
 mod logger;
 mod metrics;

@@ -2,6 +2,9 @@
 //! mirror; secrets that never arrive; clients that leave; long bodies and trailers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "mirror/record.rs"]
+mod record;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

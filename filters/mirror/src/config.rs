@@ -16,7 +16,7 @@ pub use redact::{
     Action, Find, Place, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactPattern,
     RedactSegment, UnreadableBody,
 };
-pub use report::{Control, Report};
+pub use report::{Control, Record, Report};
 pub use rewrite::{Authority, HeaderLine, HeaderMutations, Mark, Path, PrefixRewrite, RegexRewrite, Trace};
 
 /// The configuration of the mirror filter.
@@ -76,9 +76,9 @@ pub struct Target {
     #[serde(default, rename = "match")]
     pub matches: RequestMatches,
     /// Methods that are copied, in upper case; `["*"]` for all. `CONNECT` and upgrades (WebSocket) never are. Default `[GET, HEAD, OPTIONS]`: the
-    /// others may do twice what should be done once.
-    #[serde(default = "methods")]
-    pub methods: Vec<String>,
+    /// others may do twice what should be done once. With `record` all.
+    #[serde(default)]
+    pub methods: Option<Vec<String>>,
     /// Also copy requests that Envoy's route sends to no cluster that exists (direct responses, redirects, no route). Default false.
     #[serde(default)]
     pub unrouted: bool,
@@ -133,12 +133,15 @@ pub struct Target {
     /// Compares the answer to the copy with the primary's. Default: it is dropped.
     #[serde(default)]
     pub compare: Option<Compare>,
-    /// Bytes of the body of each answer that are kept for `compare`, 0 to 16777216. Default 65536; of a longer one the beginning.
+    /// Bytes of the body of each answer that are kept for `compare` and `record`, 0 to 16777216. Default 65536; of a longer one the beginning.
     #[serde(default = "max_answer_bytes")]
     pub max_answer_bytes: u32,
     /// A control copy for `compare`. Default: none.
     #[serde(default)]
     pub control: Option<Control>,
+    /// Makes the target a collector: in place of copies it gets records of whole exchanges. Default: it gets copies.
+    #[serde(default)]
+    pub record: Option<Record>,
 }
 
 /// Sampling by key.
@@ -176,10 +179,6 @@ fn stat_prefix() -> String {
 
 fn max_answer_bytes() -> u32 {
     64 << 10
-}
-
-fn methods() -> Vec<String> {
-    ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec()
 }
 
 fn all() -> Percentage {

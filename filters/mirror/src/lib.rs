@@ -16,6 +16,7 @@ mod flights;
 mod held;
 mod metrics;
 pub mod policy;
+mod recorder;
 mod reporter;
 mod sender;
 mod stream;
@@ -31,16 +32,19 @@ use std::time::Duration;
 
 use weir_sdk::{
     Attributes as _, Body, CalloutId, CalloutReply, ConfigError, Counter, Decision, Ended, FailurePolicy,
-    Headers as _, HostError, HttpFilter, PluginHost, Request, RequestTrailers, Response, log,
+    Headers as _, HostError, HttpFilter, PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
+    log,
 };
 
 use flights::{Flights, Kind};
 use held::Account;
+use policy::answer::Answer;
 use policy::plan::{Plan, Verdict};
 use policy::snapshot::{Snapshot, size};
-use policy::target::Target;
+use policy::target::{Refused, Target};
 use policy::trial::Slot;
 use policy::why::Why;
+use recorder::Recording;
 use reporter::Reporter;
 use sender::Sender;
 use stream::Pending;
@@ -138,16 +142,30 @@ impl HttpFilter for Mirror {
         if let Some(limit) = self.answer_limit(stream) {
             let (end, account) = (response.end_of_stream(), &self.account);
             stream.primary = Primary::begin(response.map(), limit, end, account);
+            stream.lost = stream.primary.is_none();
         }
         Ok(Decision::next())
     }
 
     fn on_response_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
-        if let Some(mut primary) = stream.primary.take()
-            && let Some(room) = primary.room(body.len())
-        {
-            primary.add(&body.range(0, room)?, body.end_of_stream());
-            stream.primary = Some(primary);
+        if let Some(mut primary) = stream.primary.take() {
+            stream.lost = true;
+            if let Some(room) = primary.room(body.len()) {
+                primary.add(&body.range(0, room)?, body.end_of_stream());
+                stream.primary = Some(primary);
+                stream.lost = false;
+            }
+        }
+        Ok(Decision::next())
+    }
+
+    fn on_response_trailers(
+        &self,
+        stream: &mut Stream,
+        trailers: &ResponseTrailers,
+    ) -> Result<Decision, HostError> {
+        if let Some(primary) = &mut stream.primary {
+            stream.lost |= !primary.trailers(trailers.map());
         }
         Ok(Decision::next())
     }
@@ -156,19 +174,26 @@ impl HttpFilter for Mirror {
         if let Some(pending) = stream.pending.take() {
             self.give_up(pending.plan, Why::Incomplete);
         }
-        if stream.cases.is_empty() {
+        if stream.cases.is_empty() && stream.recordings.is_empty() {
             return;
         }
-        // Of an answer with trailers no callback says that it is whole; Envoy's flags say when it is not.
-        let ended_well = || ended.attribute_uint(&["response", "flags"]).is_none_or(|flags| flags == 0);
-        let answer = stream.primary.take().and_then(|primary| primary.end(ended_well()));
+        // Not every answer has a callback that says it is whole; Envoy's flags say when it is not.
+        let complete = stream.primary.as_ref().is_some_and(|primary| primary.complete);
+        let flags = if complete { None } else { ended.attribute_uint(&["response", "flags"]) };
+        let flags = flags.unwrap_or_default();
+        let answer = stream.primary.take().map(|primary| primary.end(flags == 0));
         let answer = answer.map(|(answer, held)| (Rc::new(answer), Rc::new(held)));
         for case in std::mem::take(&mut stream.cases) {
-            let slot = answer.as_ref().map_or(Slot::Never, |(answer, held)| {
+            let slot = answer.as_ref().filter(|_| flags == 0).map_or(Slot::Never, |(answer, held)| {
                 case.hold(Rc::clone(held));
                 Slot::Here(Rc::clone(answer))
             });
             self.hear(&case, Whose::Primary, slot, ended.plugin());
+        }
+        for recording in std::mem::take(&mut stream.recordings) {
+            let answer = answer.as_ref().map(|(answer, _)| &**answer);
+            let answer = if stream.lost { Err(Why::Memory.into()) } else { Ok(answer) };
+            self.record(&recording, answer, flags, ended);
         }
     }
 
@@ -208,6 +233,14 @@ impl HttpFilter for Mirror {
     fn on_plugin_timer(&self, host: &PluginHost) {
         if let Some(id) = self.reporter.as_ref().and_then(|reporter| reporter.flush(host)) {
             self.flights.start(id, Kind::Report);
+        }
+        for (target, (told, sender)) in self.policy.targets().iter().zip(&self.senders).enumerate() {
+            if let Some(recorder) = &sender.recorder {
+                recorder.wake();
+                if let Some((id, flight)) = sender.post(told, host) {
+                    self.flights.start(id, Kind::Copy { target, flight, case: None });
+                }
+            }
         }
     }
 
@@ -251,12 +284,21 @@ impl Mirror {
             else {
                 continue;
             };
-            let sent = target.copy(wanted, &snapshot).and_then(|copy| {
+            let sent = target.copy(wanted, &snapshot).and_then(|mut copy| {
                 if dry_run {
                     sender.would_send(&copy);
                     return Ok(());
                 }
-                let (id, flight) = sender.send(target, wanted, &copy, host)?;
+                if target.record.is_some() {
+                    let bytes = size(&copy.headers).saturating_add(copy.body.len());
+                    let held = self.account.take(bytes).ok_or(Why::Memory)?;
+                    sender.admit(target, host.uptime().unwrap_or_default())?;
+                    let limit = target.recorded_bytes(wanted);
+                    let recording = Recording { target: entry.target, request: copy, limit, _held: held };
+                    stream.recordings.push(recording);
+                    return Ok(());
+                }
+                let (id, flight) = sender.send(target, wanted, &mut copy, host)?;
                 let case = target.trial.as_ref().map(|trial| {
                     let control = trial.control(&|| host.random()).and_then(|cluster| {
                         sender.send_control(target, cluster, &target.control(&snapshot)?, host)
@@ -272,22 +314,56 @@ impl Mirror {
                 self.flights.start(id, Kind::Copy { target: entry.target, flight, case });
                 Ok(())
             });
-            entry.detail = sent.err().and_then(|refused| refused.detail);
-            entry.verdict = sent.map_or_else(|refused| Verdict::Skipped(refused.why), |()| Verdict::Sent);
+            entry.detail = sent.as_ref().err().and_then(|refused| refused.detail);
+            entry.verdict = match sent {
+                Ok(()) if target.record.is_some() => Verdict::Recorded,
+                Ok(()) => Verdict::Sent,
+                Err(refused) => Verdict::Skipped(refused.why),
+            };
         }
         drop(held);
         self.close(&plan);
     }
 
-    /// Bytes of the primary's answer that are kept for comparisons that wait for it, or will.
+    /// An exchange is over: writes its record, where there may be one.
+    fn record(
+        &self,
+        recording: &Recording,
+        answer: Result<Option<&Answer>, Refused>,
+        flags: u64,
+        ended: &Ended,
+    ) {
+        let Some((target, sender)) = self.target(recording.target) else { return };
+        let Some(record) = &target.record else { return };
+        let host = ended.plugin();
+        let recorded = answer.and_then(|answer| {
+            let facts = recorder::facts(ended, record, flags);
+            let redactor = target.redactor.as_ref();
+            let line = policy::record::line(&facts, &recording.request, answer, recording.limit, redactor)?;
+            let truncated = recording.request.body_truncated;
+            Ok(sender.collect(target, &line, truncated, &self.account, host)?)
+        });
+        match recorded {
+            Ok(Some((id, flight))) => {
+                self.flights.start(id, Kind::Copy { target: recording.target, flight, case: None });
+            }
+            Ok(None) => {}
+            Err(Refused { why, detail }) => {
+                sender.skip(why, false);
+                let (name, detail) = (&target.name, detail.unwrap_or_default());
+                log::debug!("decision: {name}: not recorded, {} {detail}", why.text());
+            }
+        }
+    }
+
+    /// Bytes of the primary's answer that are kept for what waits for it, or will.
     fn answer_limit(&self, stream: &Stream) -> Option<usize> {
-        let limit = |index: usize| {
-            self.target(index).and_then(|(target, _)| target.trial.as_ref()).map(|trial| trial.max_bytes)
-        };
+        let limit = |index: usize| self.target(index).and_then(|(target, _)| target.answer_bytes());
         let planned = stream.pending.iter().flat_map(|pending| &pending.plan.entries);
         let planned = planned.filter(|entry| matches!(entry.verdict, Verdict::Wanted(_)));
         let planned = planned.filter_map(|entry| limit(entry.target));
-        planned.chain(stream.cases.iter().filter_map(|case| limit(case.target))).max()
+        let recorded = stream.recordings.iter().map(|recording| recording.limit);
+        planned.chain(stream.cases.iter().filter_map(|case| limit(case.target))).chain(recorded).max()
     }
 
     fn hear(&self, case: &Case, whose: Whose, slot: Slot, host: &PluginHost) {
@@ -316,6 +392,6 @@ impl Mirror {
 }
 
 weir_sdk::register!(
-    Mirror: on_request_headers, on_request_body, on_request_trailers, on_response_headers, on_response_body, on_log,
-    on_plugin_callout_reply, on_plugin_timer
+    Mirror: on_request_headers, on_request_body, on_request_trailers, on_response_headers, on_response_body,
+    on_response_trailers, on_log, on_plugin_callout_reply, on_plugin_timer
 );

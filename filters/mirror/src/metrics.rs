@@ -2,6 +2,7 @@
 
 use weir_sdk::{Counter, Gauge, Histogram, HostError, PluginHost};
 
+use crate::policy::target::Target;
 use crate::policy::why::Why;
 
 /// How a copy that was sent ended.
@@ -29,6 +30,8 @@ pub(crate) struct Metrics {
     timed_out: Counter,
     skipped: Vec<Counter>,
     latency: Histogram,
+    /// Bodies that were compressed, and those that Envoy would not compress, where any are to be.
+    gzip: Option<(Counter, Counter)>,
     /// Copies without an answer, of all workers.
     pub(crate) in_flight: Gauge,
 }
@@ -38,7 +41,9 @@ impl Metrics {
     ///
     /// # Errors
     /// The host refuses.
-    pub(crate) fn define(host: &PluginHost, prefix: &str, target: &str) -> Result<Self, HostError> {
+    pub(crate) fn define(host: &PluginHost, prefix: &str, target: &Target) -> Result<Self, HostError> {
+        let may_compress = target.may_compress();
+        let target = &*target.name;
         let counter = |name: &str| host.counter(&format!("{prefix}.{target}.{name}"));
         Ok(Self {
             sent: counter("sent")?,
@@ -50,6 +55,9 @@ impl Metrics {
             timed_out: counter("timed_out")?,
             skipped: Why::ALL.iter().map(|why| counter(why.counter())).collect::<Result<_, _>>()?,
             latency: host.histogram(&format!("{prefix}.{target}.latency_ms"))?,
+            gzip: may_compress
+                .then(|| Ok::<_, HostError>((counter("gzipped")?, counter("gzip_failed")?)))
+                .transpose()?,
             in_flight: host.gauge(&format!("{prefix}.{target}.in_flight"))?,
         })
     }
@@ -59,6 +67,13 @@ impl Metrics {
         self.sent.increment();
         self.bytes.add(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.truncated.add(u64::from(truncated));
+    }
+
+    /// Envoy has compressed a body, or would not.
+    pub(crate) fn compressed(&self, is_done: bool) {
+        if let Some((done, failed)) = &self.gzip {
+            if is_done { done.increment() } else { failed.increment() }
+        }
     }
 
     /// There is no copy.

@@ -20,6 +20,7 @@ mod json;
 mod json_path;
 mod number;
 pub mod plan;
+pub mod record;
 pub mod redact;
 pub mod report;
 pub mod rewrite;

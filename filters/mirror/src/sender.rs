@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use weir_sdk::{CalloutId, CalloutReply, ConfigError, Gauge, HostError, PluginHost, Shared};
 
+use crate::held::Account;
 use crate::metrics::{End, Metrics};
 use crate::policy::Policy;
 use crate::policy::back_off::{Part, State};
 use crate::policy::bucket::Level;
 use crate::policy::copy::Copy;
+use crate::policy::redact::without_digests;
 use crate::policy::target::{Target, Wanted};
 use crate::policy::why::Why;
+use crate::recorder::{Recorder, is_accepted};
 use crate::trials::Judge;
 
 /// One target of the plugin on this worker.
@@ -23,6 +26,8 @@ pub(crate) struct Sender {
     state: Cell<State>,
     /// Where answers are compared.
     pub(crate) judge: Option<Judge>,
+    /// Where exchanges are recorded.
+    pub(crate) recorder: Option<Recorder>,
     /// A refusal has been logged; every further one is only counted.
     warned: Cell<bool>,
 }
@@ -51,6 +56,8 @@ impl Drop for InFlight {
 #[derive(Debug)]
 pub(crate) struct Flight {
     since: Duration,
+    /// How many records it has; none in a copy.
+    records: u64,
     _in_flight: InFlight,
 }
 
@@ -62,7 +69,7 @@ impl Sender {
     pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, ConfigError> {
         let define = |dry_run: bool| -> Result<Option<Metrics>, HostError> {
             let may_be = policy.may_be(dry_run);
-            may_be.then(|| Metrics::define(host, &policy.prefix(dry_run), &target.name)).transpose()
+            may_be.then(|| Metrics::define(host, &policy.prefix(dry_run), target)).transpose()
         };
         let key =
             ["weir.mirror.rate.1.", host.name(), ".", &policy.prefix(false), ".", &target.name].concat();
@@ -75,6 +82,11 @@ impl Sender {
                 .trial
                 .as_ref()
                 .map(|trial| Judge::new(trial, host, &policy.prefix(false), &target.name))
+                .transpose()?,
+            recorder: target
+                .record
+                .as_ref()
+                .map(|_| Recorder::new(host, &policy.prefix(false), &target.name))
                 .transpose()?,
             warned: Cell::new(false),
         })
@@ -111,36 +123,101 @@ impl Sender {
         &self,
         target: &Target,
         wanted: &Wanted,
-        copy: &Copy,
+        copy: &mut Copy,
         host: &PluginHost,
     ) -> Result<(CalloutId, Flight), Why> {
         let metrics = self.metrics(false).ok_or(Why::Refused)?;
         let now = host.uptime().unwrap_or_default();
         let in_flight = InFlight::take(metrics.in_flight, target.max_in_flight).ok_or(Why::InFlight)?;
+        self.admit(target, now)?;
+        let id = self.call(target, &wanted.cluster, copy, host, now)?;
+        metrics.sent(copy.body.len(), copy.body_truncated);
+        Ok((id, Flight { since: now, records: 0, _in_flight: in_flight }))
+    }
+
+    /// Takes a token where that is needed for a copy, or for the record of an exchange.
+    ///
+    /// # Errors
+    /// [`Why::Rate`]
+    pub(crate) fn admit(&self, target: &Target, now: Duration) -> Result<(), Why> {
         if let (Some(rate), Some(bucket)) = (&target.rate, &self.bucket) {
             // A bucket that cannot be read lets nothing through: a limit that fails open is none.
             let taken = bucket.update(|level| rate.take(level, now));
             taken.unwrap_or(false).then_some(()).ok_or(Why::Rate)?;
         }
-        let call =
-            host.callout_of(&wanted.cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
-        match call {
-            Ok(id) => {
-                metrics.sent(copy.body.len(), copy.body_truncated);
-                Ok((id, Flight { since: now, _in_flight: in_flight }))
+        Ok(())
+    }
+
+    /// Makes the call, compressed where that is wanted and Envoy can.
+    fn call(
+        &self,
+        target: &Target,
+        cluster: &[u8],
+        copy: &mut Copy,
+        host: &PluginHost,
+        now: Duration,
+    ) -> Result<CalloutId, Why> {
+        if target.compresses(copy) {
+            let gzip = host.gzip(&copy.body);
+            if let Some(metrics) = self.metrics(false) {
+                metrics.compressed(gzip.is_ok());
             }
-            Err(error) => {
-                if !self.warned.replace(true) {
-                    let cluster = String::from_utf8_lossy(&wanted.cluster);
-                    weir_sdk::log::warn!(
-                        "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
-                        target.name
-                    );
-                }
-                self.judge(target, now, true, Duration::ZERO);
-                Err(Why::Refused)
+            if let Ok(gzip) = gzip {
+                copy.body = gzip;
+                without_digests(copy);
+                copy.headers.push("content-encoding", "gzip");
             }
         }
+        let call = host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
+        call.map_err(|error| {
+            if !self.warned.replace(true) {
+                let cluster = String::from_utf8_lossy(cluster);
+                weir_sdk::log::warn!(
+                    "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
+                    target.name
+                );
+            }
+            self.judge(target, now, true, Duration::ZERO);
+            Why::Refused
+        })
+    }
+
+    /// Takes the record of an exchange. What is to be sent now is sent.
+    ///
+    /// # Errors
+    /// [`Why::Memory`]
+    pub(crate) fn collect(
+        &self,
+        target: &Target,
+        line: &[u8],
+        truncated: bool,
+        account: &Account,
+        host: &PluginHost,
+    ) -> Result<Option<(CalloutId, Flight)>, Why> {
+        let (Some(record), Some(recorder)) = (&target.record, &self.recorder) else {
+            return Ok(None);
+        };
+        let full = recorder.add(record, line, account, host).ok_or(Why::Memory)?;
+        if let Some(metrics) = self.metrics(false) {
+            metrics.sent(line.len(), truncated);
+        }
+        Ok(full.then(|| self.post(target, host)).flatten())
+    }
+
+    /// Sends the records that wait.
+    pub(crate) fn post(&self, target: &Target, host: &PluginHost) -> Option<(CalloutId, Flight)> {
+        let (record, recorder, metrics) =
+            (target.record.as_ref()?, self.recorder.as_ref()?, self.metrics(false)?);
+        let (lines, records) = recorder.take()?;
+        let posted = || {
+            let now = host.uptime().unwrap_or_default();
+            let in_flight = InFlight::take(metrics.in_flight, target.max_in_flight).ok_or(Why::InFlight)?;
+            let mut copy = target.post(record, lines)?;
+            let id = self.call(target, &record.cluster, &mut copy, host, now)?;
+            recorder.sent();
+            Ok::<_, Why>((id, Flight { since: now, records, _in_flight: in_flight }))
+        };
+        posted().inspect_err(|_| recorder.lose(records)).ok()
     }
 
     /// Sends a control copy, where one more in flight may be.
@@ -179,6 +256,9 @@ impl Sender {
         };
         if let Some(metrics) = self.metrics(false) {
             metrics.ended(end, latency);
+        }
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !is_accepted(reply)) {
+            recorder.lose(flight.records);
         }
         self.judge(target, now, end != End::Answered, latency);
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::held::Held;
 use crate::policy::plan::Plan;
 use crate::policy::snapshot::Snapshot;
+use crate::recorder::Recording;
 use crate::trials::{Case, Primary};
 
 /// One stream.
@@ -16,6 +17,10 @@ pub struct Stream {
     pub(crate) cases: Vec<Rc<Case>>,
     /// That answer, as far as it has come.
     pub(crate) primary: Option<Primary>,
+    /// Records that wait for the end.
+    pub(crate) recordings: Vec<Recording>,
+    /// There was no memory for all of the answer.
+    pub(crate) lost: bool,
 }
 
 /// A request on its way.

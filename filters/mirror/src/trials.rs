@@ -175,7 +175,13 @@ impl Case {
             return Slot::Never;
         };
         self.hold(Rc::new(held));
-        Slot::Here(Rc::new(Answer { status, headers: reply.headers, body, body_truncated }))
+        Slot::Here(Rc::new(Answer {
+            status,
+            headers: reply.headers,
+            body,
+            body_truncated,
+            ..Answer::default()
+        }))
     }
 }
 
@@ -185,7 +191,8 @@ pub(crate) struct Primary {
     answer: Answer,
     limit: usize,
     held: Held,
-    complete: bool,
+    /// Whether it has come to its end.
+    pub(crate) complete: bool,
 }
 
 impl Primary {
@@ -210,9 +217,20 @@ impl Primary {
         self.complete |= end;
     }
 
-    /// The answer, when it came to its end; `ended_well` says so where no callback did, as with trailers.
-    pub(crate) fn end(self, ended_well: bool) -> Option<(Answer, Held)> {
-        (self.complete || ended_well).then_some((self.answer, self.held))
+    /// The trailers, which are its end; `false` where no memory is left.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) -> bool {
+        self.complete = true;
+        let fits = self.held.grow(size(trailers));
+        if fits {
+            self.answer.trailers = trailers.clone();
+        }
+        fits
+    }
+
+    /// The answer, as far as it has come; `whole` says whether that is all of it.
+    pub(crate) fn end(mut self, whole: bool) -> (Answer, Held) {
+        self.answer.body_truncated |= !whole;
+        (self.answer, self.held)
     }
 }
 

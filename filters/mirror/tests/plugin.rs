@@ -4,6 +4,8 @@
 
 #[path = "plugin/compare.rs"]
 mod compare;
+#[path = "plugin/record.rs"]
+mod record;
 
 use std::time::Duration;
 

@@ -1,5 +1,9 @@
 //! Foreign functions (`FF-*`): what a traffic filter uses is there, the rest of Envoy's are named when they are called.
 
+use std::io::Write as _;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Decompress, FlushDecompress};
 use wasmtime::Linker;
 
 use super::{Answer, Call, Failure, Status, absent, hostcalls, memory, not_there_yet};
@@ -7,16 +11,11 @@ use crate::host::{Abi, Stream};
 use crate::vm::State;
 
 /// Foreign functions that Envoy has and the harness does not.
-const MISSING: [&str; 8] = [
-    "compress",
-    "declare_property",
-    "expr_create",
-    "expr_delete",
-    "expr_evaluate",
-    "sign",
-    "uncompress",
-    "verify_signature",
-];
+const MISSING: [&str; 6] =
+    ["declare_property", "expr_create", "expr_delete", "expr_evaluate", "sign", "verify_signature"];
+
+/// From here on `uncompress` makes no more room: a guest could not take as much.
+const MAX_CONTENT: usize = 1 << 30;
 
 /// Filter state that Envoy makes from a string (`FF-03`), by name and what is made; other names have no factory. Sorted by name.
 const FILTER_STATE: [(&[u8], Make); 11] = [
@@ -80,9 +79,13 @@ fn call_foreign_function(
             if let Some((at, _)) = stream {
                 host.streams[at].route_stale = true;
             }
-            Ok(())
+            Ok(Vec::new())
         }
-        b"set_envoy_filter_state" => set_filter_state(stream.map(|(at, _)| &mut host.streams[at]), arguments),
+        b"set_envoy_filter_state" => {
+            set_filter_state(stream.map(|(at, _)| &mut host.streams[at]), arguments).map(|()| Vec::new())
+        }
+        b"compress" => compress(arguments),
+        b"uncompress" => uncompress(arguments),
         other => {
             let Some(name) = MISSING.iter().find(|name| name.as_bytes() == other) else {
                 return Err(Status::NotFound.into());
@@ -90,8 +93,36 @@ fn call_foreign_function(
             return Err(Failure::Trap(not_there_yet(&format!("foreign function {name}"))));
         }
     };
-    call.give(pointer, size, |_, _, _, _| Ok(()))?;
-    Ok(answer?)
+    let given = answer.as_deref().unwrap_or_default();
+    call.give(pointer, size, |_, _, _, out| {
+        out.extend_from_slice(given);
+        Ok(())
+    })?;
+    answer?;
+    Ok(())
+}
+
+/// A stream of zlib (RFC 1950) at zlib's own level (`FF-02`). Its bytes are as valid as Envoy's, and not the same: two implementations choose
+/// differently.
+fn compress(bytes: &[u8]) -> Result<Vec<u8>, Status> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).map_err(|_| Status::SerializationFailure)
+}
+
+/// What a stream of zlib holds; bytes behind its end are passed over, as by zlib's own `uncompress`.
+fn uncompress(bytes: &[u8]) -> Result<Vec<u8>, Status> {
+    let mut zlib = Decompress::new(true);
+    let mut content = Vec::with_capacity(bytes.len() * 2 + 2);
+    loop {
+        let rest = &bytes[zlib.total_in() as usize..];
+        match zlib.decompress_vec(rest, &mut content, FlushDecompress::Finish) {
+            Ok(flate2::Status::StreamEnd) => return Ok(content),
+            Ok(_) if content.len() == content.capacity() && content.len() < MAX_CONTENT => {
+                content.reserve(content.len());
+            }
+            Ok(_) | Err(_) => return Err(Status::SerializationFailure),
+        }
+    }
 }
 
 fn clear_route_cache(call: &mut Call<'_, '_>) -> Answer {
@@ -205,5 +236,22 @@ mod tests {
         check("envoy.tcp_proxy.disable_tunneling", "x", Ok(Some("false")));
         check("envoy.network.application_protocols", "h2,http/1.1", Ok(None));
         check("envoy.nope", "1", Err(Status::NotFound));
+    }
+
+    #[test]
+    fn ff_02_zlib_there_and_back() {
+        for content in [&b""[..], b"a", &b"weir ".repeat(20_000)] {
+            let mut zlib = compress(content).unwrap();
+            assert_eq!((zlib[0] & 15, u16::from_be_bytes([zlib[0], zlib[1]]) % 31), (8, 0));
+            assert!(zlib.len() < content.len() / 100 + 20);
+            assert_eq!(uncompress(&zlib).as_deref(), Ok(content));
+            zlib.extend(b"behind the end");
+            assert_eq!(uncompress(&zlib).as_deref(), Ok(content));
+        }
+        let mut cut = compress(b"weir").unwrap();
+        cut.pop();
+        for broken in [&b""[..], b"no zlib", &cut] {
+            assert_eq!(uncompress(broken), Err(Status::SerializationFailure), "{broken:?}");
+        }
     }
 }

@@ -444,6 +444,7 @@ pub(crate) fn call_foreign_function(name: &[u8], arguments: &[u8]) -> Result<Vec
         |bytes| bytes,
         |state| match name {
             b"clear_route_cache" => Ok(Vec::new()),
+            b"compress" => Ok(zlib(arguments)),
             b"set_envoy_filter_state" => {
                 let (path, value) = filter_state(arguments).ok_or(Status::BadArgument)?;
                 let stream = state.stream().ok_or(Status::NotFound)?;
@@ -453,6 +454,27 @@ pub(crate) fn call_foreign_function(name: &[u8], arguments: &[u8]) -> Result<Vec
             _ => Err(Status::NotFound),
         },
     )
+}
+
+/// A stream of zlib (RFC 1950) whose blocks are stored as they are.
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x78, 0x01];
+    for block in bytes.chunks(0xffff) {
+        let length = block.len() as u16;
+        out.push(0);
+        out.extend(length.to_le_bytes());
+        out.extend((!length).to_le_bytes());
+        out.extend(block);
+    }
+    // An empty last block.
+    out.extend([1, 0, 0, 0xff, 0xff]);
+    let sums = |(a, b): (u32, u32), byte: &u8| {
+        let a = (a + u32::from(*byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    };
+    let (a, b) = bytes.iter().fold((1, 0), sums);
+    out.extend((b << 16 | a).to_be_bytes());
+    out
 }
 
 /// Path and value of the protobuf message (`FF-03`).

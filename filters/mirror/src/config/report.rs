@@ -1,4 +1,4 @@
-//! The wire form of what goes with a comparison: answers that are kept, a control copy, records of differences.
+//! The wire form of what goes with answers: a control copy, records of differences and of whole exchanges.
 
 use std::time::Duration;
 
@@ -49,6 +49,26 @@ impl Default for Report {
             max_bytes: 64 << 10,
             timeout: ConfigDuration(Duration::from_secs(5)),
         }
+    }
+}
+
+/// Records of whole exchanges: request and response, redacted by the same rules, as lines of Weir's recordings, which `weir replay` and
+/// `weir convert` read. Each worker collects them and posts them together (`application/x-ndjson`), to `/record` at the cluster's name
+/// unless `path` and `authority` say otherwise.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Record {
+    /// How long they are collected, 100ms to an hour. Default `1s`.
+    pub interval: ConfigDuration,
+    /// Bytes of them that are sent at once without waiting any longer, 1024 to 16777216. Default 262144.
+    pub max_bytes: u32,
+    /// Whether they have the client's address and port. Default false.
+    pub client_address: bool,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { interval: ConfigDuration(Duration::from_secs(1)), max_bytes: 256 << 10, client_address: false }
     }
 }
 

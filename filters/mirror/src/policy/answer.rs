@@ -1,4 +1,4 @@
-//! The answer to a request or to its copy: plain data that is compared.
+//! The answer to a request or to its copy: plain data that is compared or recorded.
 
 use weir_sdk::HeaderMap;
 
@@ -9,6 +9,8 @@ pub struct Answer {
     pub status: u16,
     /// The headers, with `:status`.
     pub headers: HeaderMap,
+    /// The trailers.
+    pub trailers: HeaderMap,
     /// The body, or its first bytes.
     pub body: Vec<u8>,
     /// Whether `body` is only the beginning.

@@ -15,6 +15,8 @@ pub enum Verdict {
     Wanted(Wanted),
     /// A copy was sent.
     Sent,
+    /// The exchange is recorded, when it is over.
+    Recorded,
     /// There is none.
     Skipped(Why),
 }
@@ -99,6 +101,8 @@ impl fmt::Display for Plan {
                 Verdict::Wanted(_) => write!(f, "{comma}{name}: wanted")?,
                 Verdict::Sent if self.dry_run => write!(f, "{comma}{name}: would be copied")?,
                 Verdict::Sent => write!(f, "{comma}{name}: copied")?,
+                Verdict::Recorded if self.dry_run => write!(f, "{comma}{name}: would be recorded")?,
+                Verdict::Recorded => write!(f, "{comma}{name}: recorded")?,
                 Verdict::Skipped(why) => write!(f, "{comma}{name}: not copied, {}", why.text())?,
             }
             if let Some(detail) = detail {

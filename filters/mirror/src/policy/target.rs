@@ -10,12 +10,16 @@ use crate::policy::Inputs;
 use crate::policy::back_off::{BackOff, Part};
 use crate::policy::bucket::TokenBucket;
 use crate::policy::copy::Copy;
+use crate::policy::record::Record;
 use crate::policy::redact::Redactor;
 use crate::policy::rewrite::Rewrite;
 use crate::policy::sample::Sample;
 use crate::policy::snapshot::Snapshot;
 use crate::policy::trial::Trial;
 use crate::policy::why::Why;
+
+/// Methods that do nothing twice.
+const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 /// A compiled [`config::Target`].
 #[derive(Clone, Debug)]
@@ -40,9 +44,14 @@ pub struct Target {
     max_bytes: usize,
     over_limit: OverLimit,
     bodies: FractionalPercent,
+    gzip_from: Option<usize>,
     trailers: bool,
-    redactor: Option<Redactor>,
+    /// Takes out of copies and records what must not be told.
+    pub redactor: Option<Redactor>,
     rewrite: Rewrite,
+    /// How exchanges are recorded.
+    pub record: Option<Record>,
+    max_answer_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -84,12 +93,13 @@ impl Target {
         let cluster = cluster(path, target, problems);
         let name = name(path, target, problems);
         let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&target.matches));
-        let any = target.methods.iter().any(|method| method == "*");
-        if target.methods.is_empty() {
+        let methods = target.methods.as_deref().unwrap_or_default();
+        let any = methods.iter().any(|method| method == "*");
+        if target.methods.as_ref().is_some_and(Vec::is_empty) {
             problems
                 .add(format!("{path}.methods"), "expected at least one method such as `GET`, or `*` for all");
         }
-        for (index, method) in target.methods.iter().enumerate() {
+        for (index, method) in methods.iter().enumerate() {
             let known = method == "*" || method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
             if !known || method.is_empty() || method == "CONNECT" {
                 let reason =
@@ -120,6 +130,12 @@ impl Target {
             .map(|redact| Redactor::compile(&format!("{path}.redact"), redact, problems));
         let rewrite = Rewrite::compile(path, target, problems);
         let trial = Trial::compile(path, target, redactor.as_ref(), problems);
+        let record = target.record.as_ref().map(|record| Record::compile(path, target, record, problems));
+        let methods = match (&target.methods, &record) {
+            (Some(methods), _) => (!any).then(|| methods.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(SAFE.map(str::to_owned).to_vec()),
+        };
         (problems.len() == before).then_some(())?;
         Some(Self {
             name: name.into(),
@@ -130,15 +146,18 @@ impl Target {
             trial,
             cluster: cluster?,
             matcher: matcher?,
-            methods: (!any).then(|| target.methods.clone()),
+            methods,
             unrouted: target.unrouted,
             sample,
             max_bytes: usize::try_from(target.body.max_bytes).unwrap_or(usize::MAX),
             over_limit: target.body.over_limit,
             bodies: target.body.percentage.0,
+            gzip_from: target.body.gzip_from_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             trailers: target.trailers,
             redactor,
             rewrite,
+            record,
+            max_answer_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
         })
     }
 
@@ -202,7 +221,11 @@ impl Target {
             return Err(Why::Body.into());
         }
         let mut copy = Copy {
-            headers: weir_sdk::hop::forwardable(&request.headers),
+            // A record has the headers that came.
+            headers: match &self.record {
+                Some(_) => request.headers.clone(),
+                None => weir_sdk::hop::forwardable(&request.headers),
+            },
             body: kept.to_vec(),
             trailers: if self.trailers { request.trailers.clone() } else { Default::default() },
             body_truncated,
@@ -214,8 +237,45 @@ impl Target {
                 .map_err(|refusal| Refused { why: Why::Redaction, detail: Some(refusal.name()) })?;
             copy.body_truncated |= redacted.dropped_body.is_some();
         }
-        self.rewrite.apply(&mut copy, request.length)?;
+        if self.record.is_none() {
+            self.rewrite.apply(&mut copy, request.length)?;
+        }
         Ok(copy)
+    }
+
+    /// What is posted to a collector, with these lines.
+    ///
+    /// # Errors
+    /// [`Why::Path`].
+    pub fn post(&self, record: &Record, lines: Vec<u8>) -> Result<Copy, Why> {
+        let mut copy = Copy { headers: record.headers.clone(), body: lines, ..Copy::default() };
+        self.rewrite.apply(&mut copy, 0)?;
+        Ok(copy)
+    }
+
+    /// Whether a copy is to be compressed.
+    #[must_use]
+    pub fn compresses(&self, copy: &Copy) -> bool {
+        self.gzip_from.is_some_and(|least| copy.body.len() >= least.max(1))
+            && copy.headers.first("content-encoding").is_none()
+    }
+
+    /// Whether anything ever is.
+    #[must_use]
+    pub fn may_compress(&self) -> bool {
+        self.gzip_from.is_some()
+    }
+
+    /// Bytes of the primary's answer that are kept, where it is needed.
+    #[must_use]
+    pub fn answer_bytes(&self) -> Option<usize> {
+        (self.trial.is_some() || self.record.is_some()).then_some(self.max_answer_bytes)
+    }
+
+    /// Bytes of the answer's body in the record of a request that was wanted so: none where its own was left out.
+    #[must_use]
+    pub fn recorded_bytes(&self, wanted: &Wanted) -> usize {
+        if wanted.body_limit == 0 && self.max_bytes > 0 { 0 } else { self.max_answer_bytes }
     }
 }
 

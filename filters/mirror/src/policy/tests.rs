@@ -162,7 +162,7 @@ fn check_body(target: Value, body: &[u8], want: Result<(&[u8], Option<&str>), Wh
     let got = match &plan.entries[0].verdict {
         Verdict::Wanted(wanted) => policy.targets()[0].copy(wanted, &snapshot),
         Verdict::Skipped(why) => Err((*why).into()),
-        Verdict::Sent => unreachable!(),
+        Verdict::Sent | Verdict::Recorded => unreachable!(),
     };
     let got = got.map(|copy| (copy.body, copy.headers.first("x-shadow-truncated").map(<[u8]>::to_vec)));
     let got = got.map_err(|refused| refused.why);

@@ -65,7 +65,8 @@ fn shr_02_shared_data() {
 
 #[test]
 fn foreign_functions() {
-    for (name, log) in [("clear_route_cache", "0"), ("no_such", "1")] {
+    for (name, log) in [("clear_route_cache", "0"), ("compress", "0"), ("uncompress", "3"), ("no_such", "1")]
+    {
         let code =
             request(&format!("(call $say (call $foreign \"{name}\" \"\" (i32.const 16) (i32.const 20)))"));
         check(&format!("FF {name}"), &code, End::Forwarded, 200, log);

@@ -17,7 +17,7 @@ fn comparer(config: &Value) -> Comparer {
 }
 
 fn answer(status: u16, lines: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
-    Answer { status, headers: lines.iter().copied().collect(), body: body.into(), body_truncated: false }
+    Answer { status, headers: lines.iter().copied().collect(), body: body.into(), ..Answer::default() }
 }
 
 fn json_answer(body: &str) -> Answer {

@@ -1,0 +1,123 @@
+//! Records of exchanges of this worker on their way to a collector: collected, and posted together, so that no stream waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use weir_sdk::{Attributes as _, CalloutReply, Counter, Ended, HostError, PluginHost};
+
+use crate::held::{Account, Held};
+use crate::policy::copy::Copy;
+use crate::policy::record::{Facts, Record};
+
+/// Envoy's flag of a client that left, `DC`.
+const CLIENT_LEFT: u64 = 0x4000;
+
+/// An exchange that will be recorded when it is over.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    /// The target's place.
+    pub(crate) target: usize,
+    /// The request, redacted.
+    pub(crate) request: Copy,
+    /// Bytes of the answer's body that the record has at most.
+    pub(crate) limit: usize,
+    pub(crate) _held: Held,
+}
+
+/// The records that wait for one target.
+pub(crate) struct Recorder {
+    lines: RefCell<Vec<u8>>,
+    held: RefCell<Option<Held>>,
+    count: Cell<u64>,
+    armed: Cell<bool>,
+    batches: Counter,
+    lost: Counter,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Defines what it counts.
+    ///
+    /// # Errors
+    /// The host refuses a metric.
+    pub(crate) fn new(host: &PluginHost, prefix: &str, target: &str) -> Result<Self, HostError> {
+        let counter = |name: &str| host.counter(&[prefix, ".", target, ".record.", name].concat());
+        Ok(Self {
+            lines: RefCell::default(),
+            held: RefCell::default(),
+            count: Cell::new(0),
+            armed: Cell::new(false),
+            batches: counter("batches")?,
+            lost: counter("lost")?,
+        })
+    }
+
+    /// Takes a line; nothing where no memory is left for it. Tells whether the lines are to be sent now.
+    pub(crate) fn add(
+        &self,
+        record: &Record,
+        line: &[u8],
+        account: &Account,
+        host: &PluginHost,
+    ) -> Option<bool> {
+        let mut held = self.held.borrow_mut();
+        match &mut *held {
+            Some(held) => held.grow(line.len()).then_some(())?,
+            none => *none = Some(account.take(line.len())?),
+        }
+        let mut lines = self.lines.borrow_mut();
+        lines.extend_from_slice(line);
+        self.count.set(self.count.get().saturating_add(1));
+        let armed = self.armed.get() || host.wake_after(record.interval).is_ok();
+        self.armed.set(armed);
+        // Without a timer nothing would send them later.
+        Some(lines.len() >= record.max_bytes || !armed)
+    }
+
+    /// All lines that wait, and how many they are.
+    pub(crate) fn take(&self) -> Option<(Vec<u8>, u64)> {
+        self.held.take();
+        let lines = self.lines.take();
+        (!lines.is_empty()).then(|| (lines, self.count.take()))
+    }
+
+    /// The timer has come.
+    pub(crate) fn wake(&self) {
+        self.armed.set(false);
+    }
+
+    /// So many lines have left.
+    pub(crate) fn sent(&self) {
+        self.batches.increment();
+    }
+
+    /// So many lines never came to the collector.
+    pub(crate) fn lose(&self, lines: u64) {
+        self.lost.add(lines);
+    }
+}
+
+/// Whether a collector has taken what was posted.
+pub(crate) fn is_accepted(reply: &CalloutReply) -> bool {
+    reply.is_from_upstream() && reply.status.is_some_and(|status| status < 300)
+}
+
+/// What Envoy knows of an exchange that is over; `flags` are those of the response.
+pub(crate) fn facts(ended: &Ended, record: &Record, flags: u64) -> Facts {
+    let ns = |path: &[&str]| ended.attribute_int(path).and_then(|ns| u64::try_from(ns).ok());
+    Facts {
+        start_ns: ns(&["request", "time"]),
+        duration_ns: ns(&["request", "duration"]),
+        aborted: flags & CLIENT_LEFT != 0,
+        address: record.client_address.then(|| ended.attribute(&["source", "address"])).flatten(),
+        protocol: ended.attribute(&["request", "protocol"]),
+        connection_id: ended.attribute_uint(&["connection", "id"]),
+        tls: ended.attribute(&["connection", "tls_version"]).is_some_and(|version| !version.is_empty()),
+        cluster: ended.attribute(&["xds", "cluster_name"]).filter(|name| !name.is_empty()),
+    }
+}
