@@ -1,6 +1,6 @@
 //! What a mirror beside it costs the primary under load: requests that begin at a fixed rate, whether or not the ones before are answered, with
 //! targets that answer, hang, refuse, reset and die; without a mirror, with Envoy's own and with ours. `cargo bench --workspace --bench mirror_load`;
-//! the recorded runs are in `runs/`. Asserts nothing but that every primary is answered.
+//! with `-- mirror answers 9` only rows whose names have one of these words, and nine turns each in place of three. The recorded runs are in `runs/`. Asserts nothing but that every primary is answered.
 #![expect(clippy::unwrap_used, reason = "a measurement fails by panicking")]
 
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use weir_harness::scenario::Scenario;
 const RATE: u32 = 400;
 /// Connections that are kept, and take turns.
 const CONNECTIONS: u32 = 8;
-/// Rounds, in which each Envoy has its turn of this length.
+/// Rounds, in which each Envoy has its turn of this length, where nothing else is said.
 const ROUNDS: usize = 3;
 const TURN: Duration = Duration::from_millis(1500);
 
@@ -28,14 +28,18 @@ struct Row {
     name: String,
     proxy: Proxy,
     times: Vec<Duration>,
-    cpu: f64,
+    /// Of each turn.
+    cpu: Vec<f64>,
 }
 
 fn main() {
     // `cargo test --benches` only wants to know that it runs.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }
+    let rounds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
+    arguments.retain(|argument| argument != "--bench" && argument.parse::<usize>().is_err());
     let Some(binary) = tools::envoy_or_skip("mirror_load").unwrap() else { return };
     let target = |more: Value| {
         let mut target = json!({"cluster": "shadow", "methods": ["*"], "timeout": "60s"});
@@ -71,13 +75,14 @@ fn main() {
     }
     let mut rows: Vec<Row> = scenarios
         .into_iter()
+        .filter(|(name, ..)| arguments.is_empty() || arguments.iter().any(|word| name.contains(word)))
         .map(|(name, filters, mirrors, shadow)| {
             let proxy = start(binary, &filters, &mirrors, &shadow);
-            Row { name, proxy, times: Vec::new(), cpu: 0.0 }
+            Row { name, proxy, times: Vec::new(), cpu: Vec::new() }
         })
         .collect();
     // The first round warms up. Each round begins with another one.
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         let count = rows.len();
         rows.rotate_left((round * 5) % count);
         for row in &mut rows {
@@ -85,15 +90,15 @@ fn main() {
             let times = load(row.proxy.envoy().listener("cases").unwrap());
             if round > 0 {
                 row.times.extend(times);
-                row.cpu += cpu(&row.proxy) - before;
+                row.cpu.push(cpu(&row.proxy) - before);
             }
         }
     }
     rows.sort_by(|one, other| one.name.cmp(&other.name));
     println!(
-        "| {RATE} requests/s, {ROUNDS} turns of {TURN:?} | p50 ms | p90 ms | p99 ms | Envoy's CPU, ms a request | copies sent |"
+        "| {RATE} requests/s, {rounds} turns of {TURN:?} | p50 ms | p90 ms | p99 ms | Envoy's CPU, ms a request | turn by turn | copies sent |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for Row { name, proxy, mut times, cpu } in rows {
         times.sort_unstable();
         let at =
@@ -101,8 +106,10 @@ fn main() {
         let metrics = proxy.envoy().metrics().unwrap();
         let sent = metrics.iter().find(|(other, _)| other == "mirror.shadow.sent");
         let sent = sent.map_or("–".to_owned(), |(_, value)| value.to_string());
-        let each = cpu * 1000.0 / times.len() as f64;
-        println!("| {name} | {:.2} | {:.2} | {:.2} | {each:.3} | {sent} |", at(50), at(90), at(99));
+        let each = cpu.iter().sum::<f64>() * 1000.0 / times.len() as f64;
+        let turn = |cpu: &f64| format!("{:.2}", cpu * 1000.0 * rounds as f64 / times.len() as f64);
+        let turns = cpu.iter().map(turn).collect::<Vec<_>>().join(" ");
+        println!("| {name} | {:.2} | {:.2} | {:.2} | {each:.3} | {turns} | {sent} |", at(50), at(90), at(99));
     }
 }
 
