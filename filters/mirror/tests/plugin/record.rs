@@ -41,7 +41,10 @@ fn exchanges_are_collected_and_posted_together() {
     assert_eq!((line(batch, "authorization"), line(batch, "x-shadow")), (Some(&b"c"[..]), Some(&b"1"[..])));
     let records = records(batch);
     assert_eq!(records.len(), 2);
-    assert_eq!((&records[0]["request"]["body"], &records[0]["response"]["body"]), (&json!("one two"), &json!("three")));
+    assert_eq!(
+        (&records[0]["request"]["body"], &records[0]["response"]["body"]),
+        (&json!("one two"), &json!("three"))
+    );
     assert_eq!(records[0]["response"]["trailers"], json!([["grpc-status", "0"]]));
     assert_eq!(records[0]["response"].get("body_truncated"), None);
     metrics(&host, &[("record.batches", 1), ("in_flight", 1), ("record.lost", 0)]);
@@ -92,13 +95,18 @@ fn an_answer_that_is_cut_off_says_so_and_one_that_never_came_is_none() {
     none.end();
     host.advance(Duration::from_secs(1));
     let records = records(&host.callouts()[0]);
-    assert_eq!((&records[0]["response"]["body_truncated"], &records[0]["abort_after_ns"]), (&json!(true), &json!(5)));
+    assert_eq!(
+        (&records[0]["response"]["body_truncated"], &records[0]["abort_after_ns"]),
+        (&json!(true), &json!(5))
+    );
     assert_eq!(records[1].get("response"), None);
 }
 
 #[test]
 fn limits_hold_for_records_too() {
-    let mut config = target(json!({"record": {}, "rate": {"max_tokens": 2, "fill_interval": "10s"}, "body": {"max_bytes": 2000}}));
+    let mut config = target(
+        json!({"record": {}, "rate": {"max_tokens": 2, "fill_interval": "10s"}, "body": {"max_bytes": 2000}}),
+    );
     config["max_held_bytes"] = json!(3000);
     let (host, plugin) = start(config);
     get(&plugin);

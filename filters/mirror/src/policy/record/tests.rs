@@ -78,7 +78,10 @@ fn what_is_not_known_is_left_out() {
 #[test]
 fn an_answer_is_cut_and_says_so() {
     let read = read(line(&Facts::default(), &request(), Some(&answer(&[], b"abcd")), 3, None));
-    assert_eq!((&read["response"]["body"], &read["response"]["body_truncated"]), (&json!("abc"), &json!(true)));
+    assert_eq!(
+        (&read["response"]["body"], &read["response"]["body_truncated"]),
+        (&json!("abc"), &json!(true))
+    );
 }
 
 #[test]
