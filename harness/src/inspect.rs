@@ -151,7 +151,7 @@ fn read(payload: Payload<'_>, found: &mut Inspection) -> Result<(), InspectError
         }
         Payload::StartSection { .. } => found.has_start_function = true,
         Payload::CustomSection(section) if section.name() == METADATA_SECTION => {
-            found.metadata = serde_json::from_slice(section.data()).ok();
+            found.metadata = Metadata::from_section(section.data());
         }
         Payload::CustomSection(section) => match section.as_known() {
             // Metadata that is broken stops nobody from running the module.

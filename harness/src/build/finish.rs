@@ -32,8 +32,8 @@ pub(super) fn of_file(name: &str, linked: &[u8]) -> Result<Finished, BuildError>
 }
 
 fn finished(slim: slim::Slim, metadata: &Metadata) -> Result<Finished, BuildError> {
-    let text = serde_json::to_vec(metadata)
-        .map_err(|error| BuildError::Io { path: METADATA_SECTION.into(), source: error.into() })?;
-    let wasm = slim::with_custom(&slim.wasm, METADATA_SECTION, &text);
+    let section =
+        metadata.to_section().map_err(|source| BuildError::Io { path: METADATA_SECTION.into(), source })?;
+    let wasm = slim::with_custom(&slim.wasm, METADATA_SECTION, &section);
     Ok(Finished { wasm, names: slim.names, removed: slim.removed })
 }
