@@ -6,11 +6,12 @@
 mod decode;
 mod duration;
 mod explain;
+mod json;
 mod node;
 mod percentage;
-mod placeholder;
 mod text;
 mod timestamp;
+mod types;
 mod words;
 
 #[cfg(test)]
@@ -18,30 +19,35 @@ mod tests;
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, Deserializer, Error};
 
+#[doc(hidden)]
+pub use decode::{Fields, Slot};
+pub use decode::{FromConfig, Reader};
 pub use duration::ConfigDuration;
+pub use node::Node;
 pub use percentage::Percentage;
+#[doc(hidden)]
+pub use serde;
 pub use timestamp::Timestamp;
+pub use types::FromKey;
+/// Reads a type by its fields or variants; follows the attributes of serde that `JsonSchema` follows, and gives serde's `Deserialize` as well.
+pub use weir_sdk_derive::FromConfig;
 
-use node::Node;
 pub(crate) use words::{list, quoted};
 
 /// Errors reported for one configuration; the rest is cut, since nobody reads on.
 const MAX_PROBLEMS: usize = 32;
 
-/// Decodes that are tried to find all errors of one configuration. Each finds an error, or sets aside a value that an error made unusable.
-const MAX_ROUNDS: usize = 200;
-
 /// Reads a configuration as the proxy hands it over: JSON text, absent or empty for none.
 ///
 /// No configuration is read as `{}`, so a filter whose fields all have defaults needs none. Every error that can be found
-/// is reported at once: a value with an error is set aside and the rest is read on.
+/// is reported at once: where a value has one, the rest is read on.
 ///
 /// # Errors
 /// Names each field by its path: a field that is missing, unknown, there twice, of a wrong type or of an unknown variant. Text that
 /// is not JSON is located by line and column; a raw protobuf `Struct` (`LOAD-20`) and YAML are recognised and explained.
-pub fn parse<T: DeserializeOwned>(bytes: Option<&[u8]>) -> Result<T, ConfigError> {
+pub fn parse<T: FromConfig>(bytes: Option<&[u8]>) -> Result<T, ConfigError> {
     let bytes = bytes.unwrap_or_default();
     if bytes.trim_ascii().is_empty() {
         return read(Node::Object(Vec::new())).map_err(text::none_given);
@@ -49,27 +55,36 @@ pub fn parse<T: DeserializeOwned>(bytes: Option<&[u8]>) -> Result<T, ConfigError
     read(text::parse(bytes)?)
 }
 
-fn read<T: DeserializeOwned>(mut root: Node) -> Result<T, ConfigError> {
+fn read<T: FromConfig>(mut root: Node) -> Result<T, ConfigError> {
+    let mut reader = reader(&mut root);
+    let value = T::from_config(&root, &mut reader);
+    reader.finish()?;
+    value.ok_or_else(|| ConfigError::invalid("", "cannot be read"))
+}
+
+fn reader(root: &mut Node) -> Reader {
     let mut problems = Problems::new();
-    root.remove_duplicates("", &mut problems);
-    for _ in 0..MAX_ROUNDS {
-        match T::deserialize(decode::Decoder::new(&root)) {
-            Ok(value) => return problems.finish().map(|()| value),
-            Err(fault) => {
-                if let Some(problem) = explain::problem(&fault, &root) {
-                    problems.0.push(problem);
-                }
-                if problems.0.len() >= MAX_PROBLEMS || !explain::set_aside(&fault, &mut root) {
-                    break;
-                }
+    root.remove_duplicates(&mut String::new(), &mut problems);
+    Reader::new(problems)
+}
+
+/// serde's `Deserialize` of a type that is read from configurations.
+#[doc(hidden)]
+pub fn through_serde<'de, T: FromConfig, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    read(Node::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// As the derive writes it, for types whose `FromConfig` is written by hand.
+macro_rules! serde_form {
+    ($type:ty) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::config::through_serde(deserializer)
             }
         }
-    }
-    if problems.0.is_empty() {
-        problems.add("", "cannot be read");
-    }
-    Err(ConfigError { problems: problems.0 })
+    };
 }
+pub(crate) use serde_form;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

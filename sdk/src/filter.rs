@@ -1,16 +1,14 @@
 //! `HttpFilter`: the contract between a filter and the SDK.
 
-use serde::de::DeserializeOwned;
-
 use crate::host::{Body, Ended, HostError, PluginHost, Request, RequestTrailers, Response, ResponseTrailers};
-use crate::{CalloutId, CalloutReply, ConfigError, Decision, GrpcReply};
+use crate::{CalloutId, CalloutReply, ConfigError, Decision, FromConfig, GrpcReply};
 
 /// A filter: made once from its configuration, called for every stream, never changed by one.
 ///
 /// All callbacks but `configure` have a default that lets the stream go on.
 pub trait HttpFilter: Sized + 'static {
     /// What is written under `pluginConfig`: `config.rs`.
-    type Config: DeserializeOwned + schemars::JsonSchema;
+    type Config: FromConfig + schemars::JsonSchema;
     /// What one stream remembers between callbacks; `()` when nothing.
     type Stream: Default + 'static;
 

@@ -38,14 +38,15 @@ mod tests;
 
 use std::fmt;
 
+use crate::FromConfig;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use split::Split;
 pub use xxh64::xxh64;
 
 /// What a numerator is a part of; the names are Envoy's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromConfig, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Denominator {
     /// 100: percent.
@@ -72,7 +73,7 @@ impl Denominator {
 /// A share as Envoy writes it: `{"numerator": 5, "denominator": "TEN_THOUSAND"}`.
 ///
 /// In a configuration the numerator is at most the denominator; made in code, a larger one is all of the traffic, as in Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromConfig, Serialize, JsonSchema)]
 #[serde(try_from = "Written", deny_unknown_fields)]
 #[schemars(!try_from)]
 pub struct FractionalPercent {
@@ -84,7 +85,7 @@ pub struct FractionalPercent {
 }
 
 /// [`FractionalPercent`] before its numerator is checked.
-#[derive(Deserialize)]
+#[derive(FromConfig)]
 #[serde(deny_unknown_fields)]
 struct Written {
     numerator: u32,

@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::{Problems, RequestView, cookie, names, query_parameter, source_address};
+use crate::{FromConfig, Problems, RequestView, cookie, names, query_parameter, source_address};
 
 /// Where a key comes from.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
     /// The value of a request header; several lines are joined with `,`. An empty value is no key.
@@ -26,7 +25,7 @@ pub enum KeySource {
 }
 
 /// The client's address as a key.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddressKey {
     /// How many proxies in front of this Envoy are trusted to write `x-forwarded-for`: the address is the one before the last that many

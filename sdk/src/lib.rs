@@ -12,8 +12,11 @@
     )
 )]
 
+// What the derive writes names the crate as filters do.
+extern crate self as weir_sdk;
+
 pub mod attributes;
-mod config;
+pub mod config;
 mod decision;
 pub mod digest;
 mod filter;
@@ -33,7 +36,7 @@ pub mod signed;
 pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
-pub use config::{ConfigDuration, ConfigError, Percentage, Problem, Problems, Timestamp, parse};
+pub use config::{ConfigDuration, ConfigError, FromConfig, Percentage, Problem, Problems, Timestamp, parse};
 pub use decision::{
     Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, GrpcCall, GrpcReply, LocalReply,
     Mutation,

@@ -1,6 +1,6 @@
 //! Matchers: what requests a rule is for, with the semantics of Envoy's route matchers.
 //!
-//! Each has a wire form (`…Match`: serde and JSON Schema) and a compiled form (`…Matcher`), made with `TryFrom`. Compiled forms
+//! Each has a wire form (`…Match`: read from configurations, with a JSON Schema) and a compiled form (`…Matcher`), made with `TryFrom`. Compiled forms
 //! allocate nothing per stream but what joining several header lines takes, and are total: any bytes match or do not.
 //! Knows no host.
 
@@ -14,7 +14,6 @@ mod query_parameter;
 mod request;
 mod string;
 mod value;
-mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,11 @@
 //! For filters that count errors. Knows no state; what it is told of a stream are attributes.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::{Attributes, Problems};
+use crate::{Attributes, FromConfig, Problems};
 
 /// How a call can fail without a whole answer of the upstream: Envoy's response flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CallFailure {
     /// No connection came about (`UF`), or the name is not known (`DF`).
@@ -26,7 +25,7 @@ pub enum CallFailure {
 }
 
 /// What counts as an error. What other filters or Envoy's routes answer themselves counts as nothing, nor does a call whose client left.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorsAre {
     /// Statuses of answers of the upstream: `"503"`, `"5xx"` or `"500-599"`. Default `["5xx"]`.

@@ -1,13 +1,12 @@
 //! Overrides by route metadata: `filter_metadata.<namespace>` of the route, read in one hostcall (`PROP-10`).
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::{Problems, RequestView};
+use crate::{FromConfig, Problems, RequestView};
 
 /// What a filter with per-route configuration takes from the metadata of the request's route, under
 /// `metadata.filter_metadata.<namespace>`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PerRouteConfig {
     /// The namespace in `filter_metadata`, such as `weir.fault`. The keys that are read there: `disabled` (boolean: the filter does nothing),

@@ -5,16 +5,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::Problems;
 use crate::digest::{equal, hex, hmac_sha256};
+use crate::{FromConfig, Problems};
 
 /// A secret shorter than this can be guessed.
 const MIN_SECRET_BYTES: usize = 16;
 
 /// Where a secret is; at least 16 bytes, blanks at its ends not counted.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Secret {
     /// Here, as text. Everybody who may read the configuration can read it, and Envoy's `/config_dump` shows it.

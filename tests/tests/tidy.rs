@@ -190,7 +190,8 @@ fn configurations_refuse_what_they_do_not_know() {
         let mut derives = "";
         for (number, line) in source.code() {
             derives = if line.starts_with("#[derive") { line } else { derives };
-            let untagged = line.contains("untagged") && derives.contains("Deserialize");
+            let untagged = line.contains("untagged")
+                && (derives.contains("Deserialize") || derives.contains("FromConfig"));
             if line.starts_with("#[serde") && (line.contains("flatten") || untagged) {
                 found.push_str(&format!("{}:{number}: {line}\n", source.path));
             }
@@ -208,7 +209,9 @@ fn configurations_refuse_what_they_do_not_know() {
                 .rev()
                 .take_while(|line| line.starts_with('#') || line.starts_with("///"));
             let attributes: String = above.copied().collect();
-            if attributes.contains("Deserialize") && !attributes.contains("deny_unknown_fields") {
+            if (attributes.contains("Deserialize") || attributes.contains("FromConfig"))
+                && !attributes.contains("deny_unknown_fields")
+            {
                 found.push_str(&format!("{}:{}: {line} lacks deny_unknown_fields\n", source.path, index + 1));
             }
         }

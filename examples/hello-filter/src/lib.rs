@@ -1,11 +1,10 @@
 //! Greets: every response gets a header.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigError, Decision, HostError, HttpFilter, PluginHost, Response, register};
+use weir_sdk::{ConfigError, Decision, FromConfig, HostError, HttpFilter, PluginHost, Response, register};
 
 /// The plugin configuration: `{"greeting": "hello"}`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
     /// The value of the header `x-greeting`.

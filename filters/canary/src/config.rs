@@ -1,8 +1,7 @@
 //! What is written under `pluginConfig`. Shape only: [`Policy`](crate::Policy) says what it means and refuses what means nothing.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage, RequestMatches, Timestamp};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage, RequestMatches, Timestamp};
 
 mod carry;
 mod cookie;
@@ -18,7 +17,7 @@ pub use sticky::{CookieValue, Fallback, Key, OwnCookie, SourceAddress, Sticky};
 pub use weir_sdk::outcome::{CallFailure, ErrorsAre};
 
 /// The configuration of the canary filter.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Rules in order: the first whose `match` is true decides.
@@ -63,7 +62,7 @@ pub struct Config {
 }
 
 /// A set of rules that a route chooses by its name.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedRules {
     /// What the route's metadata says under `policy`.
@@ -77,7 +76,7 @@ pub struct NamedRules {
 }
 
 /// One rule: which requests, and what becomes of them: exactly one of `arm`, `split`, `ramp` and `blue_green`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Name in explanations, and the default salt of `sticky`. Default: `rules[N]`.
@@ -125,7 +124,7 @@ pub struct Rule {
 }
 
 /// One arm of a split.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightedArm {
     /// The arm.
@@ -135,7 +134,7 @@ pub struct WeightedArm {
 }
 
 /// A share that grows by the clock. All replicas agree without talking, as far as their clocks do.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ramp {
     /// The arm before.
@@ -153,7 +152,7 @@ pub struct Ramp {
 }
 
 /// Blue/green: one switch, a preview, an instant way back.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlueGreen {
     /// The arm called blue.
@@ -168,7 +167,7 @@ pub struct BlueGreen {
 }
 
 /// One of two arms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Color {
     /// `blue`.
@@ -179,7 +178,7 @@ pub enum Color {
 
 /// Values by which a client chooses, as ingress-nginx's `canary-by-header` and `canary-by-cookie`: the header wins over the cookie, both
 /// over the draw; any other value is as none.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Force {
     /// The header that is asked first. At least one of `header` and `cookie`.

@@ -1,8 +1,7 @@
 //! What is written under `pluginConfig`. Shape only: [`Policy`](crate::Policy) says what it means and refuses what means nothing.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, KeySource, PerRouteConfig, RequestMatches};
+use weir_sdk::{ConfigDuration, FromConfig, KeySource, PerRouteConfig, RequestMatches};
 
 mod answer;
 mod shed;
@@ -16,7 +15,7 @@ pub use trip::{BurnRate, OpenWhen, Window};
 pub use weir_sdk::outcome::{CallFailure, ErrorsAre};
 
 /// The configuration of the circuit_breaker filter.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// What opens a circuit; any one of its conditions does. Needed, unless `force`, `concurrency` or `shed` is given.
@@ -90,7 +89,7 @@ pub struct Config {
 }
 
 /// Settings that a route chooses by name. What is not given is as beside `policies`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedPolicy {
     /// What the route's metadata says under `policy`. Letters, digits, `_`, `-` and `.`, at most 32.
@@ -128,7 +127,7 @@ pub struct NamedPolicy {
 }
 
 /// A state that circuits are held in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Force {
     /// Nothing is let through.
@@ -138,7 +137,7 @@ pub enum Force {
 }
 
 /// Which requests have a circuit in common.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Scope {
     /// All of this plugin.

@@ -1,8 +1,9 @@
 //! What is written under `pluginConfig`. Shape only: [`Policy`](crate::Policy) says what it means and refuses what means nothing.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, KeySource, PerRouteConfig, Percentage, RequestMatches, Timestamp};
+use weir_sdk::{
+    ConfigDuration, FromConfig, KeySource, PerRouteConfig, Percentage, RequestMatches, Timestamp,
+};
 
 mod abort;
 mod callers;
@@ -22,7 +23,7 @@ pub use response::{
 };
 
 /// The configuration of the fault filter.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Faults in order: the first that takes a request decides, and no other is asked.
@@ -63,7 +64,7 @@ pub struct Config {
 }
 
 /// A list of faults that a route chooses by its name.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedFaults {
     /// What the route's metadata says under `policy`.
@@ -77,7 +78,7 @@ pub struct NamedFaults {
 /// `downstream_nodes`, `schedule`) and the selection picks it (at most one of `percentage`, `exactly` and `first`). Then, in this order:
 /// `response_rate_limit`, `change`, `delay`, and one of `abort`, `reset` and `black_hole`; and when the response comes, `response`. At least
 /// one of them is there.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Name in explanations, the default `salt`, and the name under which counts are kept. Default: `faults[N]`.
@@ -132,7 +133,7 @@ pub struct Fault {
 
 /// Keys by which dice are thrown: the first of `by` that the request has (XXH64, frozen; see the SDK's `Draw::sticky`). A request without any
 /// is not taken.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sticky {
     /// Keys in order of preference; at least one.
@@ -143,7 +144,7 @@ pub struct Sticky {
 }
 
 /// Exactly `faults` of every `of` requests.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exactly {
     /// How many are taken: 0 to `of`.
@@ -153,7 +154,7 @@ pub struct Exactly {
 }
 
 /// The first `requests` requests of each key.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct First {
     /// How many requests of a key are taken: 1 to 4294967295.
@@ -171,7 +172,7 @@ pub struct First {
 }
 
 /// When a fault is on. All replicas agree without talking, as far as their clocks do.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Off before this time, RFC 3339. Default: on at once.
@@ -192,7 +193,7 @@ pub struct Schedule {
 }
 
 /// When all faults end.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expires {
     /// At this time, RFC 3339.
@@ -204,7 +205,7 @@ pub enum Expires {
 
 /// Stops all faults while the service has errors of its own: responses of 500 and more, and of gRPC the statuses UNKNOWN, DEADLINE_EXCEEDED,
 /// INTERNAL, UNAVAILABLE and DATA_LOSS, that this filter has not made.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlastRadius {
     /// More errors than this share of the responses in a window stop the faults.

@@ -1,8 +1,7 @@
 //! What is written under `pluginConfig`. Shape only: [`Policy`](crate::Policy) says what it means and refuses what means nothing.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, KeySource, PerRouteConfig, Percentage, RequestMatches};
+use weir_sdk::{ConfigDuration, FromConfig, KeySource, PerRouteConfig, Percentage, RequestMatches};
 
 mod compare;
 mod limits;
@@ -20,7 +19,7 @@ pub use report::{Control, Record, Report};
 pub use rewrite::{Authority, HeaderLine, HeaderMutations, Mark, Path, PrefixRewrite, RegexRewrite, Trace};
 
 /// The configuration of the mirror filter.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where copies go. Each target decides for itself, whatever the others do. Default: none but those of `policies`.
@@ -48,7 +47,7 @@ pub struct Config {
 }
 
 /// A list of targets that a route chooses by its name.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedTargets {
     /// What the route's metadata says under `policy`.
@@ -59,7 +58,7 @@ pub struct NamedTargets {
 }
 
 /// One place that copies go to, which requests are copied, and what the copies look like.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Name in metrics and explanations: 1 to 128 letters, digits, `_`, `-` and `.`. Default: the cluster's, with `_` for every other character.
@@ -145,7 +144,7 @@ pub struct Target {
 }
 
 /// Sampling by key.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// Keys, the first that the request has; at least one.
@@ -159,7 +158,7 @@ pub struct Sample {
 }
 
 /// What happens to a request without a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Missing {
     /// It is not copied.

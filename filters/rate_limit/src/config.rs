@@ -1,8 +1,7 @@
 //! What is written under `pluginConfig`. Shape only: [`Policy`](crate::Policy) says what it means and refuses what means nothing.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::matcher::IntegerRange;
+use weir_sdk::{FromConfig, matcher::IntegerRange};
 use weir_sdk::{PerRouteConfig, Percentage, RequestMatches};
 
 mod algorithm;
@@ -20,7 +19,7 @@ pub use reply::{GrpcStatus, HeaderLine, Reply, ReplyHeaders};
 pub use service::{Global, Lease, RequestRate, Service, Unit};
 
 /// The configuration of the rate_limit filter.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The limits. A request takes from all that are for it, or from none: it is refused when one of them refuses it, and what the others gave
@@ -68,7 +67,7 @@ pub struct Config {
 }
 
 /// A list of limits that a route chooses by its name.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedLimits {
     /// What the route's metadata says under `policy`.
@@ -79,7 +78,7 @@ pub struct NamedLimits {
 }
 
 /// One limit: for whom, how much, at what cost.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// Name in headers, explanations and counters: 1 to 64 letters, digits, `_`, `-` and `.`; each once in a list.
@@ -142,7 +141,7 @@ pub struct Limit {
 }
 
 /// What happens when the state of a limit cannot be read or written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnError {
     /// The request is refused.

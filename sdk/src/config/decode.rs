@@ -1,445 +1,249 @@
-//! A serde deserializer over a [`Node`] whose errors know where they happened and what was expected there.
+//! From JSON to the types of a configuration: one decoder that knows no type, and what a type tells it.
 //!
-//! Knows no wording: [`super::explain`] makes sentences of a [`Fault`].
+//! Every error is found in one pass, in the order of the text: a part that is wrong is noted with its path, and the rest is read on. Knows no
+//! wording; [`super::explain`] does.
 
-mod variant;
+use super::explain::{self, Expected};
+use super::node::{Node, push_index, push_key};
+use super::{ConfigError, MAX_PROBLEMS, Problems};
 
-use std::borrow::Cow;
-use std::fmt;
+/// What can be read from a configuration. Derive it; written by hand it is for values with a form of their own.
+///
+/// ```
+/// use weir_sdk::config::{FromConfig, Node, Reader};
+///
+/// /// `"on"` or `"off"`.
+/// struct Switch(bool);
+///
+/// impl FromConfig for Switch {
+///     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+///         match node {
+///             Node::Text(text) if text == "on" => Some(Self(true)),
+///             Node::Text(text) if text == "off" => Some(Self(false)),
+///             _ => reader.expected("\"on\" or \"off\"", node),
+///         }
+///     }
+/// }
+/// assert!(weir_sdk::parse::<Switch>(Some(b"\"on\"")).is_ok());
+/// let error = weir_sdk::parse::<Switch>(Some(b"3")).err().map(|error| error.to_string());
+/// assert_eq!(error.as_deref(), Some("expected \"on\" or \"off\", found 3"));
+/// ```
+pub trait FromConfig: Sized {
+    /// Whether a field of this type may be left out without a default of its own, as an `Option` may.
+    const IS_OPTIONAL: bool = false;
 
-use serde::de::{self, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
-use serde::forward_to_deserialize_any;
+    /// Reads a value; `None` after telling the reader what is wrong.
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self>;
 
-use super::node::{Node, Step};
-use super::placeholder::{self, Wanted};
-use variant::Variant;
-
-/// What stopped a decode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault(Box<Place>);
-
-/// Where a decode stopped, and why. Boxed: every step of a decode passes it on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// From the innermost step outwards.
-    pub(super) steps: Vec<Step>,
-    pub(super) target: Target,
-    pub(super) kind: Kind,
+    /// What a field of an [optional](Self::IS_OPTIONAL) type holds that was left out.
+    #[must_use]
+    fn absent() -> Option<Self> {
+        None
+    }
 }
 
-/// What of the place is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Value,
-    /// The key of a field or of a map.
-    Key,
-    /// The key that names a variant.
-    Variant,
+/// Where a field's value goes.
+///
+/// Fields are read through this and not each by its type: the code that goes through an object, names what is unknown or missing and keeps the
+/// path is there once, not once per struct.
+#[doc(hidden)]
+pub trait Slot {
+    /// Reads the value; `false` when it is wrong.
+    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool;
 }
 
-/// The kinds of [`Fault`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Missing(&'static str),
-    UnknownField {
-        known: &'static [&'static str],
-    },
-    UnknownVariant {
-        known: &'static [&'static str],
-    },
-    /// Neither a variant's name nor an object with the one key that names it.
-    NotOneVariant {
-        known: &'static [&'static str],
-    },
-    /// A value of the wrong type or out of range; serde's words for what was expected.
-    Expected(String),
-    /// The type's own words.
-    Custom(String),
-    /// A placeholder did not decode; the value it stands for is reported already.
-    Placeholder,
+impl<T: FromConfig> Slot for Option<T> {
+    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
+        *self = T::from_config(node, reader);
+        self.is_some()
+    }
 }
 
-impl Fault {
-    #[cold]
-    #[inline(never)]
-    pub(super) fn new(kind: Kind) -> Self {
-        Self(Box::new(Place { steps: Vec::new(), target: Target::Value, kind }))
+/// The fields of a struct.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    pub names: &'static [&'static str],
+    /// A bit for each that must be given, the lowest for the first.
+    pub required: u64,
+}
+
+/// Reads one configuration: knows where it is, and collects what is wrong.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// Of the value that is being read.
+    path: String,
+    problems: Problems,
+}
+
+impl Reader {
+    pub(super) fn new(problems: Problems) -> Self {
+        Self { path: String::new(), problems }
+    }
+
+    /// Notes why the value that is being read means nothing. Always `None`.
+    pub fn refuse<T>(&mut self, reason: impl Into<String>) -> Option<T> {
+        self.note(reason.into());
+        None
+    }
+
+    /// Notes that another kind of value was expected: `what` with its article, such as `an address`. Always `None`.
+    pub fn expected<T>(&mut self, what: &str, found: &Node) -> Option<T> {
+        self.note(explain::wrong_type(Expected::Other(what), found));
+        None
+    }
+
+    /// As [`Reader::expected`], for the kinds whose values people mix up.
+    pub(super) fn wrong_type<T>(&mut self, expected: Expected<'_>, found: &Node) -> Option<T> {
+        self.note(explain::wrong_type(expected, found));
+        None
     }
 
     #[cold]
     #[inline(never)]
-    fn within(mut self, step: Step) -> Self {
-        self.0.steps.push(step);
-        self
-    }
-
-    /// Within the value of this key.
-    #[cold]
-    #[inline(never)]
-    fn within_field(self, key: &str) -> Self {
-        self.within(Step::Key(String::from(key)))
-    }
-
-    /// The key itself is wrong, not what it stands for.
-    #[cold]
-    #[inline(never)]
-    fn at(mut self, key: &str, target: Target) -> Self {
-        self.0.target = target;
-        self.within_field(key)
-    }
-}
-
-impl std::ops::Deref for Fault {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        &self.0
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not the configuration that is expected")
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(Kind::Custom(text.to_string()))
-    }
-
-    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        mismatch(expected)
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        mismatch(expected)
-    }
-
-    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
-        mismatch(expected)
-    }
-
-    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Self::new(Kind::UnknownVariant { known })
-    }
-
-    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self::new(Kind::UnknownField { known })
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(Kind::Missing(field))
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::new(Kind::Custom([field, " is there twice"].concat()))
-    }
-}
-
-/// Decodes one node.
-#[derive(Clone, Copy)]
-pub(super) struct Decoder<'n>(&'n Node);
-
-impl<'n> Decoder<'n> {
-    pub(super) fn new(node: &'n Node) -> Self {
-        Self(node)
-    }
-}
-
-impl<'n> Decoder<'n> {
-    /// What is there, or a made-up value of what is wanted. [`explain`](super::explain) knows which errors are a made-up value's.
-    #[inline(never)]
-    fn node(self, wanted: Wanted) -> Result<Cow<'n, Node>, Fault> {
-        match self.0 {
-            Node::Placeholder { tried, depth } => match placeholder::make(wanted, *tried, *depth) {
-                Some(made) => Ok(Cow::Owned(made)),
-                None => Err(nothing()),
-            },
-            node => Ok(Cow::Borrowed(node)),
-        }
-    }
-}
-
-/// The visitor cannot take what is there.
-#[cold]
-#[inline(never)]
-fn mismatch(expected: &dyn Expected) -> Fault {
-    Fault::new(Kind::Expected(expected.to_string()))
-}
-
-/// What is there is not this.
-#[cold]
-#[inline(never)]
-fn unlike(expected: &str) -> Fault {
-    Fault::new(Kind::Expected(String::from(expected)))
-}
-
-#[cold]
-#[inline(never)]
-fn not_one_variant(known: &'static [&'static str]) -> Fault {
-    Fault::new(Kind::NotOneVariant { known })
-}
-
-#[cold]
-#[inline(never)]
-fn nothing() -> Fault {
-    Fault::new(Kind::Placeholder)
-}
-
-fn visit_number<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    match node {
-        Node::Unsigned(value) => visitor.visit_u64(*value),
-        Node::Negative(value) => visitor.visit_i64(*value),
-        Node::Float(value) => visitor.visit_f64(*value),
-        _ => Err(mismatch(&visitor)),
-    }
-}
-
-fn visit_text<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    match node {
-        Node::Text(text) => visitor.visit_str(text),
-        _ => Err(mismatch(&visitor)),
-    }
-}
-
-fn visit_null<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    match node {
-        Node::Null => visitor.visit_unit(),
-        _ => Err(mismatch(&visitor)),
-    }
-}
-
-fn visit_list<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    let Node::List(items) = node else { return Err(mismatch(&visitor)) };
-    let mut list = List { items: items.iter(), next: 0 };
-    let value = visitor.visit_seq(&mut list)?;
-    match list.items.len() {
-        0 => Ok(value),
-        _ => Err(unlike("a shorter list")),
-    }
-}
-
-fn visit_object<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    let Node::Object(fields) = node else { return Err(mismatch(&visitor)) };
-    visitor.visit_map(Object { fields: fields.iter(), current: None })
-}
-
-/// As [`visit_object`], for a visitor whose own words for what it expects are `struct` and its name in the program.
-fn visit_struct<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    match node {
-        Node::Object(_) => visit_object(node, visitor),
-        _ => Err(unlike("struct")),
-    }
-}
-
-fn visit_variant<'de, V: Visitor<'de>>(
-    node: &Node,
-    known: &'static [&'static str],
-    visitor: V,
-) -> Result<V::Value, Fault> {
-    let variant = match node {
-        Node::Text(name) => Variant { name, content: None },
-        Node::Object(fields) if let [(name, content)] = fields.as_slice() => {
-            Variant { name, content: Some(content) }
-        }
-        _ => return Err(not_one_variant(known)),
-    };
-    visitor.visit_enum(variant)
-}
-
-fn visit<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Fault> {
-    match node {
-        Node::Null => visitor.visit_unit(),
-        Node::Bool(value) => visitor.visit_bool(*value),
-        Node::Unsigned(_) | Node::Negative(_) | Node::Float(_) => visit_number(node, visitor),
-        Node::Text(text) => visitor.visit_str(text),
-        Node::List(_) => visit_list(node, visitor),
-        Node::Object(_) => visit_object(node, visitor),
-        Node::Placeholder { .. } => Err(nothing()),
-    }
-}
-
-/// Once per type: inlined into each other, the visitors would be several times their size.
-macro_rules! shapes {
-    ($($method:ident($($argument:ident: $type:ty),*) $wanted:expr, |$node:ident, $visitor:ident| $visit:expr;)*) => {
-        $(#[inline(never)]
-        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* $visitor: V) -> Result<V::Value, Fault> {
-            let node = self.node($wanted)?;
-            let $node: &Node = &node;
-            $visit
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for Decoder<'_> {
-    type Error = Fault;
-
-    #[inline(never)]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.0 {
-            Node::Null | Node::Placeholder { .. } => visitor.visit_none(),
-            _ => visitor.visit_some(self),
+    fn note(&mut self, reason: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.add(self.path.clone(), reason);
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    /// An object and nothing else: serde would take the items of a list for the fields in order.
+    /// Notes what is wrong with a key of the object that is being read, or with its absence.
+    #[cold]
     #[inline(never)]
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        let node = self.node(Wanted::Struct(fields))?;
-        visit_struct(&node, visitor)
+    pub(super) fn note_key(&mut self, key: &str, reason: String) {
+        let end = self.enter(key);
+        self.note(reason);
+        self.leave(end);
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_unit()
+    /// From here on the value of a key is read; what is returned is for [`Reader::leave`].
+    pub(super) fn enter(&mut self, key: &str) -> usize {
+        let end = self.path.len();
+        push_key(&mut self.path, key);
+        end
     }
 
-    // Text in a form of its type's own, which may have words for what else stands there; `deserialize_string` is for any text.
-    shapes! {
-        deserialize_any() Wanted::Anything, |node, visitor| visit(node, visitor);
-        deserialize_str() Wanted::Text, |node, visitor| visit(node, visitor);
-        deserialize_bytes() Wanted::Text, |node, visitor| visit(node, visitor);
-        deserialize_byte_buf() Wanted::Text, |node, visitor| visit(node, visitor);
-        deserialize_string() Wanted::Text, |node, visitor| visit_text(node, visitor);
-        deserialize_char() Wanted::Text, |node, visitor| visit_text(node, visitor);
-        deserialize_identifier() Wanted::Text, |node, visitor| visit_text(node, visitor);
-        deserialize_i8() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_i16() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_i32() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_i64() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_u8() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_u16() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_u32() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_u64() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_f32() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_f64() Wanted::Number, |node, visitor| visit_number(node, visitor);
-        deserialize_bool() Wanted::Bool, |node, visitor| match node {
-            Node::Bool(value) => visitor.visit_bool(*value),
-            _ => Err(mismatch(&visitor)),
+    pub(super) fn leave(&mut self, end: usize) {
+        self.path.truncate(end);
+    }
+
+    /// Whether everything that was read was right, and what was not.
+    pub(super) fn finish(self) -> Result<(), ConfigError> {
+        self.problems.finish()
+    }
+
+    /// Reads an object's fields, each into its slot. `false` when anything is wrong.
+    #[doc(hidden)]
+    pub fn object(&mut self, node: &Node, fields: &Fields, slots: &mut [&mut dyn Slot]) -> bool {
+        let Node::Object(given) = node else {
+            return self.wrong_type::<()>(Expected::Object, node).is_some();
         };
-        deserialize_unit() Wanted::Null, |node, visitor| visit_null(node, visitor);
-        deserialize_unit_struct(_name: &'static str) Wanted::Null, |node, visitor| visit_null(node, visitor);
-        deserialize_seq() Wanted::List, |node, visitor| visit_list(node, visitor);
-        deserialize_tuple(len: usize) Wanted::Tuple(len), |node, visitor| visit_list(node, visitor);
-        deserialize_tuple_struct(_name: &'static str, len: usize) Wanted::Tuple(len),
-            |node, visitor| visit_list(node, visitor);
-        deserialize_map() Wanted::Map, |node, visitor| visit_object(node, visitor);
-        deserialize_enum(_name: &'static str, known: &'static [&'static str]) Wanted::Enum(known),
-            |node, visitor| visit_variant(node, known, visitor);
-    }
-}
-
-/// The items of a list.
-struct List<'n> {
-    items: std::slice::Iter<'n, Node>,
-    next: usize,
-}
-
-impl<'de> SeqAccess<'de> for &mut List<'_> {
-    type Error = Fault;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        let Some(item) = self.items.next() else { return Ok(None) };
-        let index = self.next;
-        self.next = index.saturating_add(1);
-        seed.deserialize(Decoder(item)).map(Some).map_err(|fault| fault.within(Step::Index(index)))
-    }
-}
-
-/// The fields of an object.
-struct Object<'n> {
-    fields: std::slice::Iter<'n, (String, Node)>,
-    current: Option<&'n (String, Node)>,
-}
-
-impl<'de> MapAccess<'de> for Object<'_> {
-    type Error = Fault;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        self.current = self.fields.next();
-        let Some((key, _)) = self.current else { return Ok(None) };
-        seed.deserialize(Key(key)).map(Some).map_err(|fault| fault.at(key, Target::Key))
+        let mut missing = fields.required;
+        let mut whole = true;
+        for (key, value) in given {
+            let index = fields.names.iter().position(|name| *name == key.as_str());
+            if let Some(index) = index
+                && let Some(slot) = slots.get_mut(index)
+            {
+                missing &= !bit(index);
+                let end = self.enter(key);
+                whole &= slot.fill(value, self);
+                self.leave(end);
+            } else {
+                whole = false;
+                self.note_key(key, explain::unknown("unknown field", key, fields.names, '`'));
+            }
+        }
+        for (index, name) in fields.names.iter().enumerate() {
+            if missing & bit(index) != 0 {
+                whole = false;
+                self.note_key(name, String::from("is required, but missing"));
+            }
+        }
+        whole
     }
 
-    #[inline(never)]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        match self.current.take() {
-            Some((key, value)) => seed.deserialize(Decoder(value)).map_err(|fault| fault.within_field(key)),
-            None => Err(nothing()),
+    /// Reads the items of a list. `false` when anything is wrong.
+    pub(super) fn each(&mut self, node: &Node, read: &mut dyn FnMut(&Node, &mut Self) -> bool) -> bool {
+        let Node::List(items) = node else {
+            return self.wrong_type::<()>(Expected::List, node).is_some();
+        };
+        let mut whole = true;
+        for (index, item) in items.iter().enumerate() {
+            let end = self.path.len();
+            push_index(&mut self.path, index);
+            whole &= read(item, self);
+            self.leave(end);
+        }
+        whole
+    }
+
+    /// Which variant stands there, `"name"` or `{"name": content}`, and its content.
+    #[doc(hidden)]
+    pub fn variant<'n>(&mut self, node: &'n Node, known: &[&str]) -> Option<(usize, Option<&'n Node>)> {
+        let (name, content) = match node {
+            Node::Text(name) => (name, None),
+            Node::Object(fields) if let [(name, content)] = fields.as_slice() => (name, Some(content)),
+            _ => return self.refuse(explain::not_one_variant(node, known)),
+        };
+        if let Some(index) = known.iter().position(|known| *known == name.as_str()) {
+            return Some((index, content));
+        }
+        if content.is_some() {
+            self.note_key(name, explain::unknown("unknown name", name, known, '`'));
+        } else {
+            let what = ["unknown value ", &explain::describe(node)].concat();
+            self.note(explain::unknown(&what, name, known, '"'));
+        }
+        None
+    }
+
+    /// As [`Reader::variant`], of an enum none of whose variants has a content.
+    #[doc(hidden)]
+    pub fn plain_variant(&mut self, node: &Node, known: &[&str]) -> Option<usize> {
+        let (index, content) = self.variant(node, known)?;
+        let name = known.get(index).copied().unwrap_or_default();
+        self.no_value(name, content).then_some(index)
+    }
+
+    /// Whether a variant without content has none.
+    #[doc(hidden)]
+    pub fn no_value(&mut self, name: &str, content: Option<&Node>) -> bool {
+        match content {
+            None | Some(Node::Null) => true,
+            Some(Node::Object(fields)) if fields.is_empty() => true,
+            Some(_) => {
+                self.note(["`", name, "` takes no value: write \"", name, "\""].concat());
+                false
+            }
         }
     }
+
+    /// Reads the content of a variant.
+    #[doc(hidden)]
+    pub fn value<T: FromConfig>(&mut self, name: &str, content: Option<&Node>) -> Option<T> {
+        self.within(name, content, T::from_config)
+    }
+
+    /// As [`Reader::value`], by a function.
+    #[doc(hidden)]
+    pub fn within<T>(
+        &mut self,
+        name: &str,
+        content: Option<&Node>,
+        read: impl FnOnce(&Node, &mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let Some(node) = content else {
+            return self.refuse(["`", name, "` needs a value: write {\"", name, "\": …}"].concat());
+        };
+        let end = self.enter(name);
+        let value = read(node, self);
+        self.leave(end);
+        value
+    }
 }
 
-/// A key: text, or a number in quotes where the map's keys are numbers.
-struct Key<'n>(&'n str);
-
-macro_rules! number_keys {
-    ($($method:ident: $visit:ident($type:ty);)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match self.0.parse::<$type>() {
-                Ok(number) => visitor.$visit(number),
-                Err(_) => visitor.visit_str(self.0),
-            }
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for Key<'_> {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        visitor.visit_enum(Variant { name: self.0, content: None })
-    }
-
-    number_keys! {
-        deserialize_i8: visit_i64(i64);
-        deserialize_i16: visit_i64(i64);
-        deserialize_i32: visit_i64(i64);
-        deserialize_i64: visit_i64(i64);
-        deserialize_u8: visit_u64(u64);
-        deserialize_u16: visit_u64(u64);
-        deserialize_u32: visit_u64(u64);
-        deserialize_u64: visit_u64(u64);
-    }
-
-    forward_to_deserialize_any! {
-        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        identifier ignored_any
-    }
+/// The bit of a field; none for those behind the 64th, which the derive refuses.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or_default()
 }

@@ -8,8 +8,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+use super::{FromConfig, Node, Reader, serde_form};
 
 /// The units, largest first, in nanoseconds.
 const UNITS: [(&str, u64); 7] = [
@@ -97,47 +98,45 @@ impl Serialize for ConfigDuration {
     }
 }
 
-impl<'de> Deserialize<'de> for ConfigDuration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(DurationVisitor)
+serde_form!(ConfigDuration);
+
+impl FromConfig for ConfigDuration {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let reason = match node {
+            Node::Text(text) => match text.parse() {
+                Ok(duration) => return Some(duration),
+                Err(DurationError) => unlike(text),
+            },
+            Node::Unsigned(number) => number_alone(Some(number.to_string())),
+            Node::Float(number) => number_alone(super::words::decimal(*number)),
+            _ => {
+                return reader
+                    .expected("a duration with a unit, such as \"7s\", \"250ms\" or \"1h30m\"", node);
+            }
+        };
+        reader.refuse(reason)
     }
 }
 
-struct DurationVisitor;
-
-impl Visitor<'_> for DurationVisitor {
-    type Value = ConfigDuration;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration with a unit, such as \"7s\", \"250ms\" or \"1h30m\"")
+/// Text that is no duration.
+fn unlike(text: &str) -> String {
+    let mut reason = [&DurationError.to_string(), ", found ", &super::words::quoted(text)].concat();
+    let compact: String = text.to_ascii_lowercase().split_whitespace().collect();
+    if super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some() {
+        reason.push_str(&["; did you mean \"", text, "s\"?"].concat());
+    } else if nanoseconds(&compact).is_some() {
+        reason.push_str(&["; did you mean \"", &compact, "\"?"].concat());
     }
+    reason
+}
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<ConfigDuration, E> {
-        text.parse().map_err(|error: DurationError| {
-            let mut reason = [&error.to_string(), ", found ", &super::words::quoted(text)].concat();
-            let compact: String = text.to_ascii_lowercase().split_whitespace().collect();
-            if super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some() {
-                reason.push_str(&["; did you mean \"", text, "s\"?"].concat());
-            } else if nanoseconds(&compact).is_some() {
-                reason.push_str(&["; did you mean \"", &compact, "\"?"].concat());
-            }
-            E::custom(reason)
-        })
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<ConfigDuration, E> {
-        let number = number.to_string();
-        let reason = DurationError.to_string();
-        Err(E::custom([&reason, ", found ", &number, "; did you mean \"", &number, "s\"?"].concat()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<ConfigDuration, E> {
-        let reason = DurationError.to_string();
-        Err(E::custom(match super::words::decimal(number) {
-            Some(number) if number.starts_with('-') => [&reason, ", found ", &number].concat(),
-            Some(number) => [&reason, ", found ", &number, "; did you mean \"", &number, "s\"?"].concat(),
-            None => reason + ", found a number",
-        }))
+/// A number without a unit.
+fn number_alone(number: Option<String>) -> String {
+    let reason = DurationError.to_string();
+    match number {
+        Some(number) if number.starts_with('-') => [&reason, ", found ", &number].concat(),
+        Some(number) => [&reason, ", found ", &number, "; did you mean \"", &number, "s\"?"].concat(),
+        None => reason + ", found a number",
     }
 }
 

@@ -1,6 +1,6 @@
-//! JSON as a tree that keeps repeated keys and can hold a placeholder where a value was set aside.
+//! JSON as a tree that keeps repeated keys.
 //!
-//! Knows no configuration; `serde_json` reads the text, to a depth of 128.
+//! Knows no configuration.
 
 use std::fmt;
 
@@ -8,86 +8,56 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::Problems;
 
-/// A JSON value.
+/// What is written at one place of a configuration: a JSON value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub enum Node {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// A whole number from 0 on.
     Unsigned(u64),
+    /// A whole number below 0.
     Negative(i64),
+    /// Any other number.
     Float(f64),
+    /// A string.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// An object: its fields in the order they are written in.
     Object(Vec<(String, Node)>),
-    /// Stands for a value that has an error or is missing, and decodes as whatever is asked for. `tried` counts the kinds of
-    /// value that were tried in vain.
-    Placeholder {
-        tried: u8,
-        /// How many made-up values it is in.
-        depth: u8,
-    },
-}
-
-/// One step from a value to a part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
 }
 
 impl Node {
-    /// The part that is one step away.
-    pub(super) fn child(&self, step: &Step) -> Option<&Self> {
-        match (self, step) {
-            (Self::Object(fields), Step::Key(key)) => {
-                fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-            }
-            (Self::List(items), Step::Index(index)) => items.get(*index),
-            _ => None,
-        }
-    }
-
-    /// As [`Node::child`], to change it.
-    pub(super) fn child_mut(&mut self, step: &Step) -> Option<&mut Self> {
-        match (self, step) {
-            (Self::Object(fields), Step::Key(key)) => {
-                fields.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
-            }
-            (Self::List(items), Step::Index(index)) => items.get_mut(*index),
-            _ => None,
-        }
-    }
-
-    /// Whether a value in here was set aside.
-    pub(super) fn holds_placeholder(&self) -> bool {
-        match self {
-            Self::Placeholder { .. } => true,
-            Self::List(items) => items.iter().any(Self::holds_placeholder),
-            Self::Object(fields) => fields.iter().any(|(_, value)| value.holds_placeholder()),
-            _ => false,
-        }
-    }
-
     /// Leaves the first of equal keys, and notes the others.
-    pub(super) fn remove_duplicates(&mut self, path: &str, problems: &mut Problems) {
+    pub(super) fn remove_duplicates(&mut self, path: &mut String, problems: &mut Problems) {
+        let end = path.len();
         match self {
             Self::List(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    item.remove_duplicates(&path_of(path, &Step::Index(index)), problems);
+                    push_index(path, index);
+                    item.remove_duplicates(path, problems);
+                    path.truncate(end);
                 }
             }
             Self::Object(fields) => {
-                let mut seen = std::collections::BTreeSet::new();
-                fields.retain(|(key, _)| {
-                    let first = seen.insert(key.clone());
-                    if !first {
-                        problems
-                            .add(path_of(path, &Step::Key(key.clone())), "is there twice; leave one of them");
+                // Not a set: an object has few fields, and the code of a set is more than all of this.
+                let mut kept: Vec<(String, Self)> = Vec::with_capacity(fields.len());
+                for (key, value) in std::mem::take(fields) {
+                    if kept.iter().any(|(known, _)| *known == key) {
+                        push_key(path, &key);
+                        problems.add(path.clone(), "is there twice; leave one of them");
+                        path.truncate(end);
+                    } else {
+                        kept.push((key, value));
                     }
-                    first
-                });
+                }
+                *fields = kept;
                 for (key, value) in fields {
-                    value.remove_duplicates(&path_of(path, &Step::Key(key.clone())), problems);
+                    push_key(path, key);
+                    value.remove_duplicates(path, problems);
+                    path.truncate(end);
                 }
             }
             _ => {}
@@ -95,32 +65,28 @@ impl Node {
     }
 }
 
-/// The path of a part as people write it: `a.b[2]`, with keys that are not words quoted: `a["b.c"]`.
-pub(super) fn path_of(path: &str, step: &Step) -> String {
-    let mut whole = String::from(path);
-    match step {
-        Step::Index(index) => {
-            whole.push('[');
-            whole.push_str(&index.to_string());
-            whole.push(']');
-        }
-        Step::Key(key)
-            if !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-@".contains(c)) =>
-        {
-            if !path.is_empty() {
-                whole.push('.');
-            }
-            whole.push_str(key);
-        }
-        Step::Key(key) => {
-            whole.push_str("[\"");
-            whole.extend(key.chars().flat_map(char::escape_default));
-            whole.push_str("\"]");
-        }
-    }
-    whole
+/// Extends the path of a list by an item: `a.b[2]`.
+pub(super) fn push_index(path: &mut String, index: usize) {
+    path.push('[');
+    path.push_str(&index.to_string());
+    path.push(']');
 }
 
+/// Extends the path of an object by a field as people write it: `a.b`, with keys that are not words quoted: `a["b.c"]`.
+pub(super) fn push_key(path: &mut String, key: &str) {
+    if !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-@".contains(c)) {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(key);
+    } else {
+        path.push_str("[\"");
+        path.extend(key.chars().flat_map(char::escape_default));
+        path.push_str("\"]");
+    }
+}
+
+/// For what serde reads; [`super::json`] reads text.
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)

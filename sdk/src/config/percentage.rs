@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::{FromConfig, Node, Reader, serde_form};
 use crate::fraction::{Denominator, FractionalPercent};
 
 /// Parts of a million in one percent.
@@ -52,75 +51,60 @@ impl Serialize for Percentage {
     }
 }
 
-impl<'de> Deserialize<'de> for Percentage {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PercentageVisitor)
-    }
-}
+serde_form!(Percentage);
 
 const EXPECTED: &str =
     "a percentage from 0 to 100, such as 25 or 0.5, or an object {\"numerator\": …, \"denominator\": …}";
 
-struct PercentageVisitor;
-
-impl<'de> Visitor<'de> for PercentageVisitor {
-    type Value = Percentage;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(EXPECTED)
+impl FromConfig for Percentage {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let read = match node {
+            Node::Unsigned(percent) => match u32::try_from(*percent) {
+                Ok(percent @ 0..=100) => Ok(Self::from_ppm(percent.saturating_mul(PPM_PER_PERCENT))),
+                _ => Err(out_of_range(&percent.to_string())),
+            },
+            Node::Negative(percent) => Err(out_of_range(&percent.to_string())),
+            Node::Float(percent) => of_decimal(*percent),
+            Node::Text(text) => Err(unlike(text)),
+            Node::Object(_) => return FractionalPercent::from_config(node, reader).map(Self),
+            _ => return reader.expected(EXPECTED, node),
+        };
+        read.map_or_else(|reason| reader.refuse(reason), Some)
     }
+}
 
-    fn visit_u64<E: Error>(self, percent: u64) -> Result<Percentage, E> {
-        match u32::try_from(percent) {
-            Ok(percent @ 0..=100) => Ok(Percentage::from_ppm(percent.saturating_mul(PPM_PER_PERCENT))),
-            _ => {
-                Err(E::custom(["expected a percentage from 0 to 100, found ", &percent.to_string()].concat()))
-            }
-        }
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be within 0 to 10^6 before"
+)]
+fn of_decimal(percent: f64) -> Result<Percentage, String> {
+    // Refuses also what is not a number.
+    if !(0.0..=100.0).contains(&percent) {
+        let found = super::words::decimal(percent).unwrap_or_else(|| String::from("another number"));
+        return Err(out_of_range(&found));
     }
+    let ppm = percent * f64::from(PPM_PER_PERCENT);
+    // A decimal fraction is not exact in binary: 10^-6 of a part is far above that error and far below a digit.
+    if (ppm - ppm.round()).abs() > 1e-6 {
+        let reason = "expected at most four decimals: 0.0001 is one in a million, the smallest share";
+        return Err(String::from(reason));
+    }
+    Ok(Percentage::from_ppm(ppm.round() as u32))
+}
 
-    fn visit_i64<E: Error>(self, percent: i64) -> Result<Percentage, E> {
-        match u64::try_from(percent) {
-            Ok(percent) => self.visit_u64(percent),
-            Err(_) => {
-                Err(E::custom(["expected a percentage from 0 to 100, found ", &percent.to_string()].concat()))
-            }
-        }
-    }
+fn out_of_range(found: &str) -> String {
+    ["expected a percentage from 0 to 100, found ", found].concat()
+}
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be within 0 to 10^6 before"
-    )]
-    fn visit_f64<E: Error>(self, percent: f64) -> Result<Percentage, E> {
-        // Refuses also what is not a number.
-        if !(0.0..=100.0).contains(&percent) {
-            let found = super::words::decimal(percent).unwrap_or_else(|| String::from("another number"));
-            return Err(E::custom(["expected a percentage from 0 to 100, found ", &found].concat()));
-        }
-        let ppm = percent * f64::from(PPM_PER_PERCENT);
-        // A decimal fraction is not exact in binary: 10^-6 of a part is far above that error and far below a digit.
-        if (ppm - ppm.round()).abs() > 1e-6 {
-            return Err(E::custom(
-                "expected at most four decimals: 0.0001 is one in a million, the smallest share",
-            ));
-        }
-        Ok(Percentage::from_ppm(ppm.round() as u32))
+/// Text, which may hold a percentage.
+fn unlike(text: &str) -> String {
+    let mut reason = ["expected ", EXPECTED, ", found ", &super::words::quoted(text)].concat();
+    let number = text.trim().trim_end_matches('%').trim_end();
+    if super::words::is_decimal(number) {
+        reason.push_str(&["; did you mean ", number, "?"].concat());
     }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Percentage, E> {
-        let mut reason = ["expected ", EXPECTED, ", found ", &super::words::quoted(text)].concat();
-        let number = text.trim().trim_end_matches('%').trim_end();
-        if super::words::is_decimal(number) {
-            reason.push_str(&["; did you mean ", number, "?"].concat());
-        }
-        Err(E::custom(reason))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Percentage, A::Error> {
-        FractionalPercent::deserialize(MapAccessDeserializer::new(map)).map(Percentage)
-    }
+    reason
 }
 
 impl JsonSchema for Percentage {

@@ -4,9 +4,9 @@
 
 use std::str;
 
-use super::ConfigError;
 use super::node::Node;
 use super::words::{list, quoted};
+use super::{ConfigError, json};
 
 /// Reads JSON.
 ///
@@ -27,12 +27,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
             );
         }
     };
-    match serde_json::from_str(text) {
+    match json::parse(text) {
         Ok(node) => Ok(node),
         Err(_) if let Some(reason) = protobuf(bytes).or_else(|| yaml(text)) => refused(reason),
-        Err(error) => {
-            refused([&at(error.line(), error.column()), ": ", &syntax(&error.to_string())].concat())
-        }
+        Err(error) => refused([&at(error.line, error.column), ": ", error.reason].concat()),
     }
 }
 
@@ -51,33 +49,6 @@ fn position(before: &[u8]) -> (usize, usize) {
     let lines = before.iter().filter(|byte| **byte == b'\n').count();
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
     (lines.saturating_add(1), column.saturating_add(1))
-}
-
-/// How serde_json begins the position at the end of its words.
-const POSITION: &[u8] = b" at line ";
-
-/// serde_json's words, without the position at their end and in the house's terms.
-fn syntax(message: &str) -> String {
-    // Not `rsplit_once`: searching for any text takes 3 kB of code.
-    let end = message.as_bytes().windows(POSITION.len()).rposition(|part| part == POSITION);
-    let message = end.and_then(|end| message.get(..end)).unwrap_or(message);
-    String::from(match message {
-        "expected value" => {
-            "expected a value: an object, a list, a string in double quotes, a number, true, false or null"
-        }
-        "key must be a string" => "expected a field's name in double quotes",
-        "trailing comma" => "a comma without a value after it; remove it",
-        "trailing characters" => "expected nothing after the configuration",
-        "recursion limit exceeded" => "nested deeper than 128 levels",
-        "EOF while parsing a value" => "the text ends where a value is expected",
-        "EOF while parsing an object" => "the text ends inside an object; `}` is missing",
-        "EOF while parsing a list" => "the text ends inside a list; `]` is missing",
-        "EOF while parsing a string" => "the text ends inside a string; `\"` is missing",
-        "control character (\\u0000-\\u001F) found while parsing a string" => {
-            "a line break or control character inside a string; write \\n, \\t or \\u00XX"
-        }
-        _ => message,
-    })
 }
 
 /// Says so when the bytes are a protobuf message: Envoy hands over everything but a `StringValue` or `BytesValue` in that form

@@ -8,8 +8,9 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+use super::{FromConfig, Node, serde_form};
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -163,44 +164,42 @@ impl Serialize for Timestamp {
     }
 }
 
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TimestampVisitor)
+serde_form!(Timestamp);
+
+impl FromConfig for Timestamp {
+    fn from_config(node: &Node, reader: &mut super::Reader) -> Option<Self> {
+        let reason = match node {
+            Node::Text(text) => match text.parse() {
+                Ok(time) => return Some(time),
+                Err(TimestampError) => unlike(text),
+            },
+            Node::Unsigned(seconds) => number_alone(*seconds),
+            _ => return reader.expected("a time in RFC 3339, such as \"2026-05-04T09:00:00Z\"", node),
+        };
+        reader.refuse(reason)
     }
 }
 
-struct TimestampVisitor;
-
-impl Visitor<'_> for TimestampVisitor {
-    type Value = Timestamp;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a time in RFC 3339, such as \"2026-05-04T09:00:00Z\"")
+/// Text that is no time.
+fn unlike(text: &str) -> String {
+    let mut reason = [&TimestampError.to_string(), ", found ", &super::words::quoted(text)].concat();
+    let zoned = [text, "Z"].concat();
+    let whole = [text, "T00:00:00Z"].concat();
+    if let Some(fix) = [zoned, whole].into_iter().find(|fix| time(fix.as_bytes()).is_some()) {
+        reason.push_str(&["; did you mean \"", &fix, "\"?"].concat());
     }
+    reason
+}
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-        text.parse().map_err(|error: TimestampError| {
-            let mut reason = [&error.to_string(), ", found ", &super::words::quoted(text)].concat();
-            let zoned = [text, "Z"].concat();
-            let whole = [text, "T00:00:00Z"].concat();
-            if let Some(fix) = [zoned, whole].into_iter().find(|fix| time(fix.as_bytes()).is_some()) {
-                reason.push_str(&["; did you mean \"", &fix, "\"?"].concat());
-            }
-            E::custom(reason)
-        })
-    }
-
-    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Timestamp, E> {
-        let reason = [&TimestampError.to_string(), ", found ", &seconds.to_string()].concat();
-        // The last second of 9999.
-        if seconds > 253_402_300_799 {
-            return Err(E::custom(reason));
-        }
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-        Err(E::custom(match time {
-            Some(time) => [&reason, "; did you mean \"", &Timestamp(time).to_string(), "\"?"].concat(),
-            None => reason,
-        }))
+/// A number, which may be seconds since 1970.
+fn number_alone(seconds: u64) -> String {
+    let reason = [&TimestampError.to_string(), ", found ", &seconds.to_string()].concat();
+    // The last second of 9999.
+    let is_known = seconds <= 253_402_300_799;
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| is_known);
+    match time {
+        Some(time) => [&reason, "; did you mean \"", &Timestamp(time).to_string(), "\"?"].concat(),
+        None => reason,
     }
 }
 

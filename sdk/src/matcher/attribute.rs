@@ -3,19 +3,18 @@
 //! Knows no list of them: what Envoy has by that path is compared.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
-use super::wire::{Fields, wire_form};
 use crate::attributes::{decode_bool, decode_double, decode_int};
-use crate::{Attributes, ConfigError, Problems};
+use crate::{Attributes, ConfigError, FromConfig, Problems};
 
 /// The most segments a path may have; Envoy's longest, a key in a route's metadata, has five and one for each struct it is in.
 const MAX_SEGMENTS: usize = 12;
 
 /// How an attribute's bytes are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AttributeType {
     /// Text, such as `request.host` or `xds.cluster_name`.
@@ -31,7 +30,7 @@ pub enum AttributeType {
 
 /// An attribute and what it must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and `present`; with
 /// none of them Envoy must know it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttributeMatch {
     /// The path, a segment each: `["source", "port"]`, `["xds", "route_metadata", "filter_metadata", "my.namespace", "tier"]`.
@@ -66,19 +65,6 @@ pub struct AttributeMatch {
     /// Matches when the value does not. A missing attribute still does not match, unless presence is asked for. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invert_match: bool,
-}
-
-wire_form! {
-    AttributeMatch {
-        "path", "type", "exact", "prefix", "suffix", "contains", "regex", "range", "present",
-        "ignore_case", "invert_match"
-    },
-    Fields {
-        path, kind, texts: [exact, prefix, suffix, contains, regex, ..], range, present, flags:
-        [ignore_case, invert_match, ..], ..
-    } => Self {
-        path, kind, exact, prefix, suffix, contains, regex, range, present, ignore_case, invert_match
-    }
 }
 
 /// A compiled [`AttributeMatch`].

@@ -7,12 +7,11 @@ use serde::Serialize;
 
 use super::string::{StringMatcher, Text};
 use super::value::exactly_one;
-use super::wire::{Fields, wire_form};
-use crate::ConfigError;
+use crate::{ConfigError, FromConfig};
 
 /// What the host must be: exactly one of `exact`, `wildcard`, `prefix`, `suffix`, `contains` and `regex`. Letters match in either
 /// case, as host names do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthorityMatch {
     /// The whole host, such as `shop.example.com` or `[::1]`.
@@ -36,17 +35,6 @@ pub struct AuthorityMatch {
     /// Whether the port belongs to what is compared, where the authority has one: `shop.example.com:8080`. Default: false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub include_port: bool,
-}
-
-wire_form! {
-    AuthorityMatch {
-        "exact", "wildcard", "prefix", "suffix", "contains", "regex", "include_port"
-    },
-    Fields {
-        texts: [exact, prefix, suffix, contains, regex, _, wildcard], flags: [.., include_port], ..
-    } => Self {
-        exact, wildcard, prefix, suffix, contains, regex, include_port
-    }
 }
 
 /// A compiled [`AuthorityMatch`].

@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{ConfigError, Headers, Problems, RequestView};
+use crate::{ConfigError, FromConfig, Headers, Problems, RequestView};
 
 /// The addresses a request may come from: any of `ranges`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CidrMatch {
     /// Address blocks such as `10.0.0.0/8` or `2001:db8::/32`; an address alone is a block of one. Not empty.

@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
-use super::wire::{Fields, wire_form};
-use crate::{ConfigError, Headers, Problems};
+use crate::{ConfigError, FromConfig, Headers, Problems};
 
 /// A cookie and what its value must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and `present`; with
 /// none of them it must be there.
 ///
 /// The first of several cookies of a name counts; quotes around a value do not belong to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CookieMatch {
     /// The cookie's name; case matters.
@@ -46,19 +45,6 @@ pub struct CookieMatch {
     /// Matches when the value does not. A missing cookie still does not match, unless presence is asked for. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invert_match: bool,
-}
-
-wire_form! {
-    CookieMatch {
-        "name", "exact", "prefix", "suffix", "contains", "regex", "range", "present", "ignore_case",
-        "invert_match"
-    },
-    Fields {
-        name, texts: [exact, prefix, suffix, contains, regex, ..], range, present, flags: [ignore_case,
-        invert_match, ..], ..
-    } => Self {
-        name, exact, prefix, suffix, contains, regex, range, present, ignore_case, invert_match
-    }
 }
 
 /// A compiled [`CookieMatch`].

@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
-use super::wire::{Fields, wire_form};
-use crate::{ConfigError, Headers, Problems};
+use crate::{ConfigError, FromConfig, Headers, Problems};
 
 /// A header and what its value must be, as Envoy's `HeaderMatcher`: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`,
 /// `range` and `present`; with none of them the header must be there.
 ///
 /// Several lines of the header are one value, joined with `,`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderMatch {
     /// The header's name, in any case; `host` is `:authority`.
@@ -49,20 +48,6 @@ pub struct HeaderMatch {
     /// Takes a missing header for an empty one. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub treat_missing_header_as_empty: bool,
-}
-
-wire_form! {
-    HeaderMatch {
-        "name", "exact", "prefix", "suffix", "contains", "regex", "range", "present", "ignore_case",
-        "invert_match", "treat_missing_header_as_empty"
-    },
-    Fields {
-        name, texts: [exact, prefix, suffix, contains, regex, ..], range, present, flags: [ignore_case,
-        invert_match, treat_missing_header_as_empty, _], ..
-    } => Self {
-        name, exact, prefix, suffix, contains, regex, range, present, ignore_case, invert_match,
-        treat_missing_header_as_empty
-    }
 }
 
 /// A compiled [`HeaderMatch`].

@@ -7,12 +7,11 @@ use serde::Serialize;
 
 use super::string::{StringMatcher, Text};
 use super::value::exactly_one;
-use super::wire::{Fields, wire_form};
-use crate::ConfigError;
+use crate::{ConfigError, FromConfig};
 
 /// What the path must be: exactly one of `exact`, `prefix`, `segment_prefix`, `suffix`, `contains` and `regex`. The query string is
 /// not part of the path, and nothing is decoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PathMatch {
     /// The whole path, such as `/login`.
@@ -37,17 +36,6 @@ pub struct PathMatch {
     /// Whether ASCII letters match in either case; not for `regex`. Default: false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ignore_case: bool,
-}
-
-wire_form! {
-    PathMatch {
-        "exact", "prefix", "segment_prefix", "suffix", "contains", "regex", "ignore_case"
-    },
-    Fields {
-        texts: [exact, prefix, suffix, contains, regex, segment_prefix, _], flags: [ignore_case, ..], ..
-    } => Self {
-        exact, prefix, segment_prefix, suffix, contains, regex, ignore_case
-    }
 }
 
 /// A compiled [`PathMatch`].

@@ -3,22 +3,20 @@
 //! Knows the other matchers only.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
     AttributeMatch, AttributeMatcher, AuthorityMatch, AuthorityMatcher, CidrMatch, CidrMatcher, CookieMatch,
     CookieMatcher, HeaderMatch, HeaderMatcher, PathMatch, PathMatcher, QueryParameterMatch,
     QueryParameterMatcher,
 };
-use crate::{ConfigError, Problems, RequestView};
+use crate::config::{Node, Reader, serde_form};
+use crate::{ConfigError, FromConfig, Problems, RequestView};
 
 /// A block of conditions, all of which a request must meet. An empty block matches every request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestMatch {
     /// The path, without the query.
@@ -94,32 +92,15 @@ impl Default for RequestMatches {
     }
 }
 
-impl<'de> Deserialize<'de> for RequestMatches {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MatchesVisitor)
-    }
-}
+serde_form!(RequestMatches);
 
-struct MatchesVisitor;
-
-impl<'de> Visitor<'de> for MatchesVisitor {
-    type Value = RequestMatches;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of conditions, or a list of such objects")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RequestMatches, A::Error> {
-        RequestMatch::deserialize(MapAccessDeserializer::new(map))
-            .map(|block| RequestMatches::One(Box::new(block)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RequestMatches, A::Error> {
-        let mut blocks = Vec::new();
-        while let Some(block) = list.next_element()? {
-            blocks.push(block);
+impl FromConfig for RequestMatches {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        match node {
+            Node::Object(_) => FromConfig::from_config(node, reader).map(Self::One),
+            Node::List(_) => FromConfig::from_config(node, reader).map(Self::Any),
+            _ => reader.expected("an object of conditions, or a list of such objects", node),
         }
-        Ok(RequestMatches::Any(blocks))
     }
 }
 

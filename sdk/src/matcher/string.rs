@@ -6,8 +6,7 @@ use regex_lite::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::wire::{Fields, wire_form};
-use crate::ConfigError;
+use crate::{ConfigError, FromConfig};
 
 /// Longest regular expression, in bytes. With [`MAX_REGEX_SIZE`] it bounds what one match can cost: the engine is linear in the
 /// length of the value times the size of the expression.
@@ -17,7 +16,7 @@ const MAX_REGEX_LENGTH: usize = 1024;
 const MAX_REGEX_SIZE: usize = 128 * 1024;
 
 /// How text is compared: exactly one of `exact`, `prefix`, `suffix`, `contains` and `regex`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StringMatch {
     /// The whole value.
@@ -38,17 +37,6 @@ pub struct StringMatch {
     /// Whether ASCII letters match in either case; not for `regex`, where `(?i)` says so. Default: false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ignore_case: bool,
-}
-
-wire_form! {
-    StringMatch {
-        "exact", "prefix", "suffix", "contains", "regex", "ignore_case"
-    },
-    Fields {
-        texts: [exact, prefix, suffix, contains, regex, ..], flags: [ignore_case, ..], ..
-    } => Self {
-        exact, prefix, suffix, contains, regex, ignore_case
-    }
 }
 
 /// A compiled [`StringMatch`].

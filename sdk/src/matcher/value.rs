@@ -3,13 +3,13 @@
 //! Knows not whether it is a header, a cookie, a parameter or an attribute.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::string::{StringMatcher, Text};
-use crate::ConfigError;
+use crate::{ConfigError, FromConfig};
 
 /// A range of integers, as Envoy's `Int64Range`: from `start` up to, but without, `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IntegerRange {
     /// The first number that is in the range.

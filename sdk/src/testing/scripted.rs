@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 
 use crate::{
-    Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy, GrpcReply, HostError,
-    HttpFilter, PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
+    Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy, FromConfig, GrpcReply,
+    HostError, HttpFilter, PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
 };
 
 /// A callback and what it is given.
@@ -47,7 +46,7 @@ fn play(called: Called<'_>) -> Result<Decision, HostError> {
     }
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     #[serde(default)]

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 use weir_sdk::signed::Secret;
-use weir_sdk::{ConfigDuration, RequestMatches};
+use weir_sdk::{ConfigDuration, FromConfig, RequestMatches};
 
 /// What belongs to an arm.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Arm {
     /// The arm's name: 1 to 64 letters, digits, `_`, `-` and `.`.
@@ -31,7 +30,7 @@ pub struct Arm {
 }
 
 /// A header to set.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderLine {
     /// The name, any case; no pseudo header.
@@ -41,7 +40,7 @@ pub struct HeaderLine {
 }
 
 /// One way to carry a decision to Envoy's route.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Carry {
     /// A request header with the arm's `header_value`: routes match on it. What a client sends in it is removed.
@@ -60,7 +59,7 @@ pub enum Carry {
 }
 
 /// When an arm that an earlier hop decided is followed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Follow {
     /// Request header that names the arm. Exactly one of `header` and `baggage`.
@@ -78,7 +77,7 @@ pub struct Follow {
 
 /// How the arm is signed on its way to the next services: `expires=<unix seconds>,sha256=<64 hexadecimal digits>` in a header, HMAC-SHA-256 over
 /// the lines `weir-canary-1`, the seconds, and the arm's name, each with a line feed behind it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signature {
     /// The first of them signs; any may have signed what is followed: two while one takes the other's place. At least one.
@@ -93,7 +92,7 @@ pub struct Signature {
 
 /// Overrides by route metadata: `filter_metadata.<namespace>` with the keys `disabled` and `dry_run` (booleans), `arm` (all requests of the
 /// route go to it) and `policy` (a name in `policies`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PerRoute {
     /// The namespace in `filter_metadata`. Default `weir.canary`.

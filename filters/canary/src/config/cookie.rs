@@ -1,11 +1,10 @@
 //! A cookie that the filter sets (RFC 6265).
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::ConfigDuration;
+use weir_sdk::{ConfigDuration, FromConfig};
 
 /// A cookie's name and attributes.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cookie {
     /// The name: an RFC 6265 token. `__Host-` needs `secure`, path `/` and no domain; `__Secure-` needs `secure`.
@@ -31,7 +30,7 @@ pub struct Cookie {
 }
 
 /// `SameSite`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SameSite {
     /// Only requests from the same site.

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage, RequestMatches};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage, RequestMatches};
 
 use super::HeaderLine;
 
 /// Takes an arm out of a rule when it fails, or is slow, more often than the stable arm: all its requests then go to the stable arm. Each arm
 /// of the rule is compared with the stable one, over the calls of all workers of this Envoy.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// Compares shares of errors. Default: as `{}` where `slow` is not given, else not compared.
@@ -49,7 +48,7 @@ pub struct Rollback {
 }
 
 /// When an arm has too many errors.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorRate {
     /// The share of errors must be more than the stable arm's by this, in percent of all calls, whatever the test says. Default 1.
@@ -62,7 +61,7 @@ pub struct ErrorRate {
 }
 
 /// When an arm is too slow.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slow {
     /// A call is slow from this time on, from its request to the first byte of its answer. More than 0.
@@ -76,7 +75,7 @@ pub struct Slow {
 }
 
 /// Who is told: `POST` with a JSON object.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Envoy's cluster.
@@ -96,7 +95,7 @@ pub struct Webhook {
 
 /// Answers from the stable arm where another arm fails: the request is sent again, to the stable arm's cluster, and its answer replaces the failed
 /// one. gRPC requests, upgrades and CONNECT are never sent again.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZeroError {
     /// The cluster that answers. Default: the `cluster` of the stable arm (in `arms`), else its name.
@@ -123,7 +122,7 @@ pub struct ZeroError {
 }
 
 /// How many requests are sent again: in each worker, `burst` and `percent` of the rule's requests.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// So much of the rule's requests, whatever their arm. Default 20. With 100 a failing arm never exhausts it.

@@ -1,11 +1,10 @@
 //! When a rule is looked at.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::Timestamp;
+use weir_sdk::{FromConfig, Timestamp};
 
 /// When a rule is looked at, in UTC; at other times the next rule decides, as if `match` were false.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Days of the week. Default: all.
@@ -23,7 +22,7 @@ pub struct Schedule {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Day {
     /// Monday.
@@ -43,7 +42,7 @@ pub enum Day {
 }
 
 /// A time without the rule.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
     /// When it begins, RFC 3339.

@@ -1,13 +1,13 @@
 //! What keeps a client on one side.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use weir_sdk::FromConfig;
 
 use super::Cookie;
 pub use weir_sdk::AddressKey as SourceAddress;
 
 /// What keeps a client on one side: the first of `by` that the request has is hashed (XXH64, frozen; see the SDK's `Draw::sticky`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sticky {
     /// Keys in order of preference; at least one.
@@ -24,7 +24,7 @@ pub struct Sticky {
 }
 
 /// Where a key comes from.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
     /// The value of a request header; several lines are joined with `,`. An empty value is no key.
@@ -40,7 +40,7 @@ pub enum Key {
 }
 
 /// The filter's own cookie.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OwnCookie {
     /// Name and attributes.
@@ -51,7 +51,7 @@ pub struct OwnCookie {
 }
 
 /// What the filter's own cookie holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CookieValue {
     /// A random key: shrinking an arm sends its last comers back at once.
@@ -62,7 +62,7 @@ pub enum CookieValue {
 }
 
 /// What happens to a request without a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Fallback {
     /// It is drawn anew.

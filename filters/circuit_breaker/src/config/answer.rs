@@ -1,10 +1,10 @@
 //! What becomes of a request that is not let through, and who is told.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use weir_sdk::FromConfig;
 
 /// The answer to a request that is not let through.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
     /// HTTP status, 400 to 599. Default 503.
@@ -43,7 +43,7 @@ impl Default for Reply {
 }
 
 /// How a request that is not let through is sent elsewhere: a route matches on it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fallback {
     /// This request header is set. Clients can set it, too: a request that brings it, with any value, gets this value and goes there, without a
@@ -54,7 +54,7 @@ pub enum Fallback {
 }
 
 /// A name and a value: no CR, LF or NUL.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderLine {
     /// The name, any case; no pseudo header.
@@ -65,7 +65,7 @@ pub struct HeaderLine {
 
 /// Headers that tell others about a circuit that is not closed: `open;retry-after=12`, `half-open`, `recovering`, `concurrency` or
 /// `shedding`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
     /// Request header that tells the upstream; what clients send in it is removed. Default: none.

@@ -1,13 +1,12 @@
 //! What is let through in part.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage, RequestMatches};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage, RequestMatches};
 
 /// Sheds a share of the requests while too few calls succeed, as Envoy's admission_control, but by what all workers have seen: with the probability
 /// `max(0, (calls − successes / success_rate) / (calls + 1)) ^ (1 / aggression)`, drawn for each request. What is shed is no call. Probes are not
 /// shed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shed {
     /// Nothing is shed while this share of the calls succeed, or more. More than 0. Default 95.
@@ -28,7 +27,7 @@ pub struct Shed {
 }
 
 /// A class of requests and what it may use.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// The requests, such as `{headers: [{name: x-priority, exact: batch}]}`.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 /// How long a circuit stays open.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Open {
     /// The first time. 1ms to 1d. Default 30s.
@@ -32,7 +31,7 @@ impl Default for Open {
 }
 
 /// The calls that try whether the upstream is well again, when the open time is over.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probes {
     /// So many results decide, 1 to 1000. Default 1.
@@ -66,7 +65,7 @@ impl Default for Probes {
 }
 
 /// How the traffic grows again after the probes: linearly, drawn for each request. What opens a circuit opens it again here, too.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
     /// How long until all is let through. 1ms to 1d.
@@ -78,7 +77,7 @@ pub struct Recovery {
 
 /// How many calls may be under way at once, over all workers, for each circuit. Others are refused with the details
 /// `reached_concurrency_limit`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Concurrency {
     /// The limit; the largest one when it is `adaptive`. 1 to 1000000.
@@ -97,7 +96,7 @@ pub struct Concurrency {
 /// A limit that finds itself, by additive increase and multiplicative decrease unless `gradient` is given: it begins at `max`; an error or a slow
 /// call shrinks it, at most once an `interval`; as long as it is more than half used, each success adds 1 divided by it, so about 1 in the time of
 /// a call.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adaptive {
     /// Never smaller than this, 1 to `max`. Default 3, as Envoy's adaptive_concurrency, or `max` where that is less.
@@ -117,7 +116,7 @@ pub struct Adaptive {
 /// As Envoy's adaptive_concurrency, over all workers. The least time of calls is measured now and then, with no more than `min` of them under way;
 /// the limit begins at `min` and then becomes, once an `interval`, `limit · least time · (1 + buffer) / time now`, at least half and at most twice
 /// itself, plus the square root of that. Times are those until the first byte of the answer; those of errors do not count.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gradient {
     /// How long after a measurement of the least time the next one begins. 1ms to 1d. Default 1m.

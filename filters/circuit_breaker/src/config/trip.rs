@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 /// What opens a circuit: any one of the conditions that are given. At least one of `consecutive_errors`, `errors`, `error_rate`,
 /// `slow_rate` and `burn_rate`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenWhen {
     /// So many errors one after another, whatever the time between them; a success begins anew. From 1.
@@ -45,7 +44,7 @@ pub struct OpenWhen {
 
 /// An error rate over two windows of time, as alerts on objectives have it (Google's SRE workbook, chapter 5): the long one says that it matters, the
 /// short one that it still goes on. The windows are empty again after probes.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BurnRate {
     /// The share of calls that are meant to be no errors, such as 99.9; the rest is the budget.
@@ -63,7 +62,7 @@ pub struct BurnRate {
 }
 
 /// Which calls are looked at.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
     /// Those that ended in this time. 1ms to 1d.

@@ -1,12 +1,10 @@
 //! How a request or response ends.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::config::{Node, Reader};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 use super::{Empty, GrpcStatus};
 
@@ -21,7 +19,7 @@ pub enum Abort {
 
 /// An answer in full: `http_status`, `grpc_status`, both, or `header_abort` alone. Other filters and access logs see it as Envoy's own fault
 /// filter makes it, but for what is given here.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AbortSpec {
     /// HTTP status, 200 to 599. A gRPC request gets a gRPC status that Envoy makes of it. Default 200 when `grpc_status` is given.
@@ -49,7 +47,7 @@ pub struct AbortSpec {
 }
 
 /// A header to set.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderLine {
     /// The name, any case; no pseudo header.
@@ -59,7 +57,7 @@ pub struct HeaderLine {
 }
 
 /// The stream is reset: HTTP/1 connections are closed, HTTP/2 streams end with `INTERNAL_ERROR`.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
     /// The share of the fault's requests that are reset, drawn on its own. Default: all.
@@ -68,7 +66,7 @@ pub struct Reset {
 }
 
 /// Held and going nowhere, for a time.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlackHole {
     /// For how long: more than 0, and with a delay before it at most a second less than `stream_idle_timeout`.
@@ -82,7 +80,7 @@ pub struct BlackHole {
 }
 
 /// What happens after a black hole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Then {
     /// The stream is reset.
@@ -94,34 +92,19 @@ pub enum Then {
     Continue,
 }
 
-impl<'de> Deserialize<'de> for Abort {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AbortVisitor)
+impl FromConfig for Abort {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        match node {
+            // What is no status at all is refused with the others, when the policy is made.
+            Node::Unsigned(status) => Some(Self::Status(u16::try_from(*status).unwrap_or(u16::MAX))),
+            Node::Negative(_) => Some(Self::Status(u16::MAX)),
+            Node::Object(_) => FromConfig::from_config(node, reader).map(Self::Spec),
+            _ => reader.expected(EXPECTED, node),
+        }
     }
 }
 
-struct AbortVisitor;
-
-impl<'de> Visitor<'de> for AbortVisitor {
-    type Value = Abort;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an HTTP status such as 503, or an object such as {\"grpc_status\": \"UNAVAILABLE\"}")
-    }
-
-    fn visit_u64<E: Error>(self, status: u64) -> Result<Abort, E> {
-        // What is no status at all is refused with the others, when the policy is made.
-        Ok(Abort::Status(u16::try_from(status).unwrap_or(u16::MAX)))
-    }
-
-    fn visit_i64<E: Error>(self, status: i64) -> Result<Abort, E> {
-        Ok(Abort::Status(u16::try_from(status).unwrap_or(u16::MAX)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Abort, A::Error> {
-        AbortSpec::deserialize(MapAccessDeserializer::new(map)).map(|spec| Abort::Spec(Box::new(spec)))
-    }
-}
+const EXPECTED: &str = "an HTTP status such as 503, or an object such as {\"grpc_status\": \"UNAVAILABLE\"}";
 
 impl JsonSchema for Abort {
     fn schema_name() -> Cow<'static, str> {

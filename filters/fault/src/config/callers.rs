@@ -1,19 +1,18 @@
 //! What callers may ask for by headers, how they prove that they may, and what is left to Envoy's own filter.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 use weir_sdk::signed::Secret;
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 /// Nothing to configure: written `{}`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
 
 /// The response is slowed down by Envoy's own fault filter, which must stand behind this one with
 /// `response_rate_limit: {header_limit: {}, percentage: {numerator: 100}}`. Exactly one of `fixed_limit` and `header_limit`. With it anywhere in
 /// the configuration, what callers send in `x-envoy-fault-throughput-response` and its percentage reaches that filter no other way.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// The same for all.
@@ -29,7 +28,7 @@ pub struct RateLimit {
 }
 
 /// A fixed throughput.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedLimit {
     /// KiB/s of each response; at least 1.
@@ -38,7 +37,7 @@ pub struct FixedLimit {
 
 /// How callers prove that they may ask for faults: `expires=<unix seconds>,sha256=<64 hexadecimal digits>` in a header, HMAC-SHA-256 over the
 /// lines that the README lists.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signature {
     /// Secrets of which any may have signed: two while one takes the other's place. At least one.

@@ -1,13 +1,13 @@
 //! Another request or response than the one that came.
 
 use schemars::JsonSchema;
-use weir_sdk::Percentage;
+use weir_sdk::{FromConfig, Percentage};
 
 use super::HeaderLine;
 
 /// The request goes on as another one: what is named here is changed before any filter behind this one and the upstream see it. Envoy chooses
 /// its route by the changed request. At least one of `method`, `path`, `query`, `headers` and `body`.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// The share of the fault's requests that are changed, drawn on its own. Default: all.
@@ -32,7 +32,7 @@ pub struct Change {
 
 /// The response goes on as another one: what is named here is changed before the client sees it. At least one of `status`, `headers` and
 /// `body`.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResponseChange {
     /// The share of the fault's requests whose response is changed, drawn on its own. Default: all.
@@ -50,7 +50,7 @@ pub struct ResponseChange {
 }
 
 /// What becomes of a body. A compressed body is compressed still when it is replaced: remove `content-encoding` as well.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeBody {
     /// This text takes its place.
@@ -60,7 +60,7 @@ pub enum ChangeBody {
 }
 
 /// A JSON merge patch (RFC 7396) on a body that is a JSON object; the rest of it stays as it is, byte by byte. The whole body is held for it.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MergePatch {
     /// An object: its members take the place of the body's, within objects member by member, `null` takes one away.
@@ -72,7 +72,7 @@ pub struct MergePatch {
 }
 
 /// Changes of headers, in this order: `remove`, `set`, `append`.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeHeaders {
     /// Headers that are there no more.

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::config::{Node, Reader};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 use super::Empty;
 
@@ -22,7 +20,7 @@ pub enum Delay {
 
 /// A delay in full: exactly one of `fixed_delay`, `uniform`, `normal`, `lognormal`, `exponential`, `pareto`, `percentiles` and `header_delay`.
 /// Whole milliseconds, rounded up; 0 is no delay.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelaySpec {
     /// The same for all; more than 0.
@@ -63,7 +61,7 @@ pub struct DelaySpec {
 }
 
 /// Evenly between `min` and `max`.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Uniform {
     /// The least.
@@ -73,7 +71,7 @@ pub struct Uniform {
 }
 
 /// The bell curve.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Normal {
     /// The middle.
@@ -83,7 +81,7 @@ pub struct Normal {
 }
 
 /// A lognormal distribution by two of its percentiles.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lognormal {
     /// Half are below; more than 0.
@@ -93,7 +91,7 @@ pub struct Lognormal {
 }
 
 /// An exponential distribution.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exponential {
     /// The mean; more than 0.
@@ -101,7 +99,7 @@ pub struct Exponential {
 }
 
 /// A Pareto distribution.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pareto {
     /// The least; more than 0.
@@ -110,27 +108,16 @@ pub struct Pareto {
     pub shape: f64,
 }
 
-impl<'de> Deserialize<'de> for Delay {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DelayVisitor)
-    }
-}
-
-struct DelayVisitor;
-
-impl<'de> Visitor<'de> for DelayVisitor {
-    type Value = Delay;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"7s\", or an object such as {\"uniform\": …}")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Delay, E> {
-        text.parse().map(Delay::Fixed).map_err(E::custom)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
-        DelaySpec::deserialize(MapAccessDeserializer::new(map)).map(|spec| Delay::Spec(Box::new(spec)))
+impl FromConfig for Delay {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        match node {
+            Node::Text(text) => match text.parse() {
+                Ok(delay) => Some(Self::Fixed(delay)),
+                Err(error) => reader.refuse(error.to_string()),
+            },
+            Node::Object(_) => FromConfig::from_config(node, reader).map(Self::Spec),
+            _ => reader.expected("a duration such as \"7s\", or an object such as {\"uniform\": …}", node),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! gRPC statuses by number and by name.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use weir_sdk::FromConfig;
+use weir_sdk::config::{Node, Reader};
 
 /// A gRPC status, 0 to 16: a number, or its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,42 +31,26 @@ const NAMES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-impl<'de> Deserialize<'de> for GrpcStatus {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StatusVisitor)
-    }
-}
-
-struct StatusVisitor;
-
 const EXPECTED: &str = "a gRPC status: 0 to 16, or a name such as \"UNAVAILABLE\"";
 
-impl Visitor<'_> for StatusVisitor {
-    type Value = GrpcStatus;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(EXPECTED)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<GrpcStatus, E> {
-        match u8::try_from(number) {
-            Ok(number @ 0..=16) => Ok(GrpcStatus(number)),
-            _ => Err(E::custom(["expected ", EXPECTED, ", found ", &number.to_string()].concat())),
+impl FromConfig for GrpcStatus {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let (number, found) = match node {
+            Node::Unsigned(number) => (u8::try_from(*number).ok(), number.to_string()),
+            Node::Negative(number) => (None, number.to_string()),
+            Node::Text(name) => {
+                let number = NAMES
+                    .iter()
+                    .position(|known| *known == name.as_str())
+                    .and_then(|at| u8::try_from(at).ok());
+                (number, ["`", name, "`"].concat())
+            }
+            _ => return reader.expected(EXPECTED, node),
+        };
+        match number {
+            Some(number @ 0..=16) => Some(Self(number)),
+            _ => reader.refuse(["expected ", EXPECTED, ", found ", &found].concat()),
         }
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<GrpcStatus, E> {
-        match u64::try_from(number) {
-            Ok(number) => self.visit_u64(number),
-            Err(_) => Err(E::custom(["expected ", EXPECTED, ", found ", &number.to_string()].concat())),
-        }
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<GrpcStatus, E> {
-        let number = NAMES.iter().position(|known| *known == name).and_then(|at| u8::try_from(at).ok());
-        number
-            .map(GrpcStatus)
-            .ok_or_else(|| E::custom(["expected ", EXPECTED, ", found `", name, "`"].concat()))
     }
 }
 

@@ -1,18 +1,17 @@
 //! What happens to a response.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use weir_sdk::Percentage;
+use weir_sdk::config::{Node, Reader};
 use weir_sdk::matcher::HeaderMatch;
+use weir_sdk::{FromConfig, Percentage};
 
 use super::{Abort, BlackHole, Delay, Reset, ResponseChange};
 
 /// What happens to the response of a request that the fault has taken and let pass. First `delay`, then at most one of `abort`, `reset`,
 /// `black_hole`, `truncate`, `corrupt` and `change`. Never to answers that this filter made.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResponseFault {
     /// Only responses such as these. Default: all, also those that Envoy makes when the upstream fails.
@@ -42,7 +41,7 @@ pub struct ResponseFault {
 }
 
 /// Which responses are meant: all conditions must hold.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResponseMatch {
     /// The status is one of these. Default: any.
@@ -61,7 +60,7 @@ pub struct StatusMatch {
 }
 
 /// The body ends after some bytes.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Truncate {
     /// How many bytes go through.
@@ -77,7 +76,7 @@ pub struct Truncate {
 }
 
 /// A damaged body: how, and for how many. A compressed body is damaged as it is.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Corrupt {
     /// How.
@@ -88,7 +87,7 @@ pub struct Corrupt {
 }
 
 /// How a body is damaged.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CorruptSpec {
     /// One byte of every block of bytes gets another value.
@@ -102,7 +101,7 @@ pub enum CorruptSpec {
 }
 
 /// One byte of every block is flipped, at a place that is drawn for each block.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlipBytes {
     /// The length of a block in bytes; at least 1. Default 1000.
@@ -111,7 +110,7 @@ pub struct FlipBytes {
 }
 
 /// A value of a JSON body is replaced. The whole body is held for it.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonField {
     /// Names of fields and numbers of list items (from 0), outermost first: `[ratings, "0", stars]`. At least one.
@@ -125,7 +124,7 @@ pub struct JsonField {
 }
 
 /// A byte that no UTF-8 text has.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InvalidUtf8 {
     /// Which byte, from 0. A shorter body passes unchanged. Default 0.
@@ -134,7 +133,7 @@ pub struct InvalidUtf8 {
 }
 
 /// A wrong `content-length`; responses without one pass unchanged.
-#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WrongLength {
     /// By how much, up or down; not 0.
@@ -149,39 +148,25 @@ pub(super) fn quarter_mebibyte() -> u32 {
     262_144
 }
 
-impl<'de> Deserialize<'de> for StatusMatch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StatusVisitor)
-    }
-}
-
-struct StatusVisitor;
-
 const EXPECTED: &str = "a status from 100 to 599, or a class such as \"5xx\"";
 
-impl Visitor<'_> for StatusVisitor {
-    type Value = StatusMatch;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(EXPECTED)
-    }
-
-    fn visit_u64<E: Error>(self, status: u64) -> Result<StatusMatch, E> {
-        match u16::try_from(status) {
-            Ok(status @ 100..=599) => Ok(StatusMatch { first: status, last: status }),
-            _ => Err(E::custom(["expected ", EXPECTED, ", found ", &status.to_string()].concat())),
-        }
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<StatusMatch, E> {
-        let class = text.strip_suffix("xx").and_then(|digit| digit.parse::<u16>().ok());
-        match class {
-            Some(class @ 1..=5) => {
-                let first = class.saturating_mul(100);
-                Ok(StatusMatch { first, last: first.saturating_add(99) })
-            }
-            _ => Err(E::custom(["expected ", EXPECTED, ", found `", text, "`"].concat())),
-        }
+impl FromConfig for StatusMatch {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let found = match node {
+            Node::Unsigned(status) => match u16::try_from(*status) {
+                Ok(status @ 100..=599) => return Some(Self { first: status, last: status }),
+                _ => status.to_string(),
+            },
+            Node::Text(text) => match text.strip_suffix("xx").and_then(|digit| digit.parse::<u16>().ok()) {
+                Some(class @ 1..=5) => {
+                    let first = class.saturating_mul(100);
+                    return Some(Self { first, last: first.saturating_add(99) });
+                }
+                _ => ["`", text, "`"].concat(),
+            },
+            _ => return reader.expected(EXPECTED, node),
+        };
+        reader.refuse(["expected ", EXPECTED, ", found ", &found].concat())
     }
 }
 

@@ -1,10 +1,10 @@
 //! What of two answers is compared, as it is written under `compare`. Shape only.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use weir_sdk::FromConfig;
 
 /// How the answer to a copy is compared with the primary's.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compare {
     /// How the status is compared. Default `EXACT`.
@@ -59,7 +59,7 @@ impl Default for Compare {
 }
 
 /// How two statuses are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CompareStatus {
     /// They are the same.
@@ -72,7 +72,7 @@ pub enum CompareStatus {
 }
 
 /// How two bodies are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CompareBody {
     /// As documents when both are JSON by their `content-type` and can be read, else byte by byte.
@@ -90,7 +90,7 @@ pub enum CompareBody {
 
 /// A running estimate of noise: how often a place differs between two answers of the primary's own cluster, against how often it differs between
 /// primary and copy.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Noise {
     /// Comparisons with a control answer that are needed before a place can be noisy: 1 to 1000. Default 20.
@@ -115,7 +115,7 @@ impl Default for Noise {
 }
 
 /// What a record says of values that differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RecordValues {
     /// Only their places.

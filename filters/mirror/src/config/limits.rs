@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 /// The copy's body.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Body {
     /// Bytes of a body that a copy has at most, 0 to 67108864; they are held until the request is complete. Default 65536 (64 KiB).
@@ -33,7 +32,7 @@ impl Default for Body {
 }
 
 /// What happens to a request whose body is too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OverLimit {
     /// It is not copied.
@@ -44,7 +43,7 @@ pub enum OverLimit {
 }
 
 /// A token bucket, as Envoy's: a copy takes a token, and there is no copy without one.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenBucket {
     /// Tokens that it holds, and begins with: 1 to 1000000.
@@ -59,7 +58,7 @@ pub struct TokenBucket {
 
 /// Fewer copies for a target that suffers: each worker looks at the answers to its own copies. When too many of them are bad, half as many are sent,
 /// then a quarter, and so on; then none for a time. Each interval that is well again doubles the share.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackOff {
     /// How long answers are looked at together, 100ms to an hour. Default `10s`.

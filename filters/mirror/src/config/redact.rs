@@ -1,11 +1,11 @@
 //! What of a request must not reach a mirror target, as it is written under `redact`. Shape only.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use weir_sdk::FromConfig;
 
 /// What is taken out of a copy before it is sent. When it says anything about bodies, a body that cannot be looked through with certainty is
 /// not sent (`unreadable_body`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redact {
     /// Whether headers that carry credentials are dropped without being named: `authorization`, `proxy-authorization`, `cookie`, `set-cookie`,
@@ -80,7 +80,7 @@ impl Default for Redact {
 }
 
 /// A header.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactHeader {
     /// The name, in any case; no pseudo header.
@@ -91,7 +91,7 @@ pub struct RedactHeader {
 }
 
 /// A cookie.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactCookie {
     /// The name; case counts as `ignore_case` says. `*` is every cookie that is not named.
@@ -102,7 +102,7 @@ pub struct RedactCookie {
 }
 
 /// A parameter of a query or a field of a form.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactParameter {
     /// The key, decoded. `password` is also found in `user[password]`, `user.password`, `password[]` and, encoded, in `p%61ssword`.
@@ -113,7 +113,7 @@ pub struct RedactParameter {
 }
 
 /// A segment of the path.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactSegment {
     /// The segment before it, decoded: `reset` finds `abc` in `/reset/abc`.
@@ -124,7 +124,7 @@ pub struct RedactSegment {
 }
 
 /// A place in a JSON document.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactJson {
     /// Keys joined by `.`: `user.password`, `items[*].card`, `items[0].card`; `*` is any key or element, `**` any number of them
@@ -136,7 +136,7 @@ pub struct RedactJson {
 }
 
 /// Something that is recognised by its look.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactPattern {
     /// What is looked for.
@@ -150,7 +150,7 @@ pub struct RedactPattern {
 }
 
 /// What is recognised by its look.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Find {
     /// Payment card numbers: 13 to 19 digits that begin with 2 to 6 or 8 and satisfy the Luhn formula, also in groups with spaces, dashes or dots
@@ -165,7 +165,7 @@ pub enum Find {
 }
 
 /// A part of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Place {
     /// Values of headers, cookies and trailers.
@@ -177,7 +177,7 @@ pub enum Place {
 }
 
 /// What becomes of a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Action {
     /// It stays. Lets through what a later rule would take.
@@ -194,7 +194,7 @@ pub enum Action {
 }
 
 /// What becomes of a copy whose body cannot be looked through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum UnreadableBody {
     /// The copy is not sent.

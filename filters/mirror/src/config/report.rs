@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 /// A second copy that goes to the version that answers the primary: what differs between its answer and the primary's is noise. It has what the
 /// request has (no redaction, no rewriting: it goes where the request went), the mark, and the suffix of idempotency keys.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
     /// The cluster of the primary's version.
@@ -19,7 +18,7 @@ pub struct Control {
 }
 
 /// Where records of differences go. They are collected by each worker and sent together, as lines of JSON (`application/x-ndjson`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Report {
     /// Share of the differences of which there is a record. Default 100.
@@ -55,7 +54,7 @@ impl Default for Report {
 /// Records of whole exchanges: request and response, redacted by the same rules, as lines of Weir's recordings, which `weir replay` and
 /// `weir convert` read. Each worker collects them and posts them together (`application/x-ndjson`), to `/record` at the cluster's name
 /// unless `path` and `authority` say otherwise.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Record {
     /// How long they are collected, 100ms to an hour. Default `1s`.

@@ -1,10 +1,10 @@
 //! The wire form of what makes a copy different from its request.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use weir_sdk::FromConfig;
 
 /// The copy's authority.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Authority {
     /// Text behind the host and before the port: with `-shadow`, as Envoy's own mirror does, `reviews:9080` becomes `reviews-shadow:9080`.
@@ -14,7 +14,7 @@ pub enum Authority {
 }
 
 /// The copy's path; the query stays.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Path {
     /// Exactly this; begins with `/`.
@@ -26,7 +26,7 @@ pub enum Path {
 }
 
 /// Another beginning of a path. A path with none such stays as it is.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrefixRewrite {
     /// The beginning, byte for byte; begins with `/`.
@@ -36,7 +36,7 @@ pub struct PrefixRewrite {
 }
 
 /// Replacement of what a regular expression matches.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegexRewrite {
     /// The regular expression; it matches anywhere in the path, as often as it can.
@@ -46,7 +46,7 @@ pub struct RegexRewrite {
 }
 
 /// Changes of headers, in this order: `remove`, `set`, `append`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderMutations {
     /// Headers that the copy does not have.
@@ -58,7 +58,7 @@ pub struct HeaderMutations {
 }
 
 /// A line of a header block.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderLine {
     /// The header's name: an ordinary one, not `:authority`.
@@ -69,7 +69,7 @@ pub struct HeaderLine {
 
 /// The header that says that a request is a copy. A copy with only the beginning of the body also has `<name>-truncated` with the number of bytes
 /// of the whole.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mark {
     /// The header's name. Default `x-shadow`.
@@ -85,7 +85,7 @@ impl Default for Mark {
 }
 
 /// What becomes of trace headers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Trace {
     /// They stay: the copy's spans are part of the request's trace.

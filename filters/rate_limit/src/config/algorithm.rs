@@ -1,13 +1,12 @@
 //! How much: the algorithms as they are written.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::ConfigDuration;
+use weir_sdk::{ConfigDuration, FromConfig};
 
 use super::{Global, Unit};
 
 /// How much is admitted: exactly one of these.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// A bucket of tokens, refilled evenly: as Envoy's.
@@ -26,7 +25,7 @@ pub enum Algorithm {
 }
 
 /// A bucket of tokens.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenBucket {
     /// The size of the bucket, which is full at first: 1 to 4294967295.
@@ -39,7 +38,7 @@ pub struct TokenBucket {
 }
 
 /// A rate and a burst.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gcra {
     /// How many in each `period`: 1 to 4294967295.
@@ -52,7 +51,7 @@ pub struct Gcra {
 }
 
 /// A window that begins anew: exactly one of `window` and `calendar`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedWindow {
     /// How many in each window: 1 to 4294967295.
@@ -69,7 +68,7 @@ pub struct FixedWindow {
 }
 
 /// A window that ends now.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlidingWindow {
     /// How many in any window: 1 to 4294967295.
@@ -79,7 +78,7 @@ pub struct SlidingWindow {
 }
 
 /// How many at the same time.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Concurrency {
     /// How many: 1 to 4294967295. Each is given back when its stream ends, however it ends.
@@ -87,7 +86,7 @@ pub struct Concurrency {
 }
 
 /// Waiting instead of being refused, bounded in number and in time. Who waits is served in the order of coming.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Queue {
     /// How many may wait for one key, by their cost: 1 to 4294967295.

@@ -1,11 +1,10 @@
 //! What a request costs, and its response.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::ConfigDuration;
+use weir_sdk::{ConfigDuration, FromConfig};
 
 /// What a request costs.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cost {
     /// As much: 1 to 4294967295.
@@ -15,7 +14,7 @@ pub enum Cost {
 }
 
 /// A cost that a request header says, as a whole number.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderCost {
     /// The header.
@@ -32,7 +31,7 @@ pub struct HeaderCost {
 }
 
 /// What a response costs.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Charge {
     /// Its body's bytes as they went to the client (attribute `response.size`).
@@ -48,7 +47,7 @@ pub enum Charge {
 }
 
 /// A cost by bytes.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PerBytes {
     /// So many bytes, or a part of them, cost 1; 1 to 4294967295. Default 1.
@@ -57,7 +56,7 @@ pub struct PerBytes {
 }
 
 /// A cost by time.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PerLatency {
     /// So much time, or a part of it, costs 1; more than 0.

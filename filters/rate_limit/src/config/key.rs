@@ -1,13 +1,12 @@
 //! Whom a limit tells apart.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::key::AddressKey;
+use weir_sdk::{FromConfig, key::AddressKey};
 
 use super::Algorithm;
 
 /// A part of a key.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPart {
     /// The value of a request header; several lines are joined with `,`. An empty value is missing.
@@ -27,12 +26,12 @@ pub enum KeyPart {
 }
 
 /// The name of the route.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteKey {}
 
 /// What happens to a request without one of the parts of the key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnMissing {
     /// The limit is not for it.
@@ -45,7 +44,7 @@ pub enum OnMissing {
 }
 
 /// What happens to a key for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnFull {
     /// It shares one limit, of the same size, with others for which there is none.
@@ -56,7 +55,7 @@ pub enum OnFull {
 }
 
 /// Another limit for some keys.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
     /// What each part of the key must be: the whole text, or `*` for any. As many as `key` has.

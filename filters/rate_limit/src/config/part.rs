@@ -1,11 +1,10 @@
 //! Which part of a limit is whose: of several Envoys, of classes of requests; and what becomes of who does not heed it.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage, RequestMatches};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage, RequestMatches};
 
 /// One limit for several Envoys without a service: each admits its part of it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Instances {
     /// How many there are: 1 to 1000000, and not more than the limit admits at once. With `attribute`: what counts where that says no such number.
@@ -17,7 +16,7 @@ pub struct Instances {
 }
 
 /// A class of requests that may not use all of a limit, so that something is left for others.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// The requests, such as `{headers: [{name: x-priority, exact: batch}]}`.
@@ -28,7 +27,7 @@ pub struct Class {
 }
 
 /// Keys that are refused too often are refused for a while, whatever the limit says.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Penalty {
     /// So many refusals are forgiven, and come back evenly in `within`: 1 to 1000000. The next one is punished.

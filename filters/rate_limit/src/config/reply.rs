@@ -1,10 +1,10 @@
 //! What clients are told.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use weir_sdk::FromConfig;
 
 /// How a refused request is answered.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
     /// The HTTP status, 400 to 599. Default 429.
@@ -39,7 +39,7 @@ impl Default for Reply {
 }
 
 /// The status of gRPC requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum GrpcStatus {
     /// 14: clients may try again.
@@ -50,7 +50,7 @@ pub enum GrpcStatus {
 }
 
 /// A header.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderLine {
     /// The name.
@@ -60,7 +60,7 @@ pub struct HeaderLine {
 }
 
 /// What responses say of the limits. Of several limits, it is the one that refused, else the one with the smallest share remaining.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplyHeaders {
     /// `retry-after` on refusals: seconds until the request would be admitted, should nobody else come; at least 1. Not on refusals for which no time

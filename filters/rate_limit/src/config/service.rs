@@ -1,14 +1,13 @@
 //! A limit that a service knows: the service, and what it is asked.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use weir_sdk::{ConfigDuration, Percentage};
+use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
 use std::time::Duration;
 
 /// A server of `envoy.service.ratelimit.v3.RateLimitService`, as of Envoy's filter `envoy.filters.http.ratelimit`. All `global` limits that are for a
 /// request are asked in one call, each as one descriptor.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The cluster of Envoy's configuration that the service is; it must speak HTTP/2.
@@ -33,7 +32,7 @@ pub struct Service {
 }
 
 /// A limit that the service knows. The limit's `key` makes the descriptor: an entry for each part, with the part's value.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Global {
     /// The keys of the descriptor's entries, as many as the limit's `key` has parts. Default: the name of the header, cookie or query parameter,
@@ -50,7 +49,7 @@ pub struct Global {
 }
 
 /// So many requests in each unit of time.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestRate {
     /// How many: 0 to 4294967295.
@@ -60,7 +59,7 @@ pub struct RequestRate {
 }
 
 /// A unit of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Unit {
     /// A second.
@@ -80,7 +79,7 @@ pub enum Unit {
 }
 
 /// Tokens in advance: taken from the service in one call in the background (`hits_addend`), and spent by all workers of this Envoy.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lease {
     /// How many this Envoy has in advance for one key at most: 1 to 4294967295. So many are lost to others when the key's requests stop coming.

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-
 use super::check;
-use crate::{ConfigDuration, Denominator, FractionalPercent, Percentage, Timestamp, parse};
+use crate::{ConfigDuration, Denominator, FractionalPercent, FromConfig, Percentage, Timestamp, parse};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -136,7 +134,8 @@ fn percentages() {
 #[test]
 fn wire_forms_round_trip() {
     let json = r#"{"a":"90m","b":"2026-05-04T09:00:00Z","c":25,"d":{"numerator":1,"denominator":"MILLION"}}"#;
-    #[derive(Deserialize, serde::Serialize)]
+    #[derive(FromConfig, serde::Serialize)]
+    #[serde(deny_unknown_fields)]
     struct All {
         a: ConfigDuration,
         b: Timestamp,

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 
 fn compile(delay: Value) -> Result<Delay, String> {
-    let delay: config::Delay = serde_json::from_value(delay).map_err(|error| error.to_string())?;
+    let delay: config::Delay =
+        weir_sdk::parse(Some(delay.to_string().as_bytes())).map_err(|error| error.to_string())?;
     let mut problems = Problems::new();
     let compiled = Delay::compile("delay", &delay, false, MAX_DELAY, &mut problems);
     problems.finish().map_err(|error| error.to_string())?;

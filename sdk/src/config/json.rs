@@ -1,0 +1,392 @@
+//! Text into a tree of JSON (RFC 8259), to a depth of 128.
+//!
+//! It takes what `serde_json` takes, refuses what that refuses, at the same line and column, and is a quarter of its code: a module has no
+//! other use for it. Knows no configuration.
+
+use super::node::Node;
+
+/// Lists and objects nest so deep.
+const MAX_DEPTH: u8 = 128;
+
+/// Where text stops being JSON, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotJson {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    /// In the house's words.
+    pub(super) reason: &'static str,
+}
+
+const VALUE_MISSING: &str = "the text ends where a value is expected";
+const NO_NUMBER: &str = "invalid number";
+
+/// Reads a JSON text.
+///
+/// # Errors
+/// It is none.
+pub(super) fn parse(text: &str) -> Result<Node, NotJson> {
+    let mut parser = Parser { text, next: 0, depth: 0 };
+    let node = parser.value()?;
+    match parser.after_space() {
+        None => Ok(node),
+        Some(_) => parser.refuse("expected nothing after the configuration"),
+    }
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    /// The place of the next byte.
+    next: usize,
+    depth: u8,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.next).copied()
+    }
+
+    fn skip(&mut self) {
+        self.next = self.next.saturating_add(1);
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.skip();
+        Some(byte)
+    }
+
+    /// The next byte that is no white space, which is skipped.
+    fn after_space(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.skip();
+        }
+        self.peek()
+    }
+
+    /// The next byte is wrong; at the end, the last one.
+    #[cold]
+    #[inline(never)]
+    fn refuse<T>(&mut self, reason: &'static str) -> Result<T, NotJson> {
+        self.next = self.next.saturating_add(1).min(self.text.len());
+        self.refuse_last(reason)
+    }
+
+    /// The byte that was taken last is wrong.
+    #[cold]
+    #[inline(never)]
+    fn refuse_last<T>(&self, reason: &'static str) -> Result<T, NotJson> {
+        let (line, column) = position(self.text.as_bytes().get(..self.next).unwrap_or_default());
+        Err(NotJson { line, column, reason })
+    }
+
+    fn value(&mut self) -> Result<Node, NotJson> {
+        match self.after_space() {
+            Some(b'{') => self.nested(Self::object),
+            Some(b'[') => self.nested(Self::list),
+            Some(b'"') => self.string().map(Node::Text),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'n') => self.word(b"null", Node::Null),
+            Some(b't') => self.word(b"true", Node::Bool(true)),
+            Some(b'f') => self.word(b"false", Node::Bool(false)),
+            Some(_) => self.refuse(
+                "expected a value: an object, a list, a string in double quotes, a number, true, false or null",
+            ),
+            None => self.refuse(VALUE_MISSING),
+        }
+    }
+
+    fn word(&mut self, word: &[u8], node: Node) -> Result<Node, NotJson> {
+        for letter in word {
+            match self.take() {
+                Some(byte) if byte == *letter => {}
+                Some(_) => return self.refuse_last("expected ident"),
+                None => return self.refuse_last(VALUE_MISSING),
+            }
+        }
+        Ok(node)
+    }
+
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Node, NotJson>) -> Result<Node, NotJson> {
+        self.depth = self.depth.saturating_add(1);
+        if self.depth >= MAX_DEPTH {
+            return self.refuse("nested deeper than 128 levels");
+        }
+        self.skip();
+        let node = read(self);
+        self.depth = self.depth.saturating_sub(1);
+        node
+    }
+
+    fn list(&mut self) -> Result<Node, NotJson> {
+        let mut items = Vec::new();
+        loop {
+            match self.after_space() {
+                Some(b']') => {
+                    self.skip();
+                    return Ok(Node::List(items));
+                }
+                Some(b',') if !items.is_empty() => {
+                    self.skip();
+                    match self.after_space() {
+                        Some(b']') => return self.refuse(TRAILING_COMMA),
+                        Some(_) => {}
+                        None => return self.refuse(VALUE_MISSING),
+                    }
+                }
+                Some(_) if items.is_empty() => {}
+                Some(_) => return self.refuse("expected `,` or `]`"),
+                None => return self.refuse("the text ends inside a list; `]` is missing"),
+            }
+            items.push(self.value()?);
+        }
+    }
+
+    fn object(&mut self) -> Result<Node, NotJson> {
+        const INSIDE: &str = "the text ends inside an object; `}` is missing";
+        let mut fields = Vec::new();
+        loop {
+            match self.after_space() {
+                Some(b'}') => {
+                    self.skip();
+                    return Ok(Node::Object(fields));
+                }
+                Some(b',') if !fields.is_empty() => {
+                    self.skip();
+                    match self.after_space() {
+                        Some(b'}') => return self.refuse(TRAILING_COMMA),
+                        Some(_) => {}
+                        None => return self.refuse(VALUE_MISSING),
+                    }
+                }
+                Some(_) if fields.is_empty() => {}
+                Some(_) => return self.refuse("expected `,` or `}`"),
+                None => return self.refuse(INSIDE),
+            }
+            if self.peek() != Some(b'"') {
+                return self.refuse("expected a field's name in double quotes");
+            }
+            let key = self.string()?;
+            match self.after_space() {
+                Some(b':') => self.skip(),
+                Some(_) => return self.refuse("expected `:`"),
+                None => return self.refuse(INSIDE),
+            }
+            fields.push((key, self.value()?));
+        }
+    }
+
+    /// From the quote before to the quote behind.
+    fn string(&mut self) -> Result<String, NotJson> {
+        const INSIDE: &str = "the text ends inside a string; `\"` is missing";
+        self.skip();
+        let mut whole = String::new();
+        loop {
+            let start = self.next;
+            while self.peek().is_some_and(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+                self.skip();
+            }
+            // Quotes, backslashes and control characters are characters of one byte.
+            whole.push_str(self.text.get(start..self.next).unwrap_or_default());
+            match self.take() {
+                Some(b'"') => return Ok(whole),
+                Some(b'\\') => match self.take() {
+                    Some(b'u') => whole.push(self.escaped(INSIDE)?),
+                    Some(byte) => match ESCAPES.iter().find(|(name, _)| *name == byte) {
+                        Some((_, character)) => whole.push(*character),
+                        None => return self.refuse_last("invalid escape"),
+                    },
+                    None => return self.refuse_last(INSIDE),
+                },
+                Some(_) => {
+                    return self.refuse_last(
+                        "a line break or control character inside a string; write \\n, \\t or \\u00XX",
+                    );
+                }
+                None => return self.refuse_last(INSIDE),
+            }
+        }
+    }
+
+    /// What stands behind `\u`: a character, or the first half of one that the second half in another `\u` follows.
+    fn escaped(&mut self, inside: &'static str) -> Result<char, NotJson> {
+        const LONE: &str = "lone leading surrogate in hex escape";
+        let first = self.four_digits(inside)?;
+        let mut code = first;
+        if (0xd800..0xdc00).contains(&first) {
+            for expected in [b'\\', b'u'] {
+                match self.take() {
+                    Some(byte) if byte == expected => {}
+                    Some(_) => return self.refuse_last("unexpected end of hex escape"),
+                    None => return self.refuse_last(inside),
+                }
+            }
+            let second = self.four_digits(inside)?;
+            if !(0xdc00..0xe000).contains(&second) {
+                return self.refuse_last(LONE);
+            }
+            code = (first & 0x3ff) << 10 | second & 0x3ff;
+            code = code.saturating_add(0x1_0000);
+        }
+        match char::from_u32(code) {
+            Some(character) => Ok(character),
+            None => self.refuse_last(LONE),
+        }
+    }
+
+    fn four_digits(&mut self, inside: &'static str) -> Result<u32, NotJson> {
+        let end = self.next.saturating_add(4);
+        let Some(digits) = self.text.as_bytes().get(self.next..end) else {
+            self.next = self.text.len();
+            return self.refuse_last(inside);
+        };
+        self.next = end;
+        let mut code = 0_u32;
+        for digit in digits {
+            match char::from(*digit).to_digit(16) {
+                Some(digit) => code = code << 4 | digit,
+                None => return self.refuse_last("invalid escape"),
+            }
+        }
+        Ok(code)
+    }
+
+    fn number(&mut self) -> Result<Node, NotJson> {
+        let mut number = Number::default();
+        let is_negative = self.peek() == Some(b'-');
+        if is_negative {
+            self.skip();
+        }
+        match self.take() {
+            Some(b'0') if self.peek().is_some_and(|byte| byte.is_ascii_digit()) => {
+                return self.refuse(NO_NUMBER);
+            }
+            Some(byte @ b'0'..=b'9') => {
+                number.push(byte, false);
+                self.digits(&mut number, false);
+            }
+            Some(_) => return self.refuse_last(NO_NUMBER),
+            None => return self.refuse_last(VALUE_MISSING),
+        }
+        let mut is_whole = !number.is_full;
+        if self.peek() == Some(b'.') {
+            is_whole = false;
+            self.skip();
+            if !self.digits(&mut number, true) {
+                let reason = if self.peek().is_some() { NO_NUMBER } else { VALUE_MISSING };
+                return self.refuse(reason);
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            is_whole = false;
+            self.skip();
+            self.exponent(&mut number)?;
+        }
+        let negative = 0_i64.checked_sub_unsigned(number.digits).filter(|value| *value < 0);
+        match negative {
+            _ if is_whole && !is_negative => return Ok(Node::Unsigned(number.digits)),
+            Some(value) if is_whole => return Ok(Node::Negative(value)),
+            _ => {}
+        }
+        match number.value() {
+            Some(value) => Ok(Node::Float(if is_negative { -value } else { value })),
+            None => self.refuse_last("number out of range"),
+        }
+    }
+
+    /// Whether there is a digit; all of them are taken.
+    fn digits(&mut self, number: &mut Number, is_decimal: bool) -> bool {
+        let start = self.next;
+        while let Some(byte @ b'0'..=b'9') = self.peek() {
+            self.skip();
+            number.push(byte, is_decimal);
+        }
+        self.next != start
+    }
+
+    fn exponent(&mut self, number: &mut Number) -> Result<(), NotJson> {
+        let is_negative = self.peek() == Some(b'-');
+        if let Some(b'+' | b'-') = self.peek() {
+            self.skip();
+        }
+        match self.peek() {
+            Some(b'0'..=b'9') => {}
+            Some(_) => return self.refuse(NO_NUMBER),
+            None => return self.refuse_last(VALUE_MISSING),
+        }
+        let mut exponent = 0_i32;
+        while let Some(byte @ b'0'..=b'9') = self.peek() {
+            self.skip();
+            exponent = exponent.saturating_mul(10).saturating_add(i32::from(byte & 0xf));
+        }
+        number.exponent = match is_negative {
+            true => number.exponent.saturating_sub(exponent),
+            false => number.exponent.saturating_add(exponent),
+        };
+        Ok(())
+    }
+}
+
+const TRAILING_COMMA: &str = "a comma without a value after it; remove it";
+
+/// What stands behind a backslash, and for what.
+const ESCAPES: [(u8, char); 8] = [
+    (b'"', '"'),
+    (b'\\', '\\'),
+    (b'/', '/'),
+    (b'b', '\u{8}'),
+    (b'f', '\u{c}'),
+    (b'n', '\n'),
+    (b'r', '\r'),
+    (b't', '\t'),
+];
+
+/// `digits` × 10^`exponent`.
+#[derive(Default)]
+struct Number {
+    digits: u64,
+    exponent: i32,
+    /// Further digits do not fit, and do not matter for a float.
+    is_full: bool,
+}
+
+impl Number {
+    fn push(&mut self, digit: u8, is_decimal: bool) {
+        let longer =
+            self.digits.checked_mul(10).and_then(|digits| digits.checked_add(u64::from(digit & 0xf)));
+        match longer {
+            Some(digits) if !self.is_full => {
+                self.digits = digits;
+                self.exponent = self.exponent.saturating_sub(i32::from(is_decimal));
+            }
+            _ => {
+                self.is_full = true;
+                self.exponent = self.exponent.saturating_add(i32::from(!is_decimal));
+            }
+        }
+    }
+
+    /// The nearest float, or one a few places beside it; `None` beyond all of them.
+    #[expect(clippy::cast_precision_loss, reason = "a float has 53 bits")]
+    fn value(&self) -> Option<f64> {
+        let mut value = self.digits as f64;
+        if value == 0.0 {
+            return Some(0.0);
+        }
+        // The powers of ten up to 10^308 are floats, and those up to 10^22 exact ones.
+        let mut exponent = self.exponent.max(-700);
+        while exponent < -308 {
+            value /= 1e308;
+            exponent = exponent.saturating_add(308);
+        }
+        let scale = 10_f64.powi(exponent.saturating_abs().min(309));
+        value = if exponent < 0 { value / scale } else { value * scale };
+        value.is_finite().then_some(value)
+    }
+}
+
+/// Line and column, from 1, of the last of these bytes.
+fn position(before: &[u8]) -> (usize, usize) {
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+    (lines.saturating_add(1), column)
+}
