@@ -18,6 +18,7 @@ mod schema;
 mod set;
 mod strategy;
 mod url;
+mod validate;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub use document::{Document, Place};
 pub use findings::{Finding, Findings};
 pub use plugin::{NoRunner, Plugin, Runner, Trial, Verdict};
 pub use rules::{Rule, Severity};
+pub use validate::{Answer, Question};
 
 use crate::yaml;
 
@@ -138,6 +140,10 @@ pub fn check(sources: &[Source], runner: &mut dyn Runner) -> Report {
                 report.checked += 1;
                 envoy::check(message, &document.value, &mut findings);
                 set.check_envoy(source, document, runner, &mut findings);
+                if runner.asks_envoy() {
+                    let errors = findings.error_places();
+                    validate::check(message, source, document, &errors, runner, &mut findings);
+                }
             }
             Kind::Other(what) if source.is_named => {
                 let finding = findings.add(&rules::KIND, "", format!("{what} is not checked"));

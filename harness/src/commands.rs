@@ -3,9 +3,11 @@
 
 mod artifact;
 mod build;
+mod chain;
 mod check;
 mod completions;
 mod convert;
+mod envoy;
 mod inspect;
 mod pack;
 mod progress;
@@ -32,6 +34,7 @@ use crate::traffic::TrafficError;
 const COMMANDS: &[Entry] = &[
     Entry::of::<replay::ReplayArgs>("replay"),
     Entry::of::<test::Test>("test"),
+    Entry::of::<envoy::EnvoyCommand>("envoy"),
     Entry::of::<check::Check>("check"),
     Entry::of::<inspect::Inspect>("inspect"),
     Entry::of::<build::Build>("build"),

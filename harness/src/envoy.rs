@@ -7,6 +7,7 @@ pub mod cases;
 pub mod client;
 pub mod compare;
 pub mod find;
+pub mod foreground;
 pub mod http2;
 pub mod portrait;
 pub mod process;

@@ -14,7 +14,7 @@ mod latency;
 pub(crate) mod message;
 mod script;
 
-pub use echo::echo;
+pub use echo::{echo, echo_at};
 pub use message::{grpc_frame, response};
 pub use script::Script;
 

@@ -79,3 +79,95 @@ fn what_is_asked_for_wrongly() {
     check(&["examples/bookinfo/istio", "--module", "canary"], 2, &["expected NAME=FILE"]);
     check(&["examples/bookinfo/istio/routes.yaml", "no-such.yaml"], 2, &["cannot read `no-such.yaml`"]);
 }
+
+/// With `--envoy`.
+#[track_caller]
+fn check_in_envoy(test: &str, arguments: &[&str], code: i32, says: &[&str], says_not: &[&str]) {
+    let Some(envoy) = tools::envoy_or_skip(test).unwrap() else { return };
+    let envoy = envoy.to_str().unwrap();
+    let arguments = [arguments, &["--envoy", "--envoy-path", envoy]].concat();
+    check(&arguments, code, says);
+    let text = String::from_utf8(weir(&arguments).stdout).unwrap();
+    for never in says_not {
+        assert!(!text.contains(never), "says `{never}`: {text}");
+    }
+}
+
+#[test]
+fn a_real_envoy_accepts_the_examples() {
+    let never = ["envoy-refused", "envoy-accepts", "envoy-unasked"];
+    check_in_envoy(
+        "a_real_envoy_accepts_the_examples",
+        &["examples/bookinfo/envoy", "--warnings-as-errors"],
+        0,
+        &["documents checked"],
+        &never,
+    );
+}
+
+/// A bootstrap, and parts of one: what no rule of ours finds, what ours finds as well, what Envoy finds first.
+#[test]
+fn what_a_real_envoy_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let test = "what_a_real_envoy_refuses";
+    let alone = "; nothing else was found wrong with it";
+    // A cluster in two addresses of one name, which only a running Envoy sees.
+    let twice = file(
+        "twice.yaml",
+        "static_resources:\n  clusters:\n  - {name: a, connect_timeout: 1s}\n  - {name: a, connect_timeout: 1s}\n",
+    );
+    check_in_envoy(
+        test,
+        &[&twice],
+        3,
+        &["error[envoy-refused]", "twice.yaml:3:12", "duplicate cluster 'a'", alone],
+        &[],
+    );
+    let field = file("field.yaml", "static_resources:\n  clusters:\n  - name: a\n    typo: 1\n");
+    let says = ["error[envoy-field] ", "error[envoy-refused] ", "field.yaml:4:5: ", "no such field: 'typo'"];
+    check_in_envoy(test, &[&field], 3, &says, &[alone]);
+    let cluster = file(
+        "cluster.yaml",
+        "name: a\nconnect_timeout: 1s\ntype: STATIC\nload_assignment:\n  cluster_name: a\n  endpoints:\n  - lb_endpoints:\n    - endpoint: {address: {socket_address: {address: not-an-address, port_value: 80}}}\n",
+    );
+    check_in_envoy(test, &[&cluster], 3, &["error[envoy-refused]", "cluster.yaml:8:", "not-an-address"], &[]);
+    let routes = file(
+        "routes.yaml",
+        "virtual_hosts:\n- name: a\n  domains: ['*']\n  routes:\n  - match: {safe_regex: {regex: '('}}\n    route: {cluster: later}\n",
+    );
+    check_in_envoy(
+        test,
+        &[&routes],
+        3,
+        &["error[envoy-refused]", "routes.yaml:5:", "missing )"],
+        &["cluster"],
+    );
+    let missing = file(
+        "missing.yaml",
+        "name: x\ntyped_config:\n  \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n  config:\n    vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: gone.wasm}}}\n",
+    );
+    let resources = fs::read_to_string(&missing).unwrap().replace('\n', "\n  ");
+    let resources = format!(
+        "resources:\n- \"@type\": type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig\n  {}",
+        resources.trim_end()
+    );
+    let missing = file("missing.yaml", &format!("{resources}\n"));
+    check_in_envoy(
+        test,
+        &[&missing],
+        0,
+        &["note[envoy-unasked]", "there is no `gone.wasm`", "--module NAME=FILE"],
+        &["envoy-refused"],
+    );
+}
+
+#[test]
+fn a_real_envoy_is_asked_about_its_own_configurations_only() {
+    let says = ["`--envoy` is for Envoy configurations", "weir envoy"];
+    check(&["examples/bookinfo", "--envoy"], 2, &says);
+}

@@ -9,7 +9,7 @@ use super::findings::Findings;
 use super::proto::{self, Problem, Wholeness};
 use super::rules::{self, Rule};
 
-const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
+pub(super) const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 
 /// Fields that only one message at the top of a file has.
 const FORMS: &[(&str, &str)] = &[
@@ -157,6 +157,13 @@ impl Clusters {
     }
 }
 
+/// The clusters that a configuration names.
+pub(super) fn named(value: &Value) -> BTreeSet<String> {
+    let mut named = Vec::new();
+    references(value, &mut String::new(), &mut named);
+    named.into_iter().map(|(name, ..)| name).collect()
+}
+
 /// The clusters that a configuration names, and the rule that each breaks when it is not there.
 fn references(value: &Value, pointer: &mut String, named: &mut Vec<(String, String, &'static Rule)>) {
     let length = pointer.len();
@@ -203,15 +210,18 @@ fn references(value: &Value, pointer: &mut String, named: &mut Vec<(String, Stri
     }
 }
 
-/// The clusters that a plugin's configuration names: texts under `cluster` and names that end so.
-pub(super) fn clusters_of_plugin(value: &Value, pointer: &mut String, named: &mut Vec<(String, String)>) {
-    walk(value, pointer, &mut |value, pointer| {
+/// The clusters that a plugin's configuration names, by the names of its fields: texts under `cluster` and names that end so, each with its
+/// JSON pointer.
+pub(super) fn clusters_by_name(config: &Value) -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    walk(config, &mut String::new(), &mut |value, pointer| {
         for (key, value) in value.as_object().into_iter().flatten() {
             if let (true, Some(name)) = (key == "cluster" || key.ends_with("_cluster"), value.as_str()) {
-                named.push((name.to_owned(), format!("{pointer}{}", step(key))));
+                named.push((format!("{pointer}{}", step(key)), name.to_owned()));
             }
         }
     });
+    named
 }
 
 /// Every object of a value.

@@ -36,13 +36,15 @@ pub struct Findings<'a> {
     /// Where a document inside of a text stands in its file's document: before its own paths.
     prefix: String,
     found: Vec<Finding>,
+    /// Where errors are.
+    errors: Vec<String>,
 }
 
 impl<'a> Findings<'a> {
     /// None yet.
     #[must_use]
     pub fn new(file: &'a str, object: String, document: &'a Document) -> Self {
-        Self { file, object, document, prefix: String::new(), found: Vec::new() }
+        Self { file, object, document, prefix: String::new(), found: Vec::new(), errors: Vec::new() }
     }
 
     /// None yet, in a document inside of a text at `prefix`.
@@ -72,6 +74,9 @@ impl<'a> Findings<'a> {
         message: String,
     ) -> &mut Finding {
         let index = self.found.len();
+        if rule.severity == Severity::Error {
+            self.errors.push(pointer.to_owned());
+        }
         self.found.push(Finding {
             rule: rule.id,
             severity: rule.severity,
@@ -86,14 +91,22 @@ impl<'a> Findings<'a> {
         &mut self.found[index]
     }
 
+    /// Where the errors are that were found so far: pointers in the document.
+    #[must_use]
+    pub fn error_places(&self) -> Vec<String> {
+        self.errors.clone()
+    }
+
     /// All that was found, in the order of the file.
     #[must_use]
     pub fn into_found(self) -> Vec<Finding> {
         self.found
     }
 
-    /// Takes what was found elsewhere.
+    /// Takes what was found elsewhere: inside of a text of the document.
     pub fn extend(&mut self, found: Vec<Finding>) {
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        self.errors.extend(found.iter().filter(|finding| is_error(finding)).map(|_| String::new()));
         self.found.extend(found);
     }
 }

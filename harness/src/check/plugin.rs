@@ -11,6 +11,8 @@ use super::document::Document;
 use super::findings::Findings;
 use super::rules;
 use super::schema::Schema;
+use super::validate::{Answer, Question};
+use crate::inspect::Metadata;
 
 /// A plugin that a document configures.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +53,8 @@ pub enum Verdict {
 pub struct Trial {
     /// The JSON Schema of its configuration, where it has one.
     pub schema: Option<Value>,
+    /// What it says of itself, where it does.
+    pub metadata: Option<Metadata>,
     /// What it said.
     pub verdict: Verdict,
 }
@@ -59,6 +63,21 @@ pub struct Trial {
 pub trait Runner {
     /// Tries a plugin out; nothing where no module is known for it.
     fn try_out(&mut self, plugin: &Plugin) -> Option<Trial>;
+
+    /// Whether a real Envoy is asked, too.
+    fn asks_envoy(&self) -> bool {
+        false
+    }
+
+    /// The file that a real Envoy is given as the plugin's module: as it is written where it is there, else what is known for it.
+    fn locate(&mut self, _: &Plugin) -> Option<String> {
+        None
+    }
+
+    /// What a real Envoy says; nothing where none is asked.
+    fn ask_envoy(&mut self, _: &Question) -> Option<Answer> {
+        None
+    }
 }
 
 /// Runs nothing: every plugin's module is unknown.
@@ -198,16 +217,29 @@ pub fn last_segment(module: &str) -> &str {
     last.strip_suffix(".wasm").unwrap_or(last)
 }
 
-/// What the plugin's module says of its configuration.
+/// The clusters that a plugin's configuration names, each with its JSON pointer: where the module says so, else texts under `cluster` and names
+/// that end so.
+#[must_use]
+pub fn clusters_in(metadata: Option<&Metadata>, config: &Value) -> Vec<(String, String)> {
+    match metadata.filter(|metadata| !metadata.clusters.is_empty()) {
+        Some(metadata) => {
+            let named = metadata.clusters_in(config).into_iter();
+            named.map(|(pointer, name)| (pointer, name.to_owned())).collect()
+        }
+        None => super::envoy::clusters_by_name(config),
+    }
+}
+
+/// What the plugin's module says of its configuration; and what it says of itself.
 pub(super) fn check(
     plugin: &Plugin,
     document: &Document,
     source: &str,
     runner: &mut dyn Runner,
     findings: &mut Findings<'_>,
-) {
+) -> Option<Metadata> {
     if !plugin.is_http {
-        return;
+        return None;
     }
     let Some(trial) = runner.try_out(plugin) else {
         let shown = plugin.names.first().map_or("the plugin", String::as_str);
@@ -217,13 +249,13 @@ pub(super) fn check(
             format!("no module is at hand for `{shown}`: its configuration is not checked"),
         );
         finding.hint(format!("`--module {shown}=FILE` names one"));
-        return;
+        return None;
     };
     if let Some(schema) = trial.schema.and_then(|schema| Schema::new(schema).ok()) {
         check_schema(plugin, &schema, document, source, findings);
     }
     let (rule, reason) = match trial.verdict {
-        Verdict::Accepted => return,
+        Verdict::Accepted => return trial.metadata,
         Verdict::Refused(said) => (&rules::REFUSED, format!("the plugin refuses this configuration{said}")),
         Verdict::Trapped(said) => {
             (&rules::TRAPPED, format!("the plugin traps on this configuration: {said}"))
@@ -232,6 +264,7 @@ pub(super) fn check(
     };
     let at = if plugin.is_text { plugin.pointer.trim_end_matches("/value") } else { &plugin.pointer };
     findings.at_key(rule, at, reason);
+    trial.metadata
 }
 
 fn check_schema(

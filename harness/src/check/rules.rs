@@ -77,6 +77,9 @@ rules! {
     ENVOY_UNTYPED = "envoy-untyped" Error "A filter without `typed_config`: Envoy no longer looks filters up by name.";
     ENVOY_DEPRECATED = "envoy-deprecated" Warning "A field that Envoy will drop.";
     ENVOY_CHAIN = "envoy-chain" Error "A filter stands after the router.";
+    ENVOY_REFUSED = "envoy-refused" Error "With `--envoy`: a real Envoy refuses it (`envoy --mode validate`).";
+    ENVOY_ACCEPTS = "envoy-accepts" Note "With `--envoy`: a real Envoy accepts a configuration in which errors were found.";
+    ENVOY_UNASKED = "envoy-unasked" Note "With `--envoy`: a file is not on this machine, so a real Envoy could not say.";
     CLUSTER = "cluster-missing" Error "A route of a static configuration names a cluster that is not there; Envoy does not start.";
     CLUSTER_LATER = "cluster-absent" Warning "A filter names a cluster that is not there; its calls fail.";
     PLUGIN_CLUSTER = "plugin-cluster" Warning "A plugin's configuration names a cluster that is not there.";

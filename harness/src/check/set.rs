@@ -8,6 +8,7 @@ use super::findings::Findings;
 use super::istio::{self, Subsets};
 use super::plugin::{self, Plugin, Runner};
 use super::{Kind, Source, envoy_filter, rules, strategy};
+use crate::inspect::Metadata;
 
 /// Clusters that every proxy of Istio has.
 const ISTIO_CLUSTERS: &[&str] = &[
@@ -96,9 +97,10 @@ impl Set {
             _ => {}
         }
         for plugin in &plugins {
-            plugin::check(plugin, document, &source.text, runner, findings);
+            let metadata = plugin::check(plugin, document, &source.text, runner, findings);
             if kind != "EnvoyExtensionPolicy" {
-                self.istio_clusters(plugin, document, source, findings);
+                let named = Named { plugin, metadata: metadata.as_ref(), document, source };
+                self.istio_clusters(named, findings);
             }
         }
     }
@@ -116,11 +118,12 @@ impl Set {
             if let Some(at) = plugin.pointer.split("/configuration").next() {
                 envoy_filter::check_remote(&document.value, at, findings);
             }
-            plugin::check(&plugin, document, &source.text, runner, findings);
+            let metadata = plugin::check(&plugin, document, &source.text, runner, findings);
             if !self.clusters.is_complete() {
                 continue;
             }
-            clusters_named(&plugin, document, source, findings, |name, pointer, findings| {
+            let named = Named { plugin: &plugin, metadata: metadata.as_ref(), document, source };
+            named.clusters(findings, |name, pointer, findings| {
                 if !self.clusters.has(name) {
                     findings.add(&rules::PLUGIN_CLUSTER, pointer, self.clusters.missing(name));
                 }
@@ -128,16 +131,10 @@ impl Set {
         }
     }
 
-    fn istio_clusters(
-        &self,
-        plugin: &Plugin,
-        document: &Document,
-        source: &Source,
-        findings: &mut Findings<'_>,
-    ) {
-        let value = &document.value;
+    fn istio_clusters(&self, named: Named<'_>, findings: &mut Findings<'_>) {
+        let value = &named.document.value;
         let is_gateway = is_for_gateway(value) && value.pointer(REFERENCED).is_none();
-        clusters_named(plugin, document, source, findings, |name, pointer, findings| {
+        named.clusters(findings, |name, pointer, findings| {
             let is_istios =
                 name.split('|').count() == 4 && name.starts_with("outbound|") || name.starts_with("inbound|");
             if !is_istios && !self.clusters.has(name) && !ISTIO_CLUSTERS.contains(&name) {
@@ -179,29 +176,36 @@ fn is_for_gateway(value: &Value) -> bool {
         || value.pointer("/spec/selector/matchLabels/istio").and_then(Value::as_str) == Some("ingressgateway")
 }
 
-/// Calls `say` for each cluster that a plugin's configuration names, with findings in that configuration.
-fn clusters_named(
-    plugin: &Plugin,
-    document: &Document,
-    source: &Source,
-    findings: &mut Findings<'_>,
-    mut say: impl FnMut(&str, &str, &mut Findings<'_>),
-) {
-    if plugin.configuration.is_none() {
-        return;
-    }
-    if plugin.is_text {
-        for inner in document.inner(&plugin.pointer, &source.text).unwrap_or_default() {
-            let mut named = Vec::new();
-            envoy::clusters_of_plugin(&inner.value, &mut String::new(), &mut named);
-            let mut within = findings.inside(&plugin.pointer, &inner);
-            named.iter().for_each(|(name, pointer)| say(name, pointer, &mut within));
-            let found = within.into_found();
-            findings.extend(found);
+/// A plugin whose configuration names clusters.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    plugin: &'a Plugin,
+    /// What its module says of itself.
+    metadata: Option<&'a Metadata>,
+    document: &'a Document,
+    source: &'a Source,
+}
+
+impl Named<'_> {
+    /// Calls `say` for each cluster, with findings in that configuration.
+    fn clusters(self, findings: &mut Findings<'_>, mut say: impl FnMut(&str, &str, &mut Findings<'_>)) {
+        let Self { plugin, metadata, document, source } = self;
+        if plugin.configuration.is_none() {
+            return;
         }
-    } else if let Some(config) = document.value.pointer(&plugin.pointer) {
-        let mut named = Vec::new();
-        envoy::clusters_of_plugin(config, &mut plugin.pointer.clone(), &mut named);
-        named.iter().for_each(|(name, pointer)| say(name, pointer, findings));
+        if plugin.is_text {
+            for inner in document.inner(&plugin.pointer, &source.text).unwrap_or_default() {
+                let mut within = findings.inside(&plugin.pointer, &inner);
+                for (pointer, name) in plugin::clusters_in(metadata, &inner.value) {
+                    say(&name, &pointer, &mut within);
+                }
+                let found = within.into_found();
+                findings.extend(found);
+            }
+        } else if let Some(config) = document.value.pointer(&plugin.pointer) {
+            for (pointer, name) in plugin::clusters_in(metadata, config) {
+                say(&name, &format!("{}{pointer}", plugin.pointer), findings);
+            }
+        }
     }
 }

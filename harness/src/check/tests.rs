@@ -7,8 +7,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
+use crate::inspect::Metadata;
 
-/// Knows three modules: `picky` takes a `level` of at most 3, `trap` traps, `gone` is not there.
+/// Knows four modules: `picky` takes a `level` of at most 3, `trap` traps, `gone` is not there, and `knows` says of itself that its `peers` are
+/// clusters.
 struct Bench;
 
 impl Runner for Bench {
@@ -16,6 +18,8 @@ impl Runner for Bench {
         let is = |name: &str| plugin.names.iter().any(|known| known == name);
         let verdict = if is("trap") {
             Verdict::Trapped("unreachable".to_owned())
+        } else if is("knows") {
+            Verdict::Accepted
         } else if is("gone") {
             Verdict::NotLoaded("there is no such file".to_owned())
         } else if is("picky") {
@@ -30,7 +34,31 @@ impl Runner for Bench {
         };
         let level = json!({"type": "integer", "maximum": 3});
         let schema = json!({"type": "object", "properties": {"level": level}, "additionalProperties": false});
-        Some(Trial { schema: is("picky").then_some(schema), verdict })
+        let clusters = vec!["/peers/*".to_owned()];
+        let metadata = is("knows").then(|| Metadata { clusters, ..Metadata::default() });
+        Some(Trial { schema: is("picky").then_some(schema), metadata, verdict })
+    }
+
+    fn asks_envoy(&self) -> bool {
+        true
+    }
+
+    fn locate(&mut self, plugin: &Plugin) -> Option<String> {
+        (!plugin.names.iter().any(|name| name == "gone")).then(|| plugin.module.clone())
+    }
+
+    /// Is asked of what says by its `node` what it comes to: `refused`, for which its `cluster` is the reason, or `accepted`.
+    fn ask_envoy(&mut self, question: &Question) -> Option<Answer> {
+        let value: Value = crate::yaml::parse(&question.text).ok()?;
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        match text("/node/id") {
+            "refused" => Some(Answer::Refuses(format!(
+                "error initializing configuration 'x': {}",
+                text("/node/cluster")
+            ))),
+            "accepted" => Some(Answer::Accepts),
+            _ => None,
+        }
     }
 }
 

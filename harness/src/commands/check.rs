@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 
-use super::{Exit, Failure, Run, Terminal};
+use super::{Exit, Failure, Run, Terminal, envoy};
 use crate::check::output::{self, Format};
 use crate::check::{self, Report, Severity, Source, rules};
 use crate::driver::{Replay, Setup, StartError};
@@ -30,6 +30,7 @@ use crate::style::printable;
   weir check deploy/ envoy.yaml           all manifests of a folder, and a file
   weir check plugin.yaml --module my-filter=target/my_filter.wasm
   weir check deploy/ --format sarif >check.sarif
+  weir check envoy.yaml --envoy           what a real Envoy says, too
 
 Exit codes: 0 accepted, 2 not found or cannot be read, 3 refused, 4 the module trapped")]
 pub(super) struct Check {
@@ -45,6 +46,12 @@ pub(super) struct Check {
     /// Leave the findings of a rule out; may be repeated
     #[arg(long, value_name = "RULE")]
     allow: Vec<String>,
+    /// Ask a real Envoy about Envoy configurations, too (`envoy --mode validate`)
+    #[arg(long)]
+    envoy: bool,
+    /// The Envoy; default: $WEIR_ENVOY, else `envoy` on the PATH
+    #[arg(long, value_name = "PATH", requires = "envoy")]
+    envoy_path: Option<PathBuf>,
     /// Refuse what gives a warning
     #[arg(long, alias = "deny-warnings")]
     warnings_as_errors: bool,
@@ -60,6 +67,11 @@ impl Run for Check {
             [what, config] => (what, Some(PathBuf::from(config))),
             _ => return Err(anyhow!("expected a filter and its configuration, or manifests only").into()),
         };
+        if self.envoy {
+            let error = anyhow!("`--envoy` is for Envoy configurations");
+            let hint = Some("a filter or a scenario runs in a real Envoy with `weir envoy`".to_owned());
+            return Err(Failure { exit: Exit::Usage, error, hint });
+        }
         check_filters(what, config)
     }
 }
@@ -73,7 +85,9 @@ impl Check {
             }
         }
         let sources = files::read(&self.what)?;
-        let mut report = check::check(&sources, &mut modules::Workshop::new(&self.module)?);
+        let found = if self.envoy { Some(envoy::find(self.envoy_path.as_deref())?) } else { None };
+        let mut workshop = modules::Workshop::new(&self.module, found.map(|found| found.path))?;
+        let mut report = check::check(&sources, &mut workshop);
         report.findings.retain(|finding| !self.allow.iter().any(|rule| rule == finding.rule));
         self.print(&report, &sources, terminal)?;
         Ok(self.exit(&report))

@@ -12,12 +12,12 @@ pub(super) use envoy::EnvoyArgs;
 
 use super::convert::TrafficArgs;
 use super::progress::Progress;
-use super::{Exit, Failure, Run, Terminal, check, output};
+use super::{Exit, Failure, Run, Terminal, chain, check, output};
 use crate::driver::{Begin, Replay};
 use crate::exchange::Exchange;
 use crate::outcome::Outcome;
 use crate::report::{self, Report, Summary};
-use crate::scenario::{Filter, Loaded, MAX_WORKERS, Scenario};
+use crate::scenario::{Loaded, MAX_WORKERS, Scenario};
 use crate::traffic;
 use crate::yaml;
 
@@ -150,14 +150,10 @@ impl ReplayArgs {
     fn scenario(&self) -> Result<(Loaded, Vec<PathBuf>), Failure> {
         let (first, rest) = self.inputs.split_first().ok_or_else(|| anyhow!("nothing to replay"))?;
         let mut loaded = if check::is_scenario(first) {
-            let mut loaded = Scenario::load(first)?;
-            self.reconfigure(&mut loaded)?;
-            loaded
+            chain::of_scenario(first, &self.filters)?
         } else {
             refuse_folder_of_scenarios(first)?;
-            let filters = self.filters.iter().map(|text| named_filter(text)).collect::<Result<_, _>>()?;
-            let scenario = Scenario { filters, ..Scenario::default() };
-            Loaded { scenario, base: PathBuf::from("."), file: PathBuf::new() }
+            chain::of_filters(&self.filters)?
         };
         let recordings = match (check::is_scenario(first), rest) {
             (false, _) => self.inputs.clone(),
@@ -182,24 +178,6 @@ impl ReplayArgs {
         loaded.scenario.seed = self.seed.unwrap_or(loaded.scenario.seed);
         loaded.scenario.workers = self.workers.unwrap_or(loaded.scenario.workers);
         Ok((loaded, recordings))
-    }
-
-    /// `--filter` beside a scenario: another configuration for one of its filters.
-    fn reconfigure(&self, loaded: &mut Loaded) -> Result<(), Failure> {
-        for text in &self.filters {
-            let wanted = named_filter(text)?;
-            let names: Vec<String> =
-                loaded.scenario.filters.iter().map(|filter| filter.name.clone()).collect();
-            let filter = loaded.scenario.filters.iter_mut().find(|filter| filter.name == wanted.name);
-            let filter = filter.ok_or_else(|| {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                anyhow!("{}: {}", loaded.file.display(), yaml::unknown("filter", &wanted.name, &names))
-            })?;
-            filter.config = None;
-            // Relative to the current folder, not to the scenario's.
-            filter.config_file = wanted.config_file.map(std::path::absolute).transpose()?;
-        }
-        Ok(())
     }
 
     fn read(
@@ -249,18 +227,6 @@ impl ReplayArgs {
         }
         Ok(read)
     }
-}
-
-/// `NAME[=CONFIG]`; NAME may be a path.
-fn named_filter(text: &str) -> Result<Filter, Failure> {
-    let (what, config) = match text.split_once('=') {
-        Some((what, config)) => (what, Some(PathBuf::from(config))),
-        None => (text, None),
-    };
-    if what.is_empty() {
-        return Err(anyhow!("--filter `{text}`: expected NAME or NAME=CONFIG").into());
-    }
-    Ok(Filter { config_file: config, ..check::filter(what) })
 }
 
 /// A folder of YAML files without a `scenario.yaml` is not meant as a folder of recordings.

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+mod open;
+
+pub use open::{Ports, open};
+
 /// How long Envoy lets a stream wait that nobody continues, where nothing is known to wait longer. Envoy's own default is five minutes; this is
 /// long enough for a busy machine, and short enough to wait for.
 pub const IDLE: Duration = Duration::from_secs(3);
@@ -56,6 +60,8 @@ pub struct Cluster {
     pub metadata: Option<Value>,
     /// Whether it is spoken to in HTTP/2, without TLS.
     pub http2: bool,
+    /// A host of its own instead of `ports`; known to [`open`] only.
+    pub host: Option<(String, u16)>,
 }
 
 /// The name of the extension that says what is spoken to a cluster.
@@ -80,10 +86,9 @@ pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
     let fence = json!({"name": "fence", "virtual_hosts": [{"name": "fence", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
     ]}]});
-    let mut cases =
-        listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(access_log));
+    let log = file_log(access_log);
+    let mut cases = listener("cases", &plan.route_config, plan.plugins.iter().map(wasm).collect(), Some(log));
     let idle = if plan.idle.is_zero() { IDLE } else { plan.idle };
-    let seconds = |time: Duration| format!("{}s", time.as_secs_f64());
     let timeouts =
         json!({"stream_idle_timeout": seconds(idle), "request_timeout": seconds(plan.request_timeout)});
     merge(manager(&mut cases), timeouts);
@@ -92,7 +97,7 @@ pub fn bootstrap(plan: &Plan, access_log: &Path) -> Value {
         typed("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol");
     merge(&mut cases, json!({"listener_filters": [proxy]}));
     let clusters: Vec<Value> =
-        plan.clusters.iter().map(|(name, cluster)| static_cluster(name, cluster)).collect();
+        plan.clusters.iter().map(|(name, cluster)| announced_cluster(name, cluster)).collect();
     json!({
         "admin": {"address": address(0)},
         "static_resources": {"listeners": [cases, listener("fence", &fence, Vec::new(), None)], "clusters": clusters},
@@ -142,7 +147,21 @@ fn manager(listener: &mut Value) -> &mut Value {
     &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
-fn listener(name: &str, route_config: &Value, mut filters: Vec<Value>, access_log: Option<&Path>) -> Value {
+fn seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs_f64())
+}
+
+/// An access log in a file, as `reading` reads it back.
+fn file_log(path: &Path) -> Value {
+    let mut log = typed("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog");
+    let format: BTreeMap<&str, &str> = ACCESS_LOG.into_iter().collect();
+    if let Some(config) = log.get_mut("typed_config") {
+        merge(config, json!({"path": path, "log_format": {"json_format": format}}));
+    }
+    log
+}
+
+fn listener(name: &str, route_config: &Value, mut filters: Vec<Value>, access_log: Option<Value>) -> Value {
     filters.push(typed("envoy.filters.http.router", "filters.http.router.v3.Router"));
     let mut manager = typed(
         "envoy.filters.network.http_connection_manager",
@@ -152,12 +171,7 @@ fn listener(name: &str, route_config: &Value, mut filters: Vec<Value>, access_lo
         "stat_prefix": name, "route_config": route_config, "http_filters": filters,
         "http_protocol_options": {"enable_trailers": true},
     });
-    if let Some(path) = access_log {
-        let mut log = typed("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog");
-        let format: BTreeMap<&str, &str> = ACCESS_LOG.into_iter().collect();
-        if let Some(config) = log.get_mut("typed_config") {
-            merge(config, json!({"path": path, "log_format": {"json_format": format}}));
-        }
+    if let Some(log) = access_log {
         merge(&mut fields, json!({"access_log": [log]}));
     }
     if let Some(config) = manager.get_mut("typed_config") {
@@ -194,9 +208,8 @@ fn wasm(plugin: &Plugin) -> Value {
     filter
 }
 
-fn static_cluster(name: &str, cluster: &Cluster) -> Value {
-    let endpoints: Vec<Value> =
-        cluster.ports.iter().map(|port| json!({"endpoint": {"address": address(*port)}})).collect();
+/// A cluster whose connections begin with a PROXY protocol line.
+fn announced_cluster(name: &str, cluster: &Cluster) -> Value {
     let mut socket = typed(
         "envoy.transport_sockets.upstream_proxy_protocol",
         "transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
@@ -205,8 +218,17 @@ fn static_cluster(name: &str, cluster: &Cluster) -> Value {
     if let Some(config) = socket.get_mut("typed_config") {
         merge(config, json!({"config": {"version": "V1"}, "transport_socket": inner}));
     }
+    let mut value = static_cluster(name, cluster);
+    merge(&mut value, json!({"transport_socket": socket}));
+    value
+}
+
+/// A cluster of servers on this machine.
+fn static_cluster(name: &str, cluster: &Cluster) -> Value {
+    let endpoints: Vec<Value> =
+        cluster.ports.iter().map(|port| json!({"endpoint": {"address": address(*port)}})).collect();
     let mut value = json!({
-        "name": name, "type": "STATIC", "connect_timeout": "5s", "transport_socket": socket,
+        "name": name, "type": "STATIC", "connect_timeout": "5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
     });
     if let Some(metadata) = &cluster.metadata {
@@ -218,12 +240,17 @@ fn static_cluster(name: &str, cluster: &Cluster) -> Value {
     } else {
         json!({"http_protocol_options": {"enable_trailers": true}})
     };
+    speaks(&mut value, explicit);
+    value
+}
+
+/// Says which HTTP is spoken to a cluster.
+fn speaks(cluster: &mut Value, explicit: Value) {
     let mut options = typed(HTTP_OPTIONS, "upstreams.http.v3.HttpProtocolOptions");
     if let Some(config) = options.get_mut("typed_config") {
         merge(config, json!({"explicit_http_config": explicit}));
-        merge(&mut value, json!({"typed_extension_protocol_options": {HTTP_OPTIONS: config}}));
+        merge(cluster, json!({"typed_extension_protocol_options": {HTTP_OPTIONS: config}}));
     }
-    value
 }
 
 fn address(port: u16) -> Value {

@@ -17,6 +17,10 @@ use super::EnvoyError;
 use super::bootstrap::{self, Plan};
 use super::client::{self, Wait};
 
+mod watched;
+
+pub use watched::{Line, Watched};
+
 /// Until then it must be up; compiling modules on a busy machine takes seconds.
 const START: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
@@ -107,22 +111,32 @@ impl Envoy {
         workers: u32,
         folder: TempDir,
     ) -> Result<Started, EnvoyError> {
-        let process = Process::spawn(binary, config, workers, folder)?;
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut envoy = Self { process, admin, listeners: Vec::new() };
+        let mut command = command(binary, workers, "debug", &folder);
+        let log = File::create(folder.path().join("envoy.log"));
+        command.stdout(Stdio::null()).stderr(log.map_err(EnvoyError::io("cannot make envoy's log"))?);
+        let mut envoy = Self::of(Process::spawn(command, config, folder)?);
+        Ok(if envoy.comes_up()? { Started::Running(Box::new(envoy)) } else { Started::Refused(envoy.log()) })
+    }
+
+    fn of(process: Arc<Process>) -> Self {
+        Self { process, admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), listeners: Vec::new() }
+    }
+
+    /// Waits until it serves, or has ended.
+    fn comes_up(&mut self) -> Result<bool, EnvoyError> {
         let deadline = Instant::now() + START;
-        while !envoy.is_live() {
-            let ended = lock(&envoy.process.child).try_wait();
+        while !self.is_live() {
+            let ended = lock(&self.process.child).try_wait();
             if ended.map_err(EnvoyError::io("cannot look after envoy"))?.is_some() {
-                return Ok(Started::Refused(envoy.log()));
+                return Ok(false);
             }
             if Instant::now() > deadline {
-                return Err(envoy.unexpected(&format!("is not up after {START:?}")));
+                return Err(self.unexpected(&format!("is not up after {START:?}")));
             }
             thread::sleep(LOOK);
         }
-        envoy.listeners = envoy.ask_listeners()?;
-        Ok(Started::Running(Box::new(envoy)))
+        self.listeners = self.ask_listeners()?;
+        Ok(true)
     }
 
     /// Where the listener of that name listens.
@@ -133,6 +147,12 @@ impl Envoy {
         let found = self.listeners.iter().find(|(key, _)| key == name);
         let missing = || EnvoyError::Unexpected { what: format!("has no listener `{name}`") };
         Ok(found.ok_or_else(missing)?.1)
+    }
+
+    /// Where its admin interface is.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// The process's id.
@@ -245,30 +265,34 @@ impl Envoy {
 }
 
 impl Process {
-    fn spawn(binary: &Path, config: &Value, workers: u32, folder: TempDir) -> Result<Arc<Self>, EnvoyError> {
-        let at = |name: &str| folder.path().join(name);
-        let write = |error| EnvoyError::io(format!("cannot write in {}", folder.path().display()))(error);
-        fs::write(at("envoy.json"), config.to_string()).map_err(write)?;
-        let log = File::create(at("envoy.log")).map_err(write)?;
-        let mut command = Command::new(binary);
-        command
-            .arg("-c")
-            .arg(at("envoy.json"))
-            .arg("--admin-address-path")
-            .arg(at("admin"))
-            .args(["--concurrency", &workers.to_string(), "--disable-hot-restart"])
-            .args(["--file-flush-interval-msec", "10", "--component-log-level", "wasm:debug"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+    fn spawn(mut command: Command, config: &Value, folder: TempDir) -> Result<Arc<Self>, EnvoyError> {
+        let file = folder.path().join("envoy.json");
+        let write = EnvoyError::io(format!("cannot write {}", file.display()));
+        fs::write(&file, config.to_string()).map_err(write)?;
         // None starts between the end of all and the end of this process.
         let mut all = lock(&ALL);
-        let child = command.spawn().map_err(EnvoyError::io(format!("cannot start {}", binary.display())))?;
+        let failed = EnvoyError::io(format!("cannot start {}", command.get_program().display()));
+        let child = command.spawn().map_err(failed)?;
         let process = Arc::new(Self { child: Mutex::new(child), folder });
         all.retain(|process| process.strong_count() > 0);
         all.push(Arc::downgrade(&process));
         Ok(process)
     }
+}
+
+/// How it is started; the caller says where its output goes.
+fn command(binary: &Path, workers: u32, wasm_level: &str, folder: &TempDir) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .arg("-c")
+        .arg(folder.path().join("envoy.json"))
+        .arg("--admin-address-path")
+        .arg(folder.path().join("admin"))
+        .args(["--concurrency", &workers.to_string(), "--disable-hot-restart"])
+        .args(["--file-flush-interval-msec", "10"])
+        .args(["--component-log-level", &format!("wasm:{wasm_level}")])
+        .stdin(Stdio::null());
+    command
 }
 
 /// A folder for the files of an Envoy.

@@ -22,7 +22,7 @@ use crate::time;
 pub const LISTENER: u16 = 10_000;
 
 /// A port of loopback that nobody listens on: TCPMUX's (RFC 1078), which no system serves.
-const NOBODY: u16 = 1;
+pub(super) const NOBODY: u16 = 1;
 
 /// A real Envoy that runs a scenario, and the servers behind it.
 #[derive(Debug)]
@@ -93,18 +93,14 @@ impl Proxy {
                 servers.push(server);
             }
             let http2 = cluster.protocol() == ClusterProtocol::Http2;
-            plan.clusters.insert(name, Cluster { ports, metadata: cluster.metadata, http2 });
+            plan.clusters.insert(name, Cluster { ports, metadata: cluster.metadata, http2, host: None });
         }
         match Envoy::start(binary, &plan, options.workers)? {
             Started::Running(envoy) => {
                 let start_log = envoy.log();
                 Ok(Ok(Self { envoy: *envoy, stage, plugins: plan.plugins, start_log, _servers: servers }))
             }
-            // A configuration that Envoy itself refuses says so in its own words, not in a plugin's.
-            Started::Refused(log) if log.contains("Unable to create Wasm plugin") => {
-                Ok(Err(reading::plugin_log(&log, &plan.plugins)))
-            }
-            Started::Refused(log) => Err(EnvoyError::Rejected(reading::complaint(&log))),
+            Started::Refused(log) => refusal(&log, &plan.plugins).map(Err),
         }
     }
 
@@ -167,6 +163,18 @@ impl Proxy {
     }
 }
 
+/// What plugins logged in an Envoy that a plugin kept from starting.
+///
+/// # Errors
+/// A configuration that Envoy itself refuses says so in its own words, not in a plugin's.
+pub(super) fn refusal(log: &str, plugins: &[Plugin]) -> Result<Vec<LogLine>, EnvoyError> {
+    if log.contains("Unable to create Wasm plugin") {
+        Ok(reading::plugin_log(log, plugins))
+    } else {
+        Err(EnvoyError::Rejected(reading::complaint(log)))
+    }
+}
+
 /// Whether no connection to a cluster ever comes about.
 pub(super) fn refuses_all(cluster: &scenario::Cluster) -> bool {
     let failure = cluster.failure.filter(|failure| failure.percentage >= 100.0);
@@ -175,7 +183,7 @@ pub(super) fn refuses_all(cluster: &scenario::Cluster) -> bool {
         && cluster.sequence.is_empty()
 }
 
-fn plugin(filter: &scenario::Filter, base: &Path, module: &Path) -> Result<Plugin, EnvoyError> {
+pub(super) fn plugin(filter: &scenario::Filter, base: &Path, module: &Path) -> Result<Plugin, EnvoyError> {
     let name = || filter.name.clone();
     let configuration =
         filter.configuration(base).map_err(|source| EnvoyError::Configuration { filter: name(), source })?;

@@ -104,6 +104,36 @@ pub fn plugin_log(log: &str, plugins: &[Plugin]) -> Vec<LogLine> {
     lines
 }
 
+/// The beginning of an entry of Envoy's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry<'a> {
+    /// The time of the day, as Envoy writes it: `09:00:00.123`.
+    pub time: &'a str,
+    /// The level.
+    pub level: &'static str,
+    /// The plugin that logged it, an empty text where Envoy does not say which; absent of what Envoy itself says.
+    pub plugin: Option<String>,
+    /// The first line of what it says.
+    pub message: String,
+}
+
+/// An entry of Envoy's log, when a line begins one.
+#[must_use]
+pub fn log_entry<'a>(line: &'a str, plugins: &[Plugin]) -> Option<LogEntry<'a>> {
+    let (level, rest) = entry(line)?;
+    let time = line.get("[2026-05-04 ".len()..)?.split(']').next()?;
+    let said = rest.split_once("wasm log").filter(|(before, _)| before.ends_with("] "));
+    if let Some((_, text)) = said {
+        let LogLine { plugin, level, message } = message(level, text, plugins);
+        return Some(LogEntry { time, level, plugin: Some(plugin), message });
+    }
+    // `name] [file:line] what`, or without the place.
+    let (_, what) = rest.split_once("] ")?;
+    let place = what.strip_prefix('[').and_then(|what| what.split_once("] "));
+    let message = place.map_or(what, |(_, what)| what).to_owned();
+    Some(LogEntry { time, level: level.unwrap_or("info"), plugin: None, message })
+}
+
 /// The level and the rest, when a line begins an entry of Envoy's `wasm` logger; no level when it is another logger's.
 fn entry(line: &str) -> Option<(Option<&'static str>, &str)> {
     let mut parts = line.strip_prefix("[20")?.splitn(5, "][");

@@ -77,7 +77,8 @@ fn idle(scenario: &Scenario, steps: &[Step<'_>]) -> Duration {
     own.filter(|own| !own.is_zero()).unwrap_or_else(|| step::idle(steps))
 }
 
-fn modules_of(scenario: &Scenario, base: &Path) -> Result<Vec<PathBuf>, EnvoyError> {
+/// The `.wasm` files of a scenario's filters, in order, built first where they are crates.
+pub(super) fn modules_of(scenario: &Scenario, base: &Path) -> Result<Vec<PathBuf>, EnvoyError> {
     let module = |filter: &scenario::Filter| {
         build::module(filter, base)
             .map_err(|source| SetupError::Build { filter: filter.name.clone(), source }.into())

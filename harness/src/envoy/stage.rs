@@ -201,7 +201,7 @@ impl Answers for Seat {
 }
 
 /// What a server does for a turn. No server can refuse a connection that it has accepted: it closes it.
-fn reply(turn: Turn<'_>) -> Reply {
+pub(super) fn reply(turn: Turn<'_>) -> Reply {
     match turn.answer {
         Answer::Message(message) => Reply::Answer(turn.latency, message.into_owned()),
         Answer::Cut { message, after_bytes } => Reply::Cut(turn.latency, message.into_owned(), after_bytes),

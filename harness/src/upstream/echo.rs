@@ -15,7 +15,9 @@ const LEFT_OUT: &[&[u8]] =
 
 /// The body of an echo; the order of the fields is that of the JSON.
 #[derive(Serialize)]
-struct Received {
+struct Received<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
     method: String,
     path: String,
     authority: String,
@@ -39,6 +41,26 @@ struct Received {
 /// Bytes of values that are no UTF-8 become U+FFFD.
 #[must_use]
 pub fn echo(request: &Message) -> Message {
+    // Cannot fail: a struct of texts.
+    answer(serde_json::to_vec(&received(None, request)).unwrap_or_default())
+}
+
+/// As [`echo`], with `cluster` as the first field, on lines of its own for a reader.
+#[must_use]
+pub fn echo_at(cluster: &str, request: &Message) -> Message {
+    let mut body = serde_json::to_vec_pretty(&received(Some(cluster), request)).unwrap_or_default();
+    body.push(b'\n');
+    answer(body)
+}
+
+fn answer(body: Vec<u8>) -> Message {
+    let mut headers: Headers =
+        [(":status", "200"), ("content-type", "application/json")].into_iter().collect();
+    headers.push("content-length", body.len().to_string());
+    Message { headers, body, ..Message::default() }
+}
+
+fn received<'a>(cluster: Option<&'a str>, request: &Message) -> Received<'a> {
     let pseudo = |name: &[u8]| {
         request.headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
     };
@@ -46,7 +68,8 @@ pub fn echo(request: &Message) -> Message {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(BASE64.encode(&request.body))),
     };
-    let received = Received {
+    Received {
+        cluster,
         method: pseudo(b":method"),
         path: pseudo(b":path"),
         authority: pseudo(b":authority"),
@@ -54,13 +77,7 @@ pub fn echo(request: &Message) -> Message {
         trailers: object(&request.trailers),
         body,
         body_base64,
-    };
-    // Cannot fail: a struct of texts.
-    let body = serde_json::to_vec(&received).unwrap_or_default();
-    let mut headers: Headers =
-        [(":status", "200"), ("content-type", "application/json")].into_iter().collect();
-    headers.push("content-length", body.len().to_string());
-    Message { headers, body, ..Message::default() }
+    }
 }
 
 fn object(headers: &Headers) -> BTreeMap<String, String> {

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::anyhow;
 use serde_json::Value;
 
 use super::said;
 use crate::build::{self, Crate};
-use crate::check::{Plugin, Runner, Trial, Verdict};
+use crate::check::{Answer, Plugin, Question, Runner, Trial, Verdict};
 use crate::driver::{self, Replay, Setup, StartError};
+use crate::inspect::{self, Metadata};
 use crate::scenario::Filter;
 use crate::setup::Modules;
 use crate::style::printable;
@@ -22,11 +24,13 @@ pub(super) struct Workshop {
     /// The filters of the workspace around the current folder.
     filters: Vec<Crate>,
     modules: Modules,
+    /// The Envoy that is asked, too.
+    envoy: Option<PathBuf>,
 }
 
 impl Workshop {
-    /// Reads `NAME=FILE`s.
-    pub(super) fn new(modules: &[String]) -> Result<Self, anyhow::Error> {
+    /// Reads `NAME=FILE`s; `envoy` is asked, too.
+    pub(super) fn new(modules: &[String], envoy: Option<PathBuf>) -> Result<Self, anyhow::Error> {
         let mut named = BTreeMap::new();
         for module in modules {
             let (name, file) = module
@@ -37,7 +41,7 @@ impl Workshop {
         }
         // Outside of a workspace there are none.
         let filters = build::workspace_filters(Path::new(".")).unwrap_or_default();
-        Ok(Self { named, filters, modules: Modules::default() })
+        Ok(Self { named, filters, modules: Modules::default(), envoy })
     }
 
     /// What the plugin's module is called here, and the schema beside it.
@@ -79,8 +83,13 @@ impl Runner for Workshop {
         let filter = Filter { name: name.clone(), module: Some(module), ..Filter::default() };
         let module = match self.modules.get(&filter, Path::new(".")) {
             Ok(module) => module,
-            Err(error) => return Some(Trial { schema, verdict: Verdict::NotLoaded(error.to_string()) }),
+            Err(error) => {
+                let verdict = Verdict::NotLoaded(error.to_string());
+                return Some(Trial { schema, metadata: None, verdict });
+            }
         };
+        let metadata = metadata(&filter);
+        let schema = schema.or_else(|| metadata.as_ref()?.schema.clone());
         let setup = Setup {
             plugins: vec![driver::Plugin {
                 name,
@@ -105,6 +114,48 @@ impl Runner for Workshop {
             }
             Err(error @ StartError::Load { .. }) => Verdict::NotLoaded(error.to_string()),
         };
-        Some(Trial { schema, verdict })
+        Some(Trial { schema, metadata, verdict })
     }
+
+    fn asks_envoy(&self) -> bool {
+        self.envoy.is_some()
+    }
+
+    fn locate(&mut self, plugin: &Plugin) -> Option<String> {
+        // Envoy looks from the folder it is started in, which is this one.
+        if Path::new(&plugin.module).is_file() {
+            return Some(plugin.module.clone());
+        }
+        let (what, _) = self.find(plugin)?;
+        let file = build::named(&what, Path::new(".")).ok()?;
+        std::path::absolute(file).ok()?.to_str().map(str::to_owned)
+    }
+
+    fn ask_envoy(&mut self, question: &Question) -> Option<Answer> {
+        let answer = validate(self.envoy.as_deref()?, question);
+        answer.inspect_err(|error| eprintln!("warning: Envoy could not be asked: {error}")).ok()
+    }
+}
+
+/// Asks an Envoy whether it would start with this.
+fn validate(envoy: &Path, question: &Question) -> std::io::Result<Answer> {
+    let folder = tempfile::Builder::new().prefix("weir-check-").tempdir()?;
+    let file = folder.path().join("bootstrap").with_extension(question.extension);
+    fs::write(&file, &question.text)?;
+    let output = Command::new(envoy)
+        .args(["--mode", "validate", "--log-level", "warning", "--concurrency", "1", "-c"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .output()?;
+    if output.status.success() {
+        return Ok(Answer::Accepts);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Ok(Answer::Refuses(if said.trim().is_empty() { output.status.to_string() } else { said.into_owned() }))
+}
+
+/// What the module of a filter, which is built, says of itself.
+fn metadata(filter: &Filter) -> Option<Metadata> {
+    let wasm = fs::read(build::module(filter, Path::new(".")).ok()?).ok()?;
+    inspect::inspect(&wasm).ok()?.metadata
 }

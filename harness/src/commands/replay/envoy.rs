@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use crate::commands::progress::Progress;
-use crate::commands::{Exit, Failure, Terminal, check, output};
-use crate::envoy::find::{self, Found};
+use crate::commands::{Exit, Failure, Terminal, check, envoy, output};
+use crate::envoy::find::Found;
 use crate::envoy::process;
 use crate::envoy::versus::{self, Task, Versus};
 use crate::exchange::Exchange;
@@ -19,9 +19,6 @@ use crate::setup::Modules;
 use crate::traffic;
 
 use super::{Destination, ReplayArgs};
-
-/// How a command that ends by a signal ends: 128 and the number of SIGINT, as shells have it.
-const INTERRUPTED: i32 = 130;
 
 /// Which Envoy, of every command that runs one.
 #[derive(Args, Clone, Debug)]
@@ -37,16 +34,7 @@ pub(in crate::commands) struct EnvoyArgs {
 impl EnvoyArgs {
     /// The Envoy that is meant, or how to get one. From now on Ctrl-C ends it with this process.
     pub(in crate::commands) fn find(&self) -> Result<Found, Failure> {
-        let found = find::find(self.envoy_path.as_deref());
-        let found = found.map_err(|error| Failure {
-            exit: Exit::Usage,
-            error: error.into(),
-            hint: Some(find::hint()),
-        })?;
-        // Where there is a handler already, it is this one.
-        let _ = ctrlc::set_handler(|| process::exit(INTERRUPTED));
-        eprintln!("Envoy {} ({})", found.version, found.path.display());
-        Ok(found)
+        envoy::find(self.envoy_path.as_deref())
     }
 }
 
