@@ -116,6 +116,10 @@ impl Patch<'_> {
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
             self.refuse(at, format!("is no regular expression: {reason}"), findings);
+        } else if let Some(twice) = repeated_twice(version) {
+            let reason =
+                format!("is no regular expression of Go's: `{twice}` repeats what is repeated already");
+            self.refuse(at, reason, findings);
         }
     }
 
@@ -277,5 +281,51 @@ pub(super) fn check_remote(value: &Value, at: &str, findings: &mut Findings<'_>)
         findings.add(&rules::REMOTE, &format!("{code}/http_uri/uri"), reason).hint(
             "Istio's agent fetches images for EXTENSION_CONFIG patches, which an HTTP_FILTER with `config_discovery` takes up",
         );
+    }
+}
+
+/// Two repetitions behind each other, which Go's regular expressions refuse. Classes and what is escaped have none.
+fn repeated_twice(pattern: &str) -> Option<String> {
+    let mut rest = pattern.char_indices().peekable();
+    // Where the repetition begins that has just ended.
+    let mut last: Option<usize> = None;
+    let mut in_class = false;
+    while let Some((index, c)) = rest.next() {
+        let begins = last.take();
+        match c {
+            '\\' => drop(rest.next()),
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ if in_class => {}
+            '*' | '+' | '?' => {
+                if let Some(begin) = begins {
+                    return Some(pattern[begin..=index].to_owned());
+                }
+                // It may be lazy.
+                drop(rest.next_if(|(_, next)| *next == '?'));
+                last = Some(index);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_twice_is_found() {
+        for (pattern, want) in [
+            ("a++", Some("++")),
+            ("a+?*", Some("+?*")),
+            ("a+?b*", None),
+            (r"a\++", None),
+            ("[+*]+", None),
+            (r"release-1\.2.*", None),
+        ] {
+            assert_eq!(repeated_twice(pattern).as_deref(), want, "{pattern}");
+        }
     }
 }

@@ -77,12 +77,12 @@ mod tests {
 
     #[test]
     fn schemes_are_those_that_go_reads() {
-        check("oci://ghcr.io/acme/filter:1.2.3", Some("oci"));
+        check("oci://registry.example/acme/filter:1.2.3", Some("oci"));
         check("file:///opt/filters/x.wasm", Some("file"));
         check("HTTPS://example.com:8443/x?y=%", Some("https"));
         check("localhost:5000/x:1", Some("localhost"));
         check("/opt/x.wasm", Some(""));
-        check("ghcr.io/acme/filter:1.2.3", None);
+        check("registry.example/acme/filter:1.2.3", None);
         check("http://#%blah$#@", None);
         check("#%blah$#@", None);
         check("http://a b/", None);

@@ -48,6 +48,42 @@ fn as_sarif() {
     assert_eq!(location["region"], serde_json::json!({"startLine": 7, "startColumn": 3}));
 }
 
+/// Whether it is SARIF: the schema of its standard says so.
+fn is_sarif(log: &serde_json::Value) -> Result<(), String> {
+    let mut schema: serde_json::Value =
+        serde_json::from_str(include_str!("sarif-2.1.0.schema.json")).unwrap();
+    // The pattern of languages, which are not written here, has a `]` too many to be a regular expression everywhere.
+    for message in ["run", "toolComponent"] {
+        let language = &mut schema["definitions"][message]["properties"]["language"];
+        language.as_object_mut().unwrap().remove("pattern").unwrap();
+    }
+    let schema = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let errors: Vec<String> =
+        schema.iter_errors(log).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) }
+}
+
+#[test]
+fn sarif_is_as_its_schema_says() {
+    let log: serde_json::Value = serde_json::from_str(&rendered(Format::Sarif)).unwrap();
+    assert_eq!(is_sarif(&log), Ok(()));
+    // Nothing found, and findings of whole files, which have no line.
+    for text in ["a: [", "kind: WasmPlugin\napiVersion: extensions.istio.io/v2\n", "{}"] {
+        let sources = [Source { file: "ä:b\\c.yaml".to_owned(), text: text.to_owned(), is_named: false }];
+        let log = render(&check(&sources, &mut NoRunner), &sources, Format::Sarif, false);
+        assert_eq!(is_sarif(&serde_json::from_str(&log).unwrap()), Ok(()), "{text}");
+    }
+    for (pointer, wrong) in [
+        ("/runs/0/results/0/level", serde_json::json!("bad")),
+        ("/runs/0/results/0/locations/0/physicalLocation/region/startLine", serde_json::json!(0)),
+        ("/runs/0/tool/driver/name", serde_json::Value::Null),
+    ] {
+        let mut broken = log.clone();
+        *broken.pointer_mut(pointer).unwrap() = wrong;
+        assert!(is_sarif(&broken).is_err(), "{pointer}");
+    }
+}
+
 #[test]
 fn as_json() {
     let report: serde_json::Value = serde_json::from_str(&rendered(Format::Json)).unwrap();
