@@ -293,7 +293,9 @@ fn repeated_twice(pattern: &str) -> Option<String> {
     while let Some((index, c)) = rest.next() {
         let begins = last.take();
         match c {
-            '\\' => drop(rest.next()),
+            '\\' => {
+                rest.next();
+            }
             '[' => in_class = true,
             ']' => in_class = false,
             _ if in_class => {}
@@ -302,7 +304,7 @@ fn repeated_twice(pattern: &str) -> Option<String> {
                     return Some(pattern[begin..=index].to_owned());
                 }
                 // It may be lazy.
-                drop(rest.next_if(|(_, next)| *next == '?'));
+                rest.next_if(|(_, next)| *next == '?');
                 last = Some(index);
             }
             _ => {}
