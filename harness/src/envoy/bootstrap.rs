@@ -60,7 +60,7 @@ pub struct Cluster {
     pub metadata: Option<Value>,
     /// Whether it is spoken to in HTTP/2, without TLS.
     pub http2: bool,
-    /// A host of its own instead of `ports`; known to [`open`] only.
+    /// A host of its own instead of `ports`; known to [`open()`] only.
     pub host: Option<(String, u16)>,
 }
 

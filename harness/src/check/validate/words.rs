@@ -81,7 +81,7 @@ pub(super) fn quoted(said: &str, document: &Value) -> Option<String> {
     let place = |text: &str| {
         find(document, &mut String::new(), &|value| !text.is_empty() && value.as_str() == Some(text))
     };
-    let last = |texts: Vec<&str>| texts.into_iter().filter_map(place).last();
+    let last = |texts: Vec<&str>| texts.into_iter().filter_map(place).next_back();
     last(quoted.collect()).or_else(|| last(behind.collect()))
 }
 
