@@ -5,6 +5,7 @@ pub mod beside;
 pub mod cases;
 pub mod generate;
 pub mod h2;
+pub mod limits;
 pub mod node;
 pub mod run;
 pub mod tools;

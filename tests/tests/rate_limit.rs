@@ -2,52 +2,21 @@
 //! workers not one request more than the policy says.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use conformance::limits::{self, Client, TYPES, header};
 use conformance::tools;
 use serde_json::{Value, json};
 use weir_harness::build;
 use weir_harness::envoy::process::{Envoy, Started};
-use weir_harness::envoy::wire;
 use weir_harness::exchange::Message;
 use weir_harness::scenario::Filter;
 
-const TYPES: &str = "type.googleapis.com/envoy.extensions";
-
 /// Clients at the same time, each on a connection of its own: more than workers, so that all workers have some.
 const CLIENTS: usize = 24;
-
-/// A connection that stays.
-struct Client {
-    input: BufReader<TcpStream>,
-    output: TcpStream,
-}
-
-impl Client {
-    fn new(address: SocketAddr) -> Self {
-        let output = TcpStream::connect(address).unwrap();
-        output.set_nodelay(true).unwrap();
-        output.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Self { input: BufReader::new(output.try_clone().unwrap()), output }
-    }
-
-    fn ask(&mut self, more: &[(&str, &str)]) -> Message {
-        let lines = [(":method", "GET"), (":path", "/"), (":authority", "a")];
-        let headers = lines.into_iter().chain(more.iter().copied()).collect();
-        let mut bytes = Vec::new();
-        wire::write_request(&mut bytes, &Message { headers, ..Message::default() }).unwrap();
-        self.output.write_all(&bytes).unwrap();
-        wire::read_response(&mut self.input, false).unwrap().expect("an answer")
-    }
-}
-
-fn header(message: &Message, name: &str) -> Option<String> {
-    message.headers.get(name.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned())
-}
 
 fn is_admitted(answer: &Message) -> bool {
     match header(answer, ":status").as_deref() {
@@ -57,28 +26,9 @@ fn is_admitted(answer: &Message) -> bool {
     }
 }
 
-fn listener(name: &str, filter: Value, access_log: &Path) -> Value {
-    let router = json!({"name": "router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}});
-    let log = json!({"name": "log", "typed_config": {
-        "@type": format!("{TYPES}.access_loggers.file.v3.FileAccessLog"),
-        "path": access_log,
-        "log_format": {"json_format": {"listener": name, "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%"}},
-    }});
+fn listener(name: &str, filter: &Value, access_log: &Path) -> Value {
     let answer = json!({"status": 200, "body": {"inline_string": "ok"}});
-    let manager = json!({
-        "@type": format!("{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": name,
-        "access_log": [log],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/"}, "direct_response": answer},
-        ]}]},
-        "http_filters": [filter, router],
-    });
-    json!({
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "filter_chains": [{"filters": [{"name": "manager", "typed_config": manager}]}],
-    })
+    limits::listener(name, filter, ("direct_response", answer), access_log)
 }
 
 fn native(bucket: &Value, exhausted: bool) -> Value {
@@ -125,8 +75,8 @@ fn start_with(
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("access.log");
     let listeners = [
-        listener("native", native(bucket, exhausted), &log),
-        listener("ours", ours(limits, &module, exhausted), &log),
+        listener("native", &native(bucket, exhausted), &log),
+        listener("ours", &ours(limits, &module, exhausted), &log),
     ];
     let config = json!({
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},

@@ -3,55 +3,21 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use conformance::limits::{self, Client, TYPES, header};
 use conformance::tools;
 use limitador_service::{Asked, Behaviour, Rule, Service};
 use serde_json::{Value, json};
 use weir_harness::build;
 use weir_harness::envoy::process::{Envoy, Started};
 use weir_harness::envoy::wire;
-use weir_harness::exchange::Message;
-
-const TYPES: &str = "type.googleapis.com/envoy.extensions";
 
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A connection that stays.
-struct Client {
-    input: BufReader<TcpStream>,
-    output: TcpStream,
-}
-
-impl Client {
-    fn new(address: SocketAddr) -> Self {
-        let output = TcpStream::connect(address).unwrap();
-        output.set_nodelay(true).unwrap();
-        output.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { input: BufReader::new(output.try_clone().unwrap()), output }
-    }
-
-    fn ask(&mut self, more: &[(&str, &str)]) -> Message {
-        let lines = [(":method", "GET"), (":path", "/"), (":authority", "a")];
-        let headers = lines.into_iter().chain(more.iter().copied()).collect();
-        let mut bytes = Vec::new();
-        wire::write_request(&mut bytes, &Message { headers, ..Message::default() }).unwrap();
-        self.output.write_all(&bytes).unwrap();
-        wire::read_response(&mut self.input, false).unwrap().expect("an answer")
-    }
-
-    fn status(&mut self, user: &str) -> String {
-        header(&self.ask(&[("end-user", user)]), ":status").unwrap()
-    }
-}
-
-fn header(message: &Message, name: &str) -> Option<String> {
-    message.headers.get(name.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned())
-}
 
 /// A server that answers every request with 200 `ok`, for as long as the test runs.
 fn backend() -> SocketAddr {
@@ -105,28 +71,10 @@ fn cluster(name: &str, address: Option<SocketAddr>, http2: bool) -> Value {
     cluster
 }
 
-fn listener(name: &str, filter: Value, access_log: &Path) -> Value {
-    let router = json!({"name": "router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}});
-    let log = json!({"name": "log", "typed_config": {
-        "@type": format!("{TYPES}.access_loggers.file.v3.FileAccessLog"),
-        "path": access_log,
-        "log_format": {"json_format": {"listener": name, "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%"}},
-    }});
+fn listener(name: &str, filter: &Value, access_log: &Path) -> Value {
     let user = json!({"request_headers": {"header_name": "end-user", "descriptor_key": "user"}});
-    let manager = json!({
-        "@type": format!("{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": name,
-        "access_log": [log],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/"}, "route": {"cluster": "backend", "rate_limits": [{"actions": [user]}]}},
-        ]}]},
-        "http_filters": [filter, router],
-    });
-    json!({
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "filter_chains": [{"filters": [{"name": "manager", "typed_config": manager}]}],
-    })
+    let route = json!({"cluster": "backend", "rate_limits": [{"actions": [user]}]});
+    limits::listener(name, filter, ("route", route), access_log)
 }
 
 fn native(service: &str, timeout: &str, denies: bool) -> Value {
@@ -172,8 +120,8 @@ fn start(setup: &Setup) -> Option<Box<Envoy>> {
     let told =
         json!({"cluster": "limitador", "domain": "ours", "timeout": timeout, "failure_mode_deny": denies});
     let listeners = [
-        listener("native", native("limitador", timeout, *denies), &log),
-        listener("ours", ours(told, limits, &module), &log),
+        listener("native", &native("limitador", timeout, *denies), &log),
+        listener("ours", &ours(told, limits, &module), &log),
     ];
     let config = json!({
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
