@@ -4,6 +4,7 @@
 //! What is checked, rule by rule, is in `CHECKS.md`; the rules are in [`rules`].
 
 mod cel;
+mod configuration;
 mod crd;
 mod document;
 mod envoy;
@@ -23,6 +24,7 @@ mod validate;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use configuration::configuration;
 pub use document::{Document, Place};
 pub use findings::{Finding, Findings};
 pub use plugin::{NoRunner, Plugin, Runner, Trial, Verdict};

@@ -9,6 +9,7 @@ mod completions;
 mod convert;
 mod envoy;
 mod inspect;
+mod manifest;
 mod pack;
 mod progress;
 mod pull;
@@ -43,6 +44,7 @@ const COMMANDS: &[Entry] = &[
     Entry::of::<pull::Pull>("pull"),
     Entry::of::<verify::Verify>("verify"),
     Entry::of::<release::Release>("release"),
+    Entry::of::<manifest::Manifest>("manifest"),
     Entry::of::<convert::Convert>("convert"),
     Entry::of::<schema::Schema>("schema"),
     Entry::of::<completions::Completions>("completions"),

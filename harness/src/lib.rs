@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod headers;
 mod host;
 pub mod inspect;
+pub mod manifest;
 pub mod oci;
 pub mod outcome;
 pub mod report;

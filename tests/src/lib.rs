@@ -3,6 +3,7 @@
 
 pub mod beside;
 pub mod cases;
+pub mod delivered;
 pub mod generate;
 pub mod h2;
 pub mod limits;

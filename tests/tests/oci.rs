@@ -390,3 +390,65 @@ fn make_executable(file: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
+
+#[test]
+fn a_manifest_pins_what_was_pushed() {
+    let Some(registry) = Registry::open("a_manifest_pins_what_was_pushed") else { return };
+    let login = nobody();
+    let pushed = check(&["push", "canary", &registry.name("weir/canary")], &login, 0, &[]);
+    let digest = digest(&pushed);
+    let hex = digest.trim_start_matches("sha256:");
+    let version = pushed.split('@').next().unwrap();
+    let policy = ["--config", "examples/bookinfo/policies/request-routing.yaml", "--target", "wasmplugin"];
+    // Asked of the registry, or known from the module: the same.
+    let url = format!("url: oci://{version}");
+    let sha = format!("sha256: {hex}");
+    let asked = [&["manifest", version], &policy[..]].concat();
+    let asked = check(&asked, &login, 0, &[&url, "pluginName: canary"]);
+    assert!(asked.contains(&sha) || asked.contains(&format!("sha256: \"{hex}\"")), "{asked}");
+    let prefix = registry.name("weir");
+    let known = [&["manifest", "canary", "--registry", &prefix], &policy[..]].concat();
+    assert_eq!(check(&known, &login, 0, &[]), asked);
+    let unpinned = [&["manifest", version, "--unpinned"], &policy[..]].concat();
+    assert!(!check(&unpinned, &login, 0, &[]).contains("sha256"));
+    let other = registry.name("weir/other:1");
+    let gone = [&["manifest", &other], &policy[..]].concat();
+    check(&gone, &login, UNREADABLE, &["has no"]);
+    // What Istio does not pull gets no manifest for it.
+    check(&["push", "canary", version, "--cncf"], &login, 0, &[]);
+    let cncf = format!("{version}-wasm");
+    let refused = [&["manifest", &cncf], &policy[..]].concat();
+    check(&refused, &login, UNREADABLE, &["Istio would not pull"]);
+}
+
+/// The commands of docs/operating.md, in their order; `registry.example` is the registry of the test, and `deploy/` a folder of its own.
+#[test]
+fn what_operators_are_told_works() {
+    let Some(registry) = Registry::open("what_operators_are_told_works") else { return };
+    let Some(envoy) = tools::envoy_or_skip("what_operators_are_told_works").unwrap() else { return };
+    let login = nobody();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("deploy")).unwrap();
+    let deploy = format!("{}/deploy/", folder.path().display());
+    let guide = fs::read_to_string(tools::workspace().join("docs/operating.md")).unwrap();
+    let mut ran = 0;
+    for line in guide.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let line =
+            line.replace("registry.example", &registry.host).replace("deploy/", &deploy).replace('\'', "");
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["weir", arguments @ ..] => {
+                check(arguments, &login, 0, &[]);
+                ran += 1;
+            }
+            ["envoy", "--mode", arguments @ ..] => {
+                run(envoy, &[&["--mode"], arguments].concat());
+                ran += 1;
+            }
+            // In the foreground, or with a cluster.
+            ["envoy" | "kubectl", ..] => {}
+            other => panic!("nobody runs {other:?}"),
+        }
+    }
+    assert!(ran > 10, "{ran}");
+}

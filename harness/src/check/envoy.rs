@@ -23,6 +23,7 @@ const FORMS: &[(&str, &str)] = &[
     ("load_assignment", "envoy.config.cluster.v3.Cluster"),
     ("virtual_hosts", "envoy.config.route.v3.RouteConfiguration"),
     ("virtualHosts", "envoy.config.route.v3.RouteConfiguration"),
+    ("typed_config", "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"),
 ];
 
 /// What holds a `PluginConfig` in its field `config`, and whether that is an HTTP filter.

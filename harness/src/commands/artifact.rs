@@ -34,7 +34,7 @@ impl AccessArgs {
 }
 
 /// What goes into an image besides the module itself.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct ContentsArgs {
     /// An annotation of the manifest; may be given several times. Name, version and licence are there by themselves
     #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = annotation)]

@@ -18,6 +18,8 @@ use crate::scenario::{Filter, Loaded, Scenario};
 use crate::setup::{self, Modules};
 use crate::style::printable;
 
+pub(super) use modules::Workshop;
+
 /// Check manifests, Envoy configurations and configurations of filters, without a cluster and without Envoy
 ///
 /// Manifests of Istio and Envoy Gateway: files or folders, any number of documents; the rules are in harness/CHECKS.md. A filter and its

@@ -18,7 +18,7 @@ use crate::setup::Modules;
 use crate::style::printable;
 
 /// Finds modules and runs them.
-pub(super) struct Workshop {
+pub(in crate::commands) struct Workshop {
     /// `--module NAME=FILE`.
     named: BTreeMap<String, String>,
     /// The filters of the workspace around the current folder.
@@ -30,7 +30,10 @@ pub(super) struct Workshop {
 
 impl Workshop {
     /// Reads `NAME=FILE`s; `envoy` is asked, too.
-    pub(super) fn new(modules: &[String], envoy: Option<PathBuf>) -> Result<Self, anyhow::Error> {
+    pub(in crate::commands) fn new(
+        modules: &[String],
+        envoy: Option<PathBuf>,
+    ) -> Result<Self, anyhow::Error> {
         let mut named = BTreeMap::new();
         for module in modules {
             let (name, file) = module
