@@ -16,7 +16,7 @@ pub struct Body {
     /// Share of the copies that have a body; the others have an empty one and say how long the whole is. Default 100.
     pub percentage: Percentage,
     /// Bodies of at least so many bytes are sent with `content-encoding: gzip`, where they have no such header. Envoy compresses them, on the
-    /// worker: some 10 to 30 ms a MiB. Default: none are.
+    /// worker. Default: none are.
     pub gzip_from_bytes: Option<u32>,
 }
 
