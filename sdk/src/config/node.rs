@@ -86,7 +86,7 @@ pub(super) fn push_key(path: &mut String, key: &str) {
     }
 }
 
-/// For what serde reads; [`super::json`] reads text.
+/// For what serde reads; `super::json` reads text.
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
