@@ -11,9 +11,9 @@ use serde_json::json;
 
 /// Delays in ms, and how many of each are measured: one after the other, in turns. Without a delay the two differ by what a call of a filter in a
 /// virtual machine costs; that is in every other row, too.
-const DELAYS: [(u64, usize); 4] = [(0, 400), (3, 400), (25, 200), (100, 100)];
+const DELAYS: [(u64, usize); 4] = [(0, 400), (3, 400), (25, 400), (100, 300)];
 /// A long one, measured on so many connections of each side at once, so often.
-const LONG: (u64, usize, usize) = (7000, 25, 4);
+const LONG: (u64, usize, usize) = (7000, 50, 4);
 /// By how much the beginnings of the long ones are apart: no multiple of what a clock may count in.
 const APART: Duration = Duration::from_micros(17_300);
 /// How long Envoy's idle CPU is measured.
