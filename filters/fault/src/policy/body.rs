@@ -199,7 +199,7 @@ impl Damaging {
                 }
                 (Part::Become(bytes), Outcome::Damaged)
             }
-            Damage::Json { path, value, max } => {
+            Damage::Json { max, .. } | Damage::Merge { max, .. } => {
                 if size > *max {
                     self.done = true;
                     return (Part::Pass, Outcome::Spared);
@@ -208,18 +208,12 @@ impl Damaging {
                     return (Part::Hold, Outcome::Unknown);
                 }
                 self.done = true;
-                became(json::replaced(&bytes(), path, value))
-            }
-            Damage::Merge { patch, max } => {
-                if size > *max {
-                    self.done = true;
-                    return (Part::Pass, Outcome::Spared);
-                }
-                if !end_of_stream {
-                    return (Part::Hold, Outcome::Unknown);
-                }
-                self.done = true;
-                became(json::merged(&bytes(), patch))
+                let other = match &self.damage {
+                    Damage::Json { path, value, .. } => json::replaced(&bytes(), path, value),
+                    Damage::Merge { patch, .. } => json::merged(&bytes(), patch),
+                    _ => None,
+                };
+                other.map_or((Part::Pass, Outcome::Spared), |bytes| (Part::Become(bytes), Outcome::Damaged))
             }
             Damage::Text(text) => {
                 self.done = true;
@@ -251,10 +245,6 @@ impl Damaging {
             .filter(|place| (start..end).contains(place))
             .collect()
     }
-}
-
-fn became(bytes: Option<Vec<u8>>) -> (Part, Outcome) {
-    bytes.map_or((Part::Pass, Outcome::Spared), |bytes| (Part::Become(bytes), Outcome::Damaged))
 }
 
 #[cfg(test)]
