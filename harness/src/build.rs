@@ -1,6 +1,6 @@
 //! `.wasm` out of a filter crate: finds what a scenario's `module` names and has cargo build it. Runs no module.
 //!
-//! A filter crate needs no profile of its own: fat LTO, one codegen unit, abort on panic, `opt-level` `s` and no debug information are given
+//! A filter crate needs no profile of its own: fat LTO, one codegen unit, abort on panic, `opt-level` `z` and no debug information are given
 //! to cargo here, whatever the crate's workspace says, and paths of this machine are kept out of the module. The build has a
 //! target directory of its own, `target/weir` of the crate's workspace, so it neither waits for nor disturbs the caller's cargo; builds of
 //! several processes wait for each other.
