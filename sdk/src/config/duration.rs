@@ -27,8 +27,15 @@ const UNITS: [(&str, u64); 7] = [
 ///
 /// Decimals are accepted down to a nanosecond (`1.5s`), and several parts as Istio writes them (`1h30m`). At most 584 years;
 /// never negative. Displays as the shortest form with one unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigDuration(pub Duration);
+
+/// As it is displayed: that of [`Duration`] is 2 kB of code.
+impl fmt::Debug for ConfigDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// Text that is not a [`ConfigDuration`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -51,7 +51,8 @@ pub(crate) fn quoted(text: &str) -> String {
     clippy::cast_sign_loss,
     reason = "checked to be below 10^18 just before"
 )]
-pub(super) fn decimal(value: f64) -> Option<String> {
+#[must_use]
+pub fn decimal(value: f64) -> Option<String> {
     const SCALE: u64 = 1_000_000;
     let scaled = value.abs() * 1e6;
     // Refuses also infinities and what is not a number.

@@ -121,11 +121,23 @@ fn bounds(concurrency: &Concurrency, adaptive: &Adaptive) -> (u32, u32) {
 
 /// The time that this share of them does not exceed; 0 of none.
 fn quantile(samples: &[u32], ppm: u32) -> u32 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable();
-    let last = u64::try_from(sorted.len()).unwrap_or(0).saturating_sub(1);
+    let last = u64::try_from(samples.len()).unwrap_or(0).saturating_sub(1);
     let at = last.saturating_mul(ppm.into()).checked_div(MILLION.into()).unwrap_or(0);
-    usize::try_from(at).ok().and_then(|at| sorted.get(at).copied()).unwrap_or(0)
+    if samples.is_empty() {
+        return 0;
+    }
+    // The least that more than `at` of them do not exceed, by bisection: sorting is 3 kB of code.
+    let (mut least, mut most) = (0, u32::MAX);
+    while least < most {
+        let middle = u32::midpoint(least, most);
+        let below = samples.iter().filter(|sample| **sample <= middle).count();
+        if u64::try_from(below).is_ok_and(|below| below > at) {
+            most = middle;
+        } else {
+            least = middle.saturating_add(1);
+        }
+    }
+    least
 }
 
 /// The next limit in thousandths, as Envoy's gradient controller has it: `limit · gradient` and its square root as head room, where the gradient is

@@ -1,5 +1,7 @@
 //! The numbers of what limits calls: how many at once, how fast errors may come, how much is shed.
 
+use weir_sdk::config::decimal;
+
 use super::{Adaptive, At, Burn, Concurrency, Gradient, MILLION, Queue, Shed, ppm};
 use crate::config;
 use crate::policy::circuit::SAMPLES;
@@ -66,7 +68,8 @@ pub(super) fn burn_rate(
     // NaN is refused as well.
     let parts = f64::from(budget) * written.factor;
     if !(parts >= 1.0 && parts <= f64::from(MILLION)) {
-        let found = format!("{} times the budget of {budget} errors in a million calls", written.factor);
+        let factor = decimal(written.factor).unwrap_or_else(|| "so many".to_owned());
+        let found = format!("{factor} times the budget of {budget} errors in a million calls");
         at.refuse(
             &format!("{path}.factor"),
             &format!("{found} is no error rate; expected one above 0 and up to 100 %"),
