@@ -25,7 +25,7 @@ pub enum KeySource {
 }
 
 /// The client's address as a key.
-#[derive(Clone, Debug, FromConfig, JsonSchema)]
+#[derive(Clone, Debug, Hash, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddressKey {
     /// How many proxies in front of this Envoy are trusted to write `x-forwarded-for`: the address is the one before the last that many

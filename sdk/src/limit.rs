@@ -41,7 +41,7 @@ pub struct Admission {
 }
 
 /// How much may be admitted ahead of its time, and wait: bounded in number and in time. The default is not at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Queue {
     /// At most so much waits.
     pub max_queued: u64,
@@ -73,7 +73,7 @@ trait Steps {
 }
 
 /// An algorithm and its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// See [`TokenBucket`].
     TokenBucket(TokenBucket),

@@ -27,6 +27,7 @@ mod global;
 mod key;
 mod lease;
 mod limit;
+mod meaning;
 mod names;
 mod part;
 mod penalty;

@@ -3,7 +3,7 @@
 use super::{Admission, Steps, put};
 
 /// At most `max` at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Concurrency {
     max: u32,
 }

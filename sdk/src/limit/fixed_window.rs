@@ -11,7 +11,7 @@ const MONDAY_NS: u64 = 3 * DAY_NS;
 ///
 /// Around a boundary up to twice `max` can come within a window's length. With a clock that is set back, the window that was reached lasts until
 /// the clock has passed it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FixedWindow {
     max: u64,
     span: Span,
@@ -20,7 +20,7 @@ pub struct FixedWindow {
 }
 
 /// How long windows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Span {
     /// So long each; a window began so long before the clock's zero.
     Ns(u64, u64),

@@ -5,7 +5,7 @@ use super::{Admission, Queue, Refunds, Steps, div_ceil, div_floor, put};
 /// `per_interval` in each interval, evenly; up to `burst` at once.
 ///
 /// Admits what a [`TokenBucket`](super::TokenBucket) of the size `burst` admits, with fewer bytes of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gcra {
     per_interval: u32,
     interval_ns: u64,

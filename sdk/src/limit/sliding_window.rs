@@ -12,7 +12,7 @@ const SEGMENTS: usize = PAST + 1;
 /// What was taken counts until the tenth of the window in which it was has left the window as a whole: up to a tenth longer than it should. That is
 /// the price of counting instead of remembering every moment; the usual approximation, which weighs the last window's count, can be wrong in
 /// both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlidingWindow {
     max: u32,
     segment_ns: u64,

@@ -3,7 +3,7 @@
 use super::{Admission, Queue, Refunds, Steps, div_ceil, div_floor, put, u64_at};
 
 /// Up to `max_tokens`, refilled by `tokens_per_fill` in each interval: evenly, not in steps, as Envoy's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenBucket {
     max_tokens: u32,
     tokens_per_fill: u32,

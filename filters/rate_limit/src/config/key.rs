@@ -6,7 +6,7 @@ use weir_sdk::{FromConfig, key::AddressKey};
 use super::Algorithm;
 
 /// A part of a key.
-#[derive(Clone, Debug, FromConfig, JsonSchema)]
+#[derive(Clone, Debug, Hash, FromConfig, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPart {
     /// The value of a request header; several lines are joined with `,`. An empty value is missing.
@@ -26,7 +26,7 @@ pub enum KeyPart {
 }
 
 /// The name of the route.
-#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
+#[derive(Clone, Copy, Debug, Hash, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteKey {}
 
@@ -44,7 +44,7 @@ pub enum OnMissing {
 }
 
 /// What happens to a key for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromConfig, JsonSchema)]
+#[derive(Clone, Copy, Debug, Hash, Default, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnFull {
     /// It shares one limit, of the same size, with others for which there is none.

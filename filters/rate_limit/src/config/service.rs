@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// A server of `envoy.service.ratelimit.v3.RateLimitService`, as of Envoy's filter `envoy.filters.http.ratelimit`. All `global` limits that are for a
 /// request are asked in one call, each as one descriptor.
-#[derive(Clone, Debug, FromConfig, JsonSchema)]
+#[derive(Clone, Debug, Hash, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The cluster of Envoy's configuration that the service is; it must speak HTTP/2.
@@ -32,7 +32,7 @@ pub struct Service {
 }
 
 /// A limit that the service knows. The limit's `key` makes the descriptor: an entry for each part, with the part's value.
-#[derive(Clone, Debug, Default, FromConfig, JsonSchema)]
+#[derive(Clone, Debug, Hash, Default, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Global {
     /// The keys of the descriptor's entries, as many as the limit's `key` has parts. Default: the name of the header, cookie or query parameter,
@@ -49,7 +49,7 @@ pub struct Global {
 }
 
 /// So many requests in each unit of time.
-#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
+#[derive(Clone, Copy, Debug, Hash, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestRate {
     /// How many: 0 to 4294967295.
@@ -59,7 +59,7 @@ pub struct RequestRate {
 }
 
 /// A unit of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, FromConfig, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Unit {
     /// A second.
@@ -79,7 +79,7 @@ pub enum Unit {
 }
 
 /// Tokens in advance: taken from the service in one call in the background (`hits_addend`), and spent by all workers of this Envoy.
-#[derive(Clone, Copy, Debug, FromConfig, JsonSchema)]
+#[derive(Clone, Copy, Debug, Hash, FromConfig, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lease {
     /// How many this Envoy has in advance for one key at most: 1 to 4294967295. So many are lost to others when the key's requests stop coming.

@@ -6,6 +6,7 @@ use weir_sdk::Problems;
 use weir_sdk::limit::{self, Algorithm, Queue, Table};
 
 use super::Setup;
+use super::meaning::meaning;
 use crate::config::{self, Unit};
 
 /// States of one algorithm.
@@ -36,7 +37,7 @@ impl Bucket {
             None => ["plugin/", setup.scope, "/", &limit.name].concat(),
         };
         // States are of one meaning only as long as the limit is written alike.
-        let meaning = format!("{algorithm:?}/{:?}/{:?}/{}", limit.key, limit.on_full, limit.max_keys);
+        let meaning = meaning((algorithm, &limit.key, limit.on_full, limit.max_keys));
         let name = format!("weir.rate_limit/1/{scope}/{place}/{meaning}");
         let table = match single {
             true => Table::single(&name, algorithm),

@@ -9,6 +9,7 @@ use weir_sdk::{Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, Probl
 
 use super::key::Written;
 use super::lease::{Lease, Spend, State};
+use super::meaning::meaning;
 use super::{Setup, wire};
 use crate::config::{self, KeyPart, RequestRate};
 
@@ -133,7 +134,7 @@ impl Global {
                 None => ["plugin/", setup.scope, "/", &limit.name].concat(),
             };
             // Tokens are of one meaning only as long as the limit is written alike.
-            let meaning = format!("{lease:?}/{:?}/{global:?}/{}", limit.key, limit.max_keys);
+            let meaning = meaning((lease, &limit.key, global, limit.max_keys));
             let name = format!("weir.rate_limit/1/{scope}/{place}/lease/{meaning}").into_bytes().into();
             Leases { name, lease, places: limit.max_keys, seed: setup.seed }
         });

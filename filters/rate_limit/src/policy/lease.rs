@@ -7,7 +7,7 @@ use crate::config;
 use weir_sdk::Problems;
 
 /// A compiled [`config::Lease`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lease {
     tokens: u64,
     refill_below: u64,

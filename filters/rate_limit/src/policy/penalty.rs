@@ -5,6 +5,7 @@ use weir_sdk::limit::{Algorithm, OnFull, Store, Table, TokenBucket};
 use weir_sdk::{ConfigDuration, Problems, Status};
 
 use super::Setup;
+use super::meaning::meaning;
 use crate::config;
 
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -45,8 +46,8 @@ impl Penalty {
         let come = u128::from(block).saturating_mul(written.after.into());
         let debt = come.div_ceil(within.max(1).into()).saturating_add(1);
         let algorithm = Algorithm::TokenBucket(bucket);
-        let name =
-            format!("weir.rate_limit/1/penalty/{}/{}/{:?}/{algorithm:?}", setup.scope, limit.name, limit.key);
+        let meaning = meaning((&limit.key, algorithm));
+        let name = format!("weir.rate_limit/1/penalty/{}/{}/{meaning}", setup.scope, limit.name);
         // Who has no place of its own is never punished for others.
         let forgiven = Table::keyed(&name, algorithm, limit.max_keys, setup.seed, OnFull::Deny);
         Some(Self { forgiven, debt: u64::try_from(debt).unwrap_or(u64::MAX) })
