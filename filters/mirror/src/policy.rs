@@ -16,6 +16,7 @@ pub mod back_off;
 pub mod bucket;
 pub mod compare;
 pub mod copy;
+mod fold;
 mod json;
 mod json_path;
 mod number;

@@ -3,6 +3,7 @@
 //! Knows no document and no action. All paths are matched at once: a walk holds, for each open value, the places in the paths at which it
 //! stands, so its cost is the number of paths and not of their combinations.
 
+use crate::policy::fold::fold;
 use crate::policy::sort::sort;
 
 /// Longest path, in steps.
@@ -191,22 +192,6 @@ impl Walk {
             place = place.saturating_add(1);
         }
     }
-}
-
-/// A key as lenient servers compare it: without case (also of the letters that Unicode folds to ASCII ones, as Go's decoder does), without
-/// spaces, control and invisible characters.
-pub(crate) fn fold(key: &str) -> String {
-    if key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
-        return String::from(key);
-    }
-    let seen = key.chars().filter(|char| !is_invisible(*char));
-    seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-}
-
-fn is_invisible(char: char) -> bool {
-    char.is_whitespace()
-        || char.is_control()
-        || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 const FORMS: &str =

@@ -1,6 +1,6 @@
 //! Numbers as they are written, compared and spelled out without loss.
 //!
-//! Knows no floating point: JSON's numbers have no bounds, and `1e3`, `1000` and `1000.0` are one.
+//! Compares without floating point: JSON's numbers have no bounds, and `1e3`, `1000` and `1000.0` are one.
 
 /// The value `digits` × 10^`exponent`: digits begin and end with no zero, and zero has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,24 @@ impl Decimal {
         let exponent: i64 = exponent.strip_prefix('+').unwrap_or(exponent).parse().ok()?;
         let exponent = exponent.checked_sub(decimals)?.checked_add(zeros)?;
         Some(Self { negative, digits: String::from(digits.trim_start_matches('0')), exponent })
+    }
+
+    /// The nearest float, or one a few places beside it: without the tables that the standard library reads floats with, 16 kB of a module.
+    #[expect(clippy::cast_precision_loss, reason = "a float has 53 bits")]
+    pub(crate) fn float(&self) -> f64 {
+        // 19 digits always fit.
+        let (kept, cut) = self.digits.split_at_checked(19).unwrap_or((&self.digits, ""));
+        let digits: u64 = kept.parse().unwrap_or_default();
+        let cut = i64::try_from(cut.len()).unwrap_or(i64::MAX);
+        let mut exponent = self.exponent.saturating_add(cut).max(-700);
+        let mut value = if self.negative { -(digits as f64) } else { digits as f64 };
+        // The powers of ten up to 10^308 are floats, and those up to 10^22 exact ones.
+        while exponent < -308 {
+            value /= 1e308;
+            exponent = exponent.saturating_add(308);
+        }
+        let scale = 10_f64.powi(i32::try_from(exponent.saturating_abs().min(309)).unwrap_or(309));
+        if exponent < 0 { value / scale } else { value * scale }
     }
 
     /// Written so that equal numbers are written alike.
@@ -62,6 +80,33 @@ mod tests {
             assert_eq!(Decimal::parse(one) == Decimal::parse(other), equal, "{one} {other}");
         }
         assert_eq!(Decimal::parse("1e99999999999999999999"), None);
+    }
+
+    #[test]
+    fn floats_are_near() {
+        for text in [
+            "0",
+            "-0",
+            "1",
+            "-1.5",
+            "0.1",
+            "1e22",
+            "123456789.125",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "4.9e-324",
+            "1.7976e308",
+            "2.2250738585072014e-308",
+            "12345678901234567890123456789",
+            "1e-330",
+            "0.000000000000000000000000000000000001234567890123456789",
+            "1e999999999999",
+        ] {
+            let (got, want) = (Decimal::parse(text).unwrap().float(), text.parse::<f64>().unwrap());
+            let near = (got - want).abs() <= 1e-15 * want.abs() || (got - want).abs() <= 5e-324;
+            assert!(got == want || near, "{text}: {got:e} and not {want:e}");
+        }
     }
 
     #[test]

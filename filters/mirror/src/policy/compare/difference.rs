@@ -153,10 +153,11 @@ impl Documents {
         if one == other {
             return true;
         }
-        if Decimal::parse(one).is_some_and(|one| Decimal::parse(other) == Some(one)) {
+        let (Some(one), Some(other)) = (Decimal::parse(one), Decimal::parse(other)) else { return false };
+        if one == other {
             return true;
         }
-        let (Ok(one), Ok(other)) = (one.parse::<f64>(), other.parse::<f64>()) else { return false };
+        let (one, other) = (one.float(), other.float());
         self.tolerance > 0.0 && (one - other).abs() <= self.tolerance * one.abs().max(other.abs())
     }
 }

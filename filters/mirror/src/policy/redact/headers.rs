@@ -6,7 +6,7 @@ use weir_sdk::HeaderMap;
 
 use super::{Pass, percent};
 use crate::config::{Action, Place};
-use crate::policy::json_path::fold;
+use crate::policy::fold::fold;
 
 /// Whether two names of headers are one to servers that hand them over as variables: `x_api_key` is `x-api-key`.
 fn is_same(known: &[u8], name: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use super::percent;
 use super::text::{CLOSE, MAX_LEVELS, OPEN};
 use super::{Pass, Refusal};
 use crate::config::Action;
-use crate::policy::json_path::fold;
+use crate::policy::fold::fold;
 
 /// A key, and what becomes of its values.
 #[derive(Clone, Debug)]

@@ -7,7 +7,8 @@ use super::parameters::Syntax;
 use super::pattern::Finder;
 use super::{Pass, Refusal, percent};
 use crate::config::Action;
-use crate::policy::json_path::{Walk, fold};
+use crate::policy::fold::fold;
+use crate::policy::json_path::Walk;
 use crate::policy::number::Decimal;
 
 /// How often a text may be wrapped in another: encoded, or JSON within a string. A proxy, a framework and a handler may each unwrap once.
