@@ -10,6 +10,7 @@ mod callers;
 mod change;
 mod delay;
 mod grpc_status;
+mod json;
 mod response;
 
 pub use abort::{Abort, AbortSpec, BlackHole, HeaderLine, Reset, Then};
@@ -17,6 +18,8 @@ pub use callers::{Empty, FixedLimit, RateLimit, Signature};
 pub use change::{Change, ChangeBody, ChangeHeaders, MergePatch, ResponseChange};
 pub use delay::{Delay, DelaySpec, Exponential, Lognormal, Normal, Pareto, Uniform};
 pub use grpc_status::GrpcStatus;
+pub(crate) use json::push_string;
+pub use json::{Json, Patch, Patched};
 pub use response::{
     Corrupt, CorruptSpec, FlipBytes, InvalidUtf8, JsonField, ResponseFault, ResponseMatch, StatusMatch,
     Truncate, WrongLength,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use weir_sdk::{FromConfig, Percentage};
 
-use super::HeaderLine;
+use super::{HeaderLine, Patch};
 
 /// The request goes on as another one: what is named here is changed before any filter behind this one and the upstream see it. Envoy chooses
 /// its route by the changed request. At least one of `method`, `path`, `query`, `headers` and `body`.
@@ -64,7 +64,7 @@ pub enum ChangeBody {
 #[serde(deny_unknown_fields)]
 pub struct MergePatch {
     /// An object: its members take the place of the body's, within objects member by member, `null` takes one away.
-    pub patch: serde_json::Map<String, serde_json::Value>,
+    pub patch: Patch,
     /// A longer body passes unchanged. At most 1048576, and at most what the listener buffers (`per_connection_buffer_limit_bytes`), or the
     /// stream is lost. Default 262144.
     #[serde(default = "super::response::quarter_mebibyte")]

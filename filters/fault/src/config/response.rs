@@ -7,7 +7,7 @@ use weir_sdk::config::{Node, Reader};
 use weir_sdk::matcher::HeaderMatch;
 use weir_sdk::{FromConfig, Percentage};
 
-use super::{Abort, BlackHole, Delay, Reset, ResponseChange};
+use super::{Abort, BlackHole, Delay, Json, Reset, ResponseChange};
 
 /// What happens to the response of a request that the fault has taken and let pass. First `delay`, then at most one of `abort`, `reset`,
 /// `black_hole`, `truncate`, `corrupt` and `change`. Never to answers that this filter made.
@@ -116,7 +116,7 @@ pub struct JsonField {
     /// Names of fields and numbers of list items (from 0), outermost first: `[ratings, "0", stars]`. At least one.
     pub path: Vec<String>,
     /// The value that takes its place: any JSON.
-    pub value: serde_json::Value,
+    pub value: Json,
     /// A longer body passes unchanged. At most 1048576, and at most what the listener buffers (`per_connection_buffer_limit_bytes`), or the
     /// stream is lost. Default 262144.
     #[serde(default = "quarter_mebibyte")]

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use serde_json::{Map, Value};
 use weir_sdk::{Draw, Mutation, Problems, Salt};
 
 use super::json;
+use crate::config::Patch;
 
 /// What Envoy holds of a body: `per_connection_buffer_limit_bytes` of its listeners, 1 MiB unless configured (`BODY-12`).
 const ENVOY_BUFFERS: u32 = 1_048_576;
@@ -37,7 +37,7 @@ pub(crate) enum Damage {
     /// Not damaged, but another text.
     Text(Rc<[u8]>),
     /// Not damaged, but with other members.
-    Merge { patch: Rc<Map<String, Value>>, max: usize },
+    Merge { patch: Rc<Patch>, max: usize },
 }
 
 impl Damage {
@@ -315,7 +315,7 @@ mod tests {
         check(text(), Some(6), &[b"abc", b"def", b""], b"new", false);
         check(text(), None, &[b"", b"abc"], b"new", false);
         let merge = |max| {
-            let patch = serde_json::json!({"a": 2}).as_object().unwrap().clone();
+            let patch = weir_sdk::parse(Some(br#"{"a": 2}"#)).unwrap();
             Damage::Merge { patch: Rc::new(patch), max }
         };
         check(merge(100), None, &[b"{\"a\"", b": 1}", b""], b"{\"a\": 2}", false);

@@ -164,7 +164,7 @@ fn body(path: &str, body: Option<&ChangeBody>, problems: &mut Problems) -> Optio
         ChangeBody::Replace(text) => Some(Damage::Text(text.as_bytes().into())),
         ChangeBody::MergePatch(merge) => {
             let path = format!("{path}.body.merge_patch");
-            if merge.patch.is_empty() {
+            if merge.patch.0.is_empty() {
                 problems.add(format!("{path}.patch"), "expected at least one member");
             }
             let max = body_limit(&path, merge.max_body_bytes, problems);

@@ -252,15 +252,13 @@ fn points<'a>(
     written: impl Iterator<Item = (&'a String, &'a ConfigDuration)>,
     problems: &mut Problems,
 ) -> Time {
-    let mut points = Vec::new();
+    let mut points: Vec<(f64, f64)> = Vec::new();
     for (name, time) in written {
-        let percent = name
-            .strip_prefix('p')
-            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
-            .and_then(|number| number.parse::<f64>().ok());
-        match percent {
+        match name.strip_prefix('p').and_then(percent) {
             Some(percent) if (0.0..=100.0).contains(&percent) => {
-                points.push((percent / 100.0, seconds(*time)));
+                let point = (percent / 100.0, seconds(*time));
+                let place = points.partition_point(|(other, _)| *other <= point.0);
+                points.insert(place, point);
             }
             _ => problems.add(
                 format!("{path}.{name}"),
@@ -268,7 +266,6 @@ fn points<'a>(
             ),
         }
     }
-    points.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     if points.is_empty() {
         problems.add(path, "expected at least one, such as `{p50: 20ms, p99: 900ms}`");
     }
@@ -285,6 +282,21 @@ fn points<'a>(
         points.insert(0, (0.0, 0.0));
     }
     Time::Percentiles(points)
+}
+
+/// Digits, with at most one point among them; `None` for what is none or above all shares.
+#[expect(clippy::cast_precision_loss, reason = "a float has 53 bits")]
+fn percent(number: &str) -> Option<f64> {
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let is_digit = |byte: u8| byte.is_ascii_digit();
+    if !whole.bytes().chain(decimals.bytes()).all(is_digit) || whole.len().max(decimals.len()) == 0 {
+        return None;
+    }
+    // Further decimals are beyond what a float tells of a hundred.
+    let decimals = decimals.get(..15).unwrap_or(decimals);
+    let digits: u64 = [whole.trim_start_matches('0'), decimals, "0"].concat().parse().ok()?;
+    let places = i32::try_from(decimals.len()).ok()?.saturating_add(1);
+    Some(digits as f64 / 10_f64.powi(places))
 }
 
 fn positive(path: &str, time: ConfigDuration, problems: &mut Problems) {

@@ -1,7 +1,7 @@
 //! Finds a value in a JSON text and puts another in its place, leaving every other byte as it is. Walks the text once, never
 //! deeper than the configuration is.
 
-use serde_json::{Map, Value};
+use crate::config::{Patch, Patched, push_string};
 
 /// The text with the value at `path` replaced; `None` when there is none, or when what leads to it is not JSON.
 pub(crate) fn replaced(text: &[u8], path: &[String], value: &[u8]) -> Option<Vec<u8>> {
@@ -16,7 +16,7 @@ pub(crate) fn replaced(text: &[u8], path: &[String], value: &[u8]) -> Option<Vec
 }
 
 /// The text, an object, with this merge patch applied (RFC 7396); `None` when it is no object.
-pub(crate) fn merged(text: &[u8], patch: &Map<String, Value>) -> Option<Vec<u8>> {
+pub(crate) fn merged(text: &[u8], patch: &Patch) -> Option<Vec<u8>> {
     let mut at = Cursor { text, at: 0 };
     at.blanks();
     let mut out = text.get(..at.at)?.to_vec();
@@ -27,29 +27,29 @@ pub(crate) fn merged(text: &[u8], patch: &Map<String, Value>) -> Option<Vec<u8>>
     Some(out)
 }
 
-/// A value of a patch where the text has none: without its nulls.
-fn write(value: &Value, out: &mut Vec<u8>) {
+/// A value of a patch where the text has none: without what is taken away.
+fn write(value: &Patched, out: &mut Vec<u8>) {
     match value {
-        Value::Object(members) => {
+        Patched::Removed => out.extend_from_slice(b"null"),
+        Patched::Members(patch) => {
             out.push(b'{');
-            let mut separator: &[u8] = b"";
-            add(members.iter(), &mut separator, out);
+            add(patch, &[], &mut "", out);
             out.push(b'}');
         }
-        other => out.extend_from_slice(other.to_string().as_bytes()),
+        Patched::Value(text) => out.extend_from_slice(text.as_bytes()),
     }
 }
 
-fn add<'a>(
-    members: impl Iterator<Item = (&'a String, &'a Value)>,
-    separator: &mut &'static [u8],
-    out: &mut Vec<u8>,
-) {
-    for (name, value) in members.filter(|(_, value)| !value.is_null()) {
-        out.extend_from_slice(separator);
-        *separator = b",";
-        out.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
-        out.push(b':');
+/// The members of a patch that the text does not have.
+fn add(patch: &Patch, seen: &[&String], separator: &mut &str, out: &mut Vec<u8>) {
+    for (name, value) in &patch.0 {
+        if *value == Patched::Removed || seen.contains(&name) {
+            continue;
+        }
+        let mut key = String::from(std::mem::replace(separator, ","));
+        push_string(&mut key, name);
+        key.push(':');
+        out.extend_from_slice(key.as_bytes());
         write(value, out);
     }
 }
@@ -112,9 +112,9 @@ impl Cursor<'_> {
     }
 
     /// From the beginning of an object to behind it. What lies between two commas stays together.
-    fn merge(&mut self, patch: &Map<String, Value>, out: &mut Vec<u8>) -> Option<()> {
+    fn merge(&mut self, patch: &Patch, out: &mut Vec<u8>) -> Option<()> {
         (self.next()? == b'{').then(|| out.push(b'{'))?;
-        let mut separator: &[u8] = b"";
+        let mut separator = "";
         let mut seen = Vec::new();
         let mut first = true;
         loop {
@@ -127,7 +127,7 @@ impl Cursor<'_> {
             let quoted = self.at;
             self.skip_string()?;
             let quoted = self.text.get(quoted..self.at)?;
-            let found = patch.iter().find(|(name, _)| is_name(quoted, name));
+            let found = patch.0.iter().find(|(name, _)| is_name(quoted, name));
             self.blanks();
             (self.next()? == b':').then_some(())?;
             self.blanks();
@@ -139,15 +139,15 @@ impl Cursor<'_> {
                 }
                 None => None,
             };
-            if matches!(new, Some(Value::Null)) {
+            if matches!(new, Some(Patched::Removed)) {
                 self.skip_value()?;
                 self.blanks();
             } else {
-                out.extend_from_slice(separator);
-                separator = b",";
+                out.extend_from_slice(separator.as_bytes());
+                separator = ",";
                 out.extend_from_slice(self.text.get(start..value)?);
                 match new {
-                    Some(Value::Object(members)) if self.peek()? == b'{' => self.merge(members, out)?,
+                    Some(Patched::Members(members)) if self.peek()? == b'{' => self.merge(members, out)?,
                     Some(new) => {
                         write(new, out);
                         self.skip_value()?;
@@ -168,7 +168,7 @@ impl Cursor<'_> {
             }
         }
         self.at = self.at.saturating_add(1);
-        add(patch.iter().filter(|(name, _)| !seen.contains(name)), &mut separator, out);
+        add(patch, &seen, &mut separator, out);
         out.push(b'}');
         Some(())
     }
@@ -230,12 +230,12 @@ fn is_name(quoted: &[u8], name: &str) -> bool {
     if !plain.contains(&b'\\') {
         return plain == name.as_bytes();
     }
-    serde_json::from_slice::<String>(quoted).is_ok_and(|text| text == name)
+    weir_sdk::parse::<String>(Some(quoted)).is_ok_and(|text| text == name)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -266,7 +266,8 @@ mod tests {
     #[test]
     fn patches_are_merged_and_nothing_else() {
         let merge = |text: &str, patch: Value| {
-            merged(text.as_bytes(), patch.as_object().unwrap()).map(|bytes| String::from_utf8(bytes).unwrap())
+            let patch = weir_sdk::parse(Some(patch.to_string().as_bytes())).unwrap();
+            merged(text.as_bytes(), &patch).map(|bytes| String::from_utf8(bytes).unwrap())
         };
         for (text, patch, want) in [
             (r#"{"a":"b"}"#, json!({"a": "c"}), Some(r#"{"a":"c"}"#)),

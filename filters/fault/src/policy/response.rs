@@ -165,7 +165,7 @@ fn compile_corrupt(path: &str, with: &CorruptSpec, problems: &mut Problems) -> (
             }
             let damage = Damage::Json {
                 path: field.path.clone(),
-                value: field.value.to_string().into_bytes(),
+                value: field.value.0.clone().into_bytes(),
                 max: body_limit(&format!("{path}.json_field"), field.max_body_bytes, problems),
             };
             (damage, format!("replace `{}`", field.path.join(".")))

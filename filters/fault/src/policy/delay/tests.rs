@@ -79,3 +79,15 @@ fn what_means_nothing_is_refused() {
         assert!(error.contains(want), "{delay}: {error}");
     }
 }
+
+#[test]
+fn percentiles_are_numbers() {
+    for number in
+        ["0", "50", "99.9", "99.99", "050", ".5", "5.", "100", "0.001", "33.333333", "99.9999999999999999999"]
+    {
+        assert_eq!(percent(number), number.parse().ok(), "{number}");
+    }
+    for number in ["", ".", "1.2.3", "-1", "+1", "1e1", "inf", "99999999999999999999999"] {
+        assert_eq!(percent(number), None, "{number}");
+    }
+}
