@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::policy::json::{Token, Tokens};
+use crate::policy::sort::sort_by;
 
 /// A value, and where it stands in the text.
 #[derive(Clone, Debug)]
@@ -56,7 +57,9 @@ impl<'j> Node<'j> {
                 Token::End => {
                     let Open { key, start, mut value } = open.pop()?;
                     if let Value::Object(members) = &mut value {
-                        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+                        sort_by(members, |(one, first), (other, second)| {
+                            (one, first.text.as_ptr()) < (other, second.text.as_ptr())
+                        });
                     }
                     (key, Node { value, text: tokens.between(start, end) })
                 }

@@ -10,6 +10,7 @@ use crate::config::Action;
 use crate::policy::fold::fold;
 use crate::policy::json_path::Walk;
 use crate::policy::number::Decimal;
+use crate::policy::sort::sort_by;
 
 /// How often a text may be wrapped in another: encoded, or JSON within a string. A proxy, a framework and a handler may each unwrap once.
 pub(super) const MAX_LEVELS: usize = 4;
@@ -136,25 +137,28 @@ impl Pass<'_> {
         Ok(found.map(|found| found.replace([OPEN, CLOSE], "")))
     }
 
-    fn patterns_of(&mut self, text: &str, wanted: impl Fn(&Finder) -> bool) -> Option<String> {
-        let mut found: Vec<(Range<usize>, Action)> = Vec::new();
+    #[inline(never)]
+    fn patterns_of(&mut self, text: &str, wanted: fn(&Finder) -> bool) -> Option<String> {
+        let mut found: Vec<(Range<usize>, usize, Action)> = Vec::new();
         let mut ranges = Vec::new();
         for pattern in &self.rules.patterns {
             if pattern.places.contains(&self.place) && wanted(&pattern.finder) {
                 pattern.finder.find(text, &mut self.budget, &mut ranges);
-                found.extend(ranges.drain(..).map(|range| (range, pattern.action)));
+                for range in ranges.drain(..) {
+                    found.push((range, found.len(), pattern.action));
+                }
             }
         }
         if found.is_empty() {
             return None;
         }
-        // Stable: of what begins at one place, the first pattern comes first.
-        found.sort_by_key(|(range, _)| range.start);
+        // Of what begins at one place, the first pattern comes first.
+        sort_by(&mut found, |(one, first, _), (other, second, _)| (one.start, first) < (other.start, second));
         let mut out = String::with_capacity(text.len());
         let mut end = 0usize;
         let mut found = found.into_iter().peekable();
-        while let Some((mut range, mut action)) = found.next() {
-            while let Some((other, second)) = found.next_if(|(other, _)| other.start < range.end) {
+        while let Some((mut range, _, mut action)) = found.next() {
+            while let Some((other, _, second)) = found.next_if(|(other, ..)| other.start < range.end) {
                 // What overlaps is one; the last characters of it may be another's.
                 if other.end > range.end {
                     range.end = other.end;
