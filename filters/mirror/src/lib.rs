@@ -67,13 +67,19 @@ impl HttpFilter for Mirror {
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let policy = Policy::try_from(config)?;
-        let senders = policy.targets().iter().map(|target| Sender::new(&policy, target, host));
+        let mut senders = Vec::with_capacity(policy.targets().len());
+        for target in policy.targets() {
+            senders.push(Sender::new(&policy, target, host)?);
+        }
         let prefix = policy.prefix(false);
-        let reporter = policy.report.clone().map(|report| Reporter::new(report, host, &prefix));
+        let reporter = match &policy.report {
+            Some(report) => Some(Reporter::new(report.clone(), host, &prefix)?),
+            None => None,
+        };
         Ok(Self {
-            senders: senders.collect::<Result<_, _>>()?,
+            senders,
             flights: Flights::default(),
-            reporter: reporter.transpose()?,
+            reporter,
             account: Account::new(policy.max_held_bytes),
             route_invalid: host.counter(&[&prefix, ".route_invalid"].concat())?,
             policy,

@@ -18,6 +18,46 @@ pub(crate) enum End {
     TimedOut,
 }
 
+/// Defines metrics whose names begin alike.
+pub(crate) struct Definer<'h> {
+    host: &'h PluginHost,
+    /// With the point behind it.
+    prefix: String,
+}
+
+impl<'h> Definer<'h> {
+    /// For names that begin with these parts.
+    pub(crate) fn new(host: &'h PluginHost, parts: &[&str]) -> Self {
+        Self { host, prefix: parts.concat() }
+    }
+
+    fn name(&self, name: &str) -> String {
+        [&self.prefix, name].concat()
+    }
+
+    /// A counter.
+    ///
+    /// # Errors
+    /// The host refuses.
+    #[inline(never)]
+    pub(crate) fn counter(&self, name: &str) -> Result<Counter, HostError> {
+        self.host.counter(&self.name(name))
+    }
+
+    /// A counter for each of these names.
+    ///
+    /// # Errors
+    /// The host refuses one.
+    #[inline(never)]
+    pub(crate) fn counters(&self, names: &mut dyn Iterator<Item = &str>) -> Result<Vec<Counter>, HostError> {
+        let mut counters = Vec::new();
+        for name in names {
+            counters.push(self.counter(name)?);
+        }
+        Ok(counters)
+    }
+}
+
 /// The metrics of one target.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -42,23 +82,23 @@ impl Metrics {
     /// # Errors
     /// The host refuses.
     pub(crate) fn define(host: &PluginHost, prefix: &str, target: &Target) -> Result<Self, HostError> {
-        let may_compress = target.may_compress();
-        let target = &*target.name;
-        let counter = |name: &str| host.counter(&format!("{prefix}.{target}.{name}"));
+        let define = Definer::new(host, &[prefix, ".", &target.name, "."]);
+        let gzip = match target.may_compress() {
+            true => Some((define.counter("gzipped")?, define.counter("gzip_failed")?)),
+            false => None,
+        };
         Ok(Self {
-            sent: counter("sent")?,
-            bytes: counter("bytes")?,
-            truncated: counter("truncated")?,
-            answered: counter("answered")?,
-            errors: counter("answered_5xx")?,
-            failed: counter("failed")?,
-            timed_out: counter("timed_out")?,
-            skipped: Why::ALL.iter().map(|why| counter(why.counter())).collect::<Result<_, _>>()?,
-            latency: host.histogram(&format!("{prefix}.{target}.latency_ms"))?,
-            gzip: may_compress
-                .then(|| Ok::<_, HostError>((counter("gzipped")?, counter("gzip_failed")?)))
-                .transpose()?,
-            in_flight: host.gauge(&format!("{prefix}.{target}.in_flight"))?,
+            sent: define.counter("sent")?,
+            bytes: define.counter("bytes")?,
+            truncated: define.counter("truncated")?,
+            answered: define.counter("answered")?,
+            errors: define.counter("answered_5xx")?,
+            failed: define.counter("failed")?,
+            timed_out: define.counter("timed_out")?,
+            skipped: define.counters(&mut Why::ALL.iter().map(|why| why.counter()))?,
+            latency: host.histogram(&define.name("latency_ms"))?,
+            gzip,
+            in_flight: host.gauge(&define.name("in_flight"))?,
         })
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use weir_sdk::{Attributes as _, CalloutReply, Counter, Ended, HostError, PluginHost};
 
 use crate::held::{Account, Held};
+use crate::metrics::Definer;
 use crate::policy::copy::Copy;
 use crate::policy::record::{Facts, Record};
 
@@ -46,14 +47,14 @@ impl Recorder {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(host: &PluginHost, prefix: &str, target: &str) -> Result<Self, HostError> {
-        let counter = |name: &str| host.counter(&[prefix, ".", target, ".record.", name].concat());
+        let define = Definer::new(host, &[prefix, ".", target, ".record."]);
         Ok(Self {
             lines: RefCell::default(),
             held: RefCell::default(),
             count: Cell::new(0),
             armed: Cell::new(false),
-            batches: counter("batches")?,
-            lost: counter("lost")?,
+            batches: define.counter("batches")?,
+            lost: define.counter("lost")?,
         })
     }
 

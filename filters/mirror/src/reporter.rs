@@ -5,6 +5,7 @@ use std::fmt;
 
 use weir_sdk::{CalloutId, ConfigError, Counter, HeaderMap, PluginHost};
 
+use crate::metrics::Definer;
 use crate::policy::report::Report;
 use crate::trials::say;
 
@@ -30,14 +31,14 @@ impl Reporter {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
-        let counter = |name: &str| host.counter(&format!("{prefix}.report_{name}"));
+        let define = Definer::new(host, &[prefix, ".report_"]);
         Ok(Self {
             report,
             records: RefCell::default(),
             armed: Cell::new(false),
-            told: counter("records")?,
-            dropped: counter("dropped")?,
-            failed: counter("failed")?,
+            told: define.counter("records")?,
+            dropped: define.counter("dropped")?,
+            failed: define.counter("failed")?,
         })
     }
 

@@ -67,27 +67,29 @@ impl Sender {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, ConfigError> {
+        let prefix = policy.prefix(false);
         let define = |dry_run: bool| -> Result<Option<Metrics>, HostError> {
-            let may_be = policy.may_be(dry_run);
-            may_be.then(|| Metrics::define(host, &policy.prefix(dry_run), target)).transpose()
+            if !policy.may_be(dry_run) {
+                return Ok(None);
+            }
+            Metrics::define(host, &policy.prefix(dry_run), target).map(Some)
         };
-        let key =
-            ["weir.mirror.rate.1.", host.name(), ".", &policy.prefix(false), ".", &target.name].concat();
+        let key = ["weir.mirror.rate.1.", host.name(), ".", &prefix, ".", &target.name].concat();
+        let judge = match &target.trial {
+            Some(trial) => Some(Judge::new(trial, host, &prefix, &target.name)?),
+            None => None,
+        };
+        let recorder = match &target.record {
+            Some(_) => Some(Recorder::new(host, &prefix, &target.name)?),
+            None => None,
+        };
         Ok(Self {
             metrics: define(false)?,
             dry: define(true)?,
             bucket: target.rate.map(|_| host.shared(&key)),
             state: Cell::default(),
-            judge: target
-                .trial
-                .as_ref()
-                .map(|trial| Judge::new(trial, host, &policy.prefix(false), &target.name))
-                .transpose()?,
-            recorder: target
-                .record
-                .as_ref()
-                .map(|_| Recorder::new(host, &policy.prefix(false), &target.name))
-                .transpose()?,
+            judge,
+            recorder,
             warned: Cell::new(false),
         })
     }

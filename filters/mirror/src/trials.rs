@@ -7,6 +7,7 @@ use std::rc::Rc;
 use weir_sdk::{CalloutReply, Counter, HeaderMap, HostError, PluginHost, log};
 
 use crate::held::{Account, Held};
+use crate::metrics::Definer;
 use crate::policy::answer::Answer;
 use crate::policy::compare::{Noise, Part, Verdict};
 use crate::policy::copy::Copy;
@@ -61,13 +62,13 @@ impl Judge {
         prefix: &str,
         target: &str,
     ) -> Result<Self, HostError> {
-        let counter = |name: &str| host.counter(&format!("{prefix}.{target}.compare.{name}"));
+        let define = Definer::new(host, &[prefix, ".", target, ".compare."]);
         Ok(Self {
             noise: RefCell::new(trial.comparer.noise()),
-            verdicts: Verdict::ALL.iter().map(|verdict| counter(verdict.name())).collect::<Result<_, _>>()?,
-            parts: Part::ALL.iter().map(|part| counter(part.name())).collect::<Result<_, _>>()?,
-            missed: counter("missed")?,
-            controls: counter("controls")?,
+            verdicts: define.counters(&mut Verdict::ALL.iter().map(|verdict| verdict.name()))?,
+            parts: define.counters(&mut Part::ALL.iter().map(|part| part.name()))?,
+            missed: define.counter("missed")?,
+            controls: define.counter("controls")?,
         })
     }
 

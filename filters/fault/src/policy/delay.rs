@@ -311,7 +311,9 @@ fn seconds(time: ConfigDuration) -> f64 {
 
 /// Rounded up.
 fn whole_ms(time: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    // Less than a second and a millisecond, so no sum of two is out of range but the last time of all.
+    let ms = u64::from(time.subsec_nanos().div_ceil(1_000_000));
+    Duration::from_secs(time.as_secs()).saturating_add(Duration::from_millis(ms))
 }
 
 #[cfg(test)]

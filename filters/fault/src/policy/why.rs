@@ -53,7 +53,9 @@ impl fmt::Display for Why {
             separator = ", ";
         }
         if let Some(delay) = self.delay {
-            write!(f, "{separator}delay {delay:?}")?;
+            f.write_str(separator)?;
+            f.write_str("delay ")?;
+            f.write_str(&brief(delay))?;
             separator = ", then ";
         }
         if let Some(end) = &self.end {
@@ -69,6 +71,32 @@ impl fmt::Display for Why {
         match self.draw.map(Draw::ppm) {
             Some(ppm) => write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000),
             None => Ok(()),
+        }
+    }
+}
+
+/// Whole milliseconds, as all delays are: `250ms`, `1.5s`.
+fn brief(time: Duration) -> String {
+    let ms = time.subsec_millis();
+    if time.as_secs() == 0 {
+        return [&ms.to_string(), "ms"].concat();
+    }
+    // With its zeros at the left.
+    let decimals = ms.saturating_add(1000).to_string();
+    let decimals = decimals.strip_prefix('1').unwrap_or_default().trim_end_matches('0');
+    let point = if decimals.is_empty() { "" } else { "." };
+    [&time.as_secs().to_string(), point, decimals, "s"].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_the_standard_library_does() {
+        for ms in [1, 10, 250, 999, 1000, 1001, 1050, 1500, 7000, 59_999, 3_600_000] {
+            let time = Duration::from_millis(ms);
+            assert_eq!(brief(time), format!("{time:?}"));
         }
     }
 }
