@@ -3,6 +3,7 @@
 //! Knows no host and no filter. [`parse`] checks shape; what the values mean is for the filter's `Policy::try_from`, which
 //! collects its findings with [`Problems`].
 
+mod at;
 mod decode;
 mod duration;
 mod explain;
@@ -21,6 +22,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
+pub use at::At;
 #[doc(hidden)]
 pub use decode::{Fields, Slot};
 pub use decode::{FromConfig, Reader};
@@ -183,20 +185,32 @@ impl Problems {
         Self::default()
     }
 
-    /// Notes that the field at `path` means nothing.
-    pub fn add(&mut self, path: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), reason: reason.into() });
+    /// Notes that the field at a place ([`At`], or a path as text) means nothing.
+    pub fn add(&mut self, at: impl fmt::Display, reason: impl AsRef<str>) {
+        self.note(&at, reason.as_ref());
     }
 
-    /// The value of a part, or `None` after noting its errors under `path`.
-    pub fn take<T>(&mut self, path: &str, result: Result<T, ConfigError>) -> Option<T> {
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, at: &dyn fmt::Display, reason: &str) {
+        self.0.push(Problem { path: at.to_string(), reason: String::from(reason) });
+    }
+
+    /// The value of a part, or `None` after noting its errors under its place ([`At`], or a path as text).
+    pub fn take<T>(&mut self, at: impl fmt::Display, result: Result<T, ConfigError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                self.0.extend(error.under(path).problems);
+                self.note_all(&at, error);
                 None
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_all(&mut self, at: &dyn fmt::Display, error: ConfigError) {
+        self.0.extend(error.under(&at.to_string()).problems);
     }
 
     /// How much was noted.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use schemars::JsonSchema;
 
-use crate::{FromConfig, Problems, RequestView, cookie, names, query_parameter, source_address};
+use crate::{At, FromConfig, Problems, RequestView, cookie, names, query_parameter, source_address};
 
 /// Where a key comes from.
 #[derive(Clone, Debug, FromConfig, JsonSchema)]
@@ -64,9 +64,9 @@ pub enum Key {
 }
 
 impl Key {
-    /// Checks and compiles what stands at `path`.
-    pub fn compile(path: &str, source: &KeySource, problems: &mut Problems) -> Option<Self> {
-        let mut refuse = |field: &str, reason: String| problems.add(format!("{path}.{field}"), reason);
+    /// Checks and compiles what stands at a place.
+    pub fn compile(at: &At<'_>, source: &KeySource, problems: &mut Problems) -> Option<Self> {
+        let mut refuse = |field: &str, reason: String| problems.add(at.field(field), reason);
         match source {
             KeySource::Header(name) => {
                 let name = names::readable_header(name, "end-user");
@@ -165,7 +165,7 @@ mod tests {
     fn check(source: serde_json::Value, lines: &[(&str, &str)], want: Result<Option<&str>, &str>) {
         let source: KeySource = serde_json::from_value(source).unwrap();
         let mut problems = Problems::new();
-        let key = Key::compile("key", &source, &mut problems);
+        let key = Key::compile(&At::of("key"), &source, &mut problems);
         let request: HeaderMap = lines.iter().copied().collect();
         let got = problems.finish().map(|()| {
             key.and_then(|key| key.of(&request).map(|key| String::from_utf8_lossy(&key).into_owned()))

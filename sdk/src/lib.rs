@@ -36,7 +36,9 @@ pub mod signed;
 pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
-pub use config::{ConfigDuration, ConfigError, FromConfig, Percentage, Problem, Problems, Timestamp, parse};
+pub use config::{
+    At, ConfigDuration, ConfigError, FromConfig, Percentage, Problem, Problems, Timestamp, parse,
+};
 pub use decision::{
     Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, GrpcCall, GrpcReply, LocalReply,
     Mutation,

@@ -4,7 +4,7 @@
 
 use schemars::JsonSchema;
 
-use crate::{Attributes, FromConfig, Problems};
+use crate::{At, Attributes, FromConfig, Problems};
 
 /// How a call can fail without a whole answer of the upstream: Envoy's response flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
@@ -132,13 +132,13 @@ impl Statuses {
         self.0.get(usize::from(status / 64)).is_some_and(|word| word & (1 << (status % 64)) != 0)
     }
 
-    fn compile(path: &str, written: &[String], problems: &mut Problems) -> Self {
+    fn compile(at: &At<'_>, written: &[String], problems: &mut Problems) -> Self {
         let mut statuses = Self::default();
         for (index, text) in written.iter().enumerate() {
             match range(text) {
                 Some((first, last)) => (first..=last).for_each(|status| statuses.insert(status)),
                 None => problems.add(
-                    format!("{path}[{index}]"),
+                    at.index(index),
                     format!("expected a status such as \"503\", \"5xx\" or \"500-599\", each 200 to 599, found {text:?}"),
                 ),
             }
@@ -181,11 +181,11 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Checks and compiles what is written at `path`.
-    pub fn compile(path: &str, written: &ErrorsAre, problems: &mut Problems) -> Self {
+    /// Checks and compiles what is written at a place.
+    pub fn compile(at: &At<'_>, written: &ErrorsAre, problems: &mut Problems) -> Self {
         let mut statuses = Statuses::default();
         match &written.statuses {
-            Some(written) => statuses = Statuses::compile(&[path, ".statuses"].concat(), written, problems),
+            Some(written) => statuses = Statuses::compile(&at.field("statuses"), written, problems),
             None => (500..600).for_each(|status| statuses.insert(status)),
         }
         let mut grpc_statuses = 0;
@@ -194,10 +194,9 @@ impl Judge {
         {
             match status {
                 1..=16 => grpc_statuses |= 1 << status,
-                _ => problems.add(
-                    format!("{path}.grpc_statuses[{index}]"),
-                    format!("expected 1 to 16, found {status}"),
-                ),
+                _ => {
+                    problems.add(at.item("grpc_statuses", index), format!("expected 1 to 16, found {status}"))
+                }
             }
         }
         let is_error = |failure: CallFailure| match &written.failures {
@@ -209,11 +208,7 @@ impl Judge {
         };
         Self {
             statuses,
-            ignored: Statuses::compile(
-                &[path, ".ignored_statuses"].concat(),
-                &written.ignored_statuses,
-                problems,
-            ),
+            ignored: Statuses::compile(&at.field("ignored_statuses"), &written.ignored_statuses, problems),
             grpc_statuses,
             errors: flags(&is_error),
             failures: flags(&|_| true),
@@ -303,7 +298,7 @@ mod tests {
     #[track_caller]
     fn check(errors: &ErrorsAre, grpc: bool, ended: &Ended, want: Verdict) {
         let mut problems = Problems::new();
-        let judge = Judge::compile("", errors, &mut problems);
+        let judge = Judge::compile(&At::ROOT, errors, &mut problems);
         problems.finish().unwrap();
         assert_eq!(judge.verdict(ended, grpc), want);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 
 use crate::digest::{equal, hex, hmac_sha256};
-use crate::{FromConfig, Problems};
+use crate::{At, FromConfig, Problems};
 
 /// A secret shorter than this can be guessed.
 const MIN_SECRET_BYTES: usize = 16;
@@ -67,23 +67,23 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Checks what stands at `path`. `find` looks one up.
+    /// Checks what stands at a place. `find` looks one up.
     pub fn compile(
-        path: &str,
+        at: &At<'_>,
         written: &[Secret],
         find: &dyn Fn(&Secret) -> Option<Vec<u8>>,
         problems: &mut Problems,
     ) -> Self {
         if written.is_empty() {
-            problems.add(path, "expected at least one");
+            problems.add(at, "expected at least one");
         }
         let mut secrets = Vec::new();
         for (index, secret) in written.iter().enumerate() {
-            let path = format!("{path}[{index}]");
+            let at = at.index(index);
             match find(secret) {
-                None => problems.add(path, secret.missing()),
+                None => problems.add(at, secret.missing()),
                 Some(bytes) if bytes.trim_ascii().len() < MIN_SECRET_BYTES => {
-                    problems.add(path, format!("expected a secret of at least {MIN_SECRET_BYTES} bytes"));
+                    problems.add(at, format!("expected a secret of at least {MIN_SECRET_BYTES} bytes"));
                 }
                 Some(bytes) => secrets.push(bytes.trim_ascii().to_vec()),
             }
@@ -149,7 +149,7 @@ mod tests {
         let mut problems = Problems::new();
         let secrets = |list: &[&str], problems: &mut Problems| {
             let list: Vec<Secret> = list.iter().map(|text| Secret::Inline((*text).to_owned())).collect();
-            Secrets::compile("s", &list, &Secret::inline, problems)
+            Secrets::compile(&At::of("s"), &list, &Secret::inline, problems)
         };
         let old = secrets(&["an old secret of ours"], &mut problems);
         let both = secrets(&["a new secret of ours", "an old secret of ours\n"], &mut problems);

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use weir_sdk::signed::Secret;
 use weir_sdk::{
-    Bytes, CalloutReply, ConfigError, Decision, Draw, Explanation, LocalReply, Mutation, Override, PerRoute,
-    Problems, RequestView,
+    At, Bytes, CalloutReply, ConfigError, Decision, Draw, Explanation, LocalReply, Mutation, Override,
+    PerRoute, Problems, RequestView,
 };
 
 use crate::config::{Config, Rule as RuleConfig};
@@ -157,20 +157,20 @@ impl Policy {
         let mut arms = Arms::listed(&config, &mut problems);
         let mut guards = Vec::new();
         let mut compile =
-            |path: &str, rules: &[RuleConfig], default_arm: Option<&str>, problems: &mut Problems| {
-                RuleSet::compile(path, rules, default_arm, &mut arms, &mut guards, problems)
+            |at: &At<'_>, rules: &[RuleConfig], default_arm: Option<&str>, problems: &mut Problems| {
+                RuleSet::compile(at, rules, default_arm, &mut arms, &mut guards, problems)
             };
-        let rules = compile("", &config.rules, config.default_arm.as_deref(), &mut problems);
+        let rules = compile(&At::ROOT, &config.rules, config.default_arm.as_deref(), &mut problems);
         let mut policies: Vec<(String, RuleSet)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
-            let path = format!("policies[{index}].");
+            let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
                 problems.add(
-                    format!("{path}name"),
+                    at.field("name"),
                     format!("`{}` is there already; expected another name", named.name),
                 );
             }
-            let set = compile(&path, &named.rules, named.default_arm.as_deref(), &mut problems);
+            let set = compile(&at, &named.rules, named.default_arm.as_deref(), &mut problems);
             policies.push((named.name.clone(), set));
         }
         if config.rules.is_empty() && config.default_arm.is_none() && config.policies.is_empty() {
@@ -359,7 +359,7 @@ impl Policy {
 
 impl RuleSet {
     fn compile(
-        path: &str,
+        at: &At<'_>,
         rules: &[RuleConfig],
         default_arm: Option<&str>,
         arms: &mut Arms,
@@ -369,12 +369,9 @@ impl RuleSet {
         let rules = rules
             .iter()
             .enumerate()
-            .filter_map(|(index, rule)| {
-                Rule::compile(&format!("{path}rules[{index}]"), rule, arms, guards, problems)
-            })
+            .filter_map(|(index, rule)| Rule::compile(&at.item("rules", index), rule, arms, guards, problems))
             .collect();
-        let default_arm =
-            default_arm.and_then(|arm| arms.named(&format!("{path}default_arm"), arm, problems));
+        let default_arm = default_arm.and_then(|arm| arms.named(&at.field("default_arm"), arm, problems));
         Self { rules, default_arm }
     }
 }

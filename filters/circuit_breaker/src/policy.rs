@@ -119,7 +119,9 @@ impl TryFrom<Config> for Policy {
             problems.add("per_route", "is missing: without it no route can choose one of `policies`");
         }
         let keys = config.key.iter().enumerate();
-        let keys = keys.filter_map(|(index, key)| Key::compile(&format!("key[{index}]"), key, &mut problems));
+        let keys = keys.filter_map(|(index, key)| {
+            Key::compile(&weir_sdk::At::ROOT.item("key", index), key, &mut problems)
+        });
         let keys = keys.collect();
         if !(1..=4096).contains(&config.max_keys) {
             problems.add("max_keys", format!("expected 1 to 4096, found {}", config.max_keys));
@@ -155,7 +157,7 @@ fn classes(written: &[Class], problems: &mut Problems) -> Vec<(RequestMatcher, u
         if share_ppm == 0 {
             problems.add(format!("classes[{index}].share"), "expected more than 0");
         }
-        let matches = problems.take(&format!("classes[{index}].match"), RequestMatcher::try_from(matches));
+        let matches = problems.take(format!("classes[{index}].match"), RequestMatcher::try_from(matches));
         compiled.extend(matches.map(|matches| (matches, share_ppm)));
     }
     compiled

@@ -231,7 +231,7 @@ fn all<'w, W, M: TryFrom<&'w W, Error = ConfigError>>(
     path: &str,
     problems: &mut Problems,
 ) -> Box<[M]> {
-    let matcher = |(index, wire)| problems.take(&item(path, index), M::try_from(wire));
+    let matcher = |(index, wire)| problems.take(item(path, index), M::try_from(wire));
     wire.iter().enumerate().filter_map(matcher).collect()
 }
 

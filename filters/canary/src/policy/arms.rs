@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Bytes, Mutation, Problems};
+use weir_sdk::{At, Bytes, Mutation, Problems};
 
 use crate::config::{Arm, Config, HeaderLine};
 use crate::policy::names;
@@ -42,31 +42,30 @@ impl Arms {
     pub(crate) fn listed(config: &Config, problems: &mut Problems) -> Self {
         let mut arms = Self { entries: Vec::new(), listed: !config.arms.is_empty() };
         for (index, arm) in config.arms.iter().enumerate() {
-            let path = format!("arms[{index}]");
+            let at = At::ROOT.item("arms", index);
             if arms.find(&arm.name).is_some() {
-                problems.add(format!("{path}.name"), format!("`{}` is listed twice", arm.name));
+                problems.add(at.field("name"), format!("`{}` is listed twice", arm.name));
                 continue;
             }
-            if let Some(entry) = entry(&path, arm, problems) {
+            if let Some(entry) = entry(&at, arm, problems) {
                 arms.entries.push(entry);
             }
         }
         arms
     }
 
-    /// The arm called `name`, wherever `path` names it; a new one where arms are not listed.
-    pub(crate) fn named(&mut self, path: &str, name: &str, problems: &mut Problems) -> Option<ArmId> {
+    /// The arm called `name`, wherever it is named; a new one where arms are not listed.
+    pub(crate) fn named(&mut self, at: &At<'_>, name: &str, problems: &mut Problems) -> Option<ArmId> {
         if let Some(id) = self.find(name) {
             return Some(id);
         }
         if self.listed {
             let known: Vec<&str> = self.entries.iter().map(|arm| &*arm.name).collect();
-            problems
-                .add(path, format!("`{name}` is not in `arms`; expected one of `{}`", known.join("`, `")));
+            problems.add(at, format!("`{name}` is not in `arms`; expected one of `{}`", known.join("`, `")));
             return None;
         }
         if let Err(reason) = names::arm(name) {
-            problems.add(path, reason);
+            problems.add(at, reason);
             return None;
         }
         self.entries.push(ArmEntry {
@@ -105,15 +104,15 @@ impl Arms {
     }
 }
 
-fn entry(path: &str, arm: &Arm, problems: &mut Problems) -> Option<ArmEntry> {
+fn entry(at: &At<'_>, arm: &Arm, problems: &mut Problems) -> Option<ArmEntry> {
     if let Err(reason) = names::arm(&arm.name) {
-        problems.add(format!("{path}.name"), reason);
+        problems.add(at.field("name"), reason);
         return None;
     }
     let mut value = |field: &str, text: &Option<String>| {
         let text = text.as_deref().unwrap_or(&arm.name);
         if let Err(reason) = names::header_value(text) {
-            problems.add(format!("{path}.{field}"), reason);
+            problems.add(at.field(field), reason);
         }
         Bytes::from(text)
     };
@@ -125,18 +124,18 @@ fn entry(path: &str, arm: &Arm, problems: &mut Problems) -> Option<ArmEntry> {
         header_value,
         cluster,
         authority,
-        request_headers: lines(&format!("{path}.request_headers"), &arm.request_headers, problems),
-        response_headers: lines(&format!("{path}.response_headers"), &arm.response_headers, problems),
+        request_headers: lines(&at.field("request_headers"), &arm.request_headers, problems),
+        response_headers: lines(&at.field("response_headers"), &arm.response_headers, problems),
     })
 }
 
-pub(crate) fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems) -> Vec<(Rc<str>, Bytes)> {
+pub(crate) fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems) -> Vec<(Rc<str>, Bytes)> {
     let mut compiled = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let name =
-            names::header(&line.name).map_err(|reason| problems.add(format!("{path}[{index}].name"), reason));
+            names::header(&line.name).map_err(|reason| problems.add(at.index(index).field("name"), reason));
         if let Err(reason) = names::header_value(&line.value) {
-            problems.add(format!("{path}[{index}].value"), reason);
+            problems.add(at.index(index).field("value"), reason);
         }
         if let Ok(name) = name {
             compiled.push((name, Bytes::from(line.value.as_str())));

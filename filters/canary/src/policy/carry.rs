@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Bytes, Mutation, Problems, RequestView, cookie};
+use weir_sdk::{At, Bytes, Mutation, Problems, RequestView, cookie};
 
 use crate::config::{self, Config};
 use crate::policy::arms::{self, ArmId, Arms};
@@ -48,8 +48,8 @@ impl Carry {
         let signature = config.signature.as_ref().and_then(|signature| names::header(&signature.header).ok());
         let mut seen: Vec<Rc<str>> = signature.into_iter().collect();
         for (index, carry) in carried.iter().enumerate() {
-            let path = format!("carry[{index}]");
-            carry_one(&path, carry, arms, &rules, &mut request, &mut seen, problems);
+            let at = At::ROOT.item("carry", index);
+            carry_one(&at, carry, arms, &rules, &mut request, &mut seen, problems);
         }
         own_headers(arms, &mut request, &seen, problems);
         if carried
@@ -65,7 +65,7 @@ impl Carry {
         }
         let response = response(config, arms, problems);
         let arm_cookie = config.arm_cookie.as_ref().map(|cookie| {
-            let template = CookieTemplate::compile("arm_cookie", cookie, problems);
+            let template = CookieTemplate::compile(&At::of("arm_cookie"), cookie, problems);
             let own = rules().filter_map(|rule| rule.sticky.as_ref()).flat_map(|sticky| sticky.own_cookies());
             if own.into_iter().any(|own| own.name == template.name) {
                 problems.add(
@@ -137,7 +137,7 @@ fn of(lists: &[Vec<Mutation>], arm: Option<ArmId>) -> &[Mutation] {
 }
 
 fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
-    path: &str,
+    at: &At<'_>,
     carry: &config::Carry,
     arms: &Arms,
     rules: &impl Fn() -> R,
@@ -146,10 +146,10 @@ fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
     problems: &mut Problems,
 ) {
     let mut header = |field: &str, name: &str, problems: &mut Problems| -> Option<Rc<str>> {
-        let path = format!("{path}.{field}");
-        let name = names::header(name).map_err(|reason| problems.add(&path, reason)).ok()?;
+        let at = at.field(field);
+        let name = names::header(name).map_err(|reason| problems.add(at, reason)).ok()?;
         if seen.contains(&name) {
-            problems.add(path, format!("`{name}` is carried already; expected another header"));
+            problems.add(at, format!("`{name}` is carried already; expected another header"));
         }
         seen.push(name.clone());
         Some(name)
@@ -180,7 +180,7 @@ fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
                         push(id.index(), Mutation::Set(":authority".into(), authority.clone()))
                     }
                     None => problems.add(
-                        format!("{path}.authority"),
+                        at.field("authority"),
                         format!("needs `arms[].authority` for arm `{}`", arm.name),
                     ),
                 }
@@ -192,7 +192,7 @@ fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
                 match first_number(id, rules()) {
                     Some(number) => push(id.index(), Mutation::Set(name.clone(), number.to_string().into())),
                     None => problems.add(
-                        format!("{path}.weighted_clusters_header"),
+                        at.field("weighted_clusters_header"),
                         format!("needs a `split` in which arm `{}` has a weight: the first split must name every arm", arm.name),
                     ),
                 }
@@ -202,7 +202,7 @@ fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
         config::Carry::FilterState(key) | config::Carry::Property(key) => {
             let is_state = matches!(carry, config::Carry::FilterState(_));
             if key.is_empty() || (!is_state && key.contains('\0')) {
-                problems.add(path, "expected a name, such as `envoy.string`");
+                problems.add(at, "expected a name, such as `envoy.string`");
             }
             for (id, arm) in arms.iter() {
                 let (key, value) = (key.as_str().into(), arm.header_value.clone());
@@ -234,8 +234,11 @@ fn own_headers(arms: &Arms, request: &mut [Vec<Mutation>], carried: &[Rc<str>], 
     for (id, arm) in arms.iter() {
         for (name, _) in &arm.request_headers {
             if carried.contains(name) {
-                let path = format!("arms[{}].request_headers", id.index());
-                problems.add(path, format!("`{name}` is carried already; expected another header"));
+                let at = At::ROOT.item("arms", id.index());
+                problems.add(
+                    at.field("request_headers"),
+                    format!("`{name}` is carried already; expected another header"),
+                );
             }
             if !names.contains(name) {
                 names.push(name.clone());

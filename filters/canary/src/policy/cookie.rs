@@ -1,6 +1,6 @@
 //! `Set-Cookie`, made of a template at configure (RFC 6265 §4.1).
 
-use weir_sdk::{Bytes, Problems};
+use weir_sdk::{At, Bytes, Problems};
 
 use crate::config::{Cookie, SameSite};
 use crate::policy::names;
@@ -14,8 +14,8 @@ pub(crate) struct CookieTemplate {
 
 impl CookieTemplate {
     /// Checks and writes out.
-    pub(crate) fn compile(path: &str, cookie: &Cookie, problems: &mut Problems) -> Self {
-        let mut refuse = |field: &str, reason: String| problems.add(format!("{path}.{field}"), reason);
+    pub(crate) fn compile(at: &At<'_>, cookie: &Cookie, problems: &mut Problems) -> Self {
+        let mut refuse = |field: &str, reason: String| problems.add(at.field(field), reason);
         if let Err(reason) = names::cookie(&cookie.name) {
             refuse("name", reason);
         }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use weir_sdk::outcome::Judge;
-use weir_sdk::{Problems, RequestMatcher};
+use weir_sdk::{At, Problems, RequestMatcher};
 
 use super::arms::{ArmId, Arms};
 use crate::config;
@@ -65,7 +65,7 @@ pub struct Watch {
 /// What is known of a rule when its guard is made.
 pub(crate) struct Site<'a> {
     /// Where the rule stands.
-    pub(crate) path: &'a str,
+    pub(crate) at: &'a At<'a>,
     /// What explanations call it.
     pub(crate) label: &'a str,
     /// The arms that its requests can go to, the one that is stable unless another is named last.
@@ -84,24 +84,24 @@ impl Guard {
         arms: &mut Arms,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let path = |field: &str| [site.path, field].concat();
+        let at = site.at;
         if rule.rollback.is_none() && rule.zero_error.is_none() {
             for (field, given) in
-                [(".stable", rule.stable.is_some()), (".errors_are", rule.errors_are.is_some())]
+                [("stable", rule.stable.is_some()), ("errors_are", rule.errors_are.is_some())]
             {
                 if given {
-                    problems.add(path(field), "is for `rollback` and `zero_error`; expected one of them");
+                    problems.add(at.field(field), "is for `rollback` and `zero_error`; expected one of them");
                 }
             }
             return None;
         }
         let stable = match &rule.stable {
-            Some(name) => arms.named(&path(".stable"), name, problems)?,
+            Some(name) => arms.named(&at.field("stable"), name, problems)?,
             None => match site.arms.last() {
                 Some(last) if site.has_stable => *last,
                 _ => {
                     problems.add(
-                        path(".stable"),
+                        at.field("stable"),
                         "is needed with `arm`: which arm do the requests go to instead?",
                     );
                     return None;
@@ -112,33 +112,34 @@ impl Guard {
         let named = std::iter::once(stable).chain(others);
         let lanes: Vec<_> = named.filter_map(|id| Some((id, arms.get(id)?.name.clone()))).collect();
         if lanes.len() < 2 {
-            problems.add(path(".stable"), "is the rule's only arm; expected another one");
+            problems.add(at.field("stable"), "is the rule's only arm; expected another one");
         }
         let errors_are = rule.errors_are.clone().unwrap_or_default();
-        let judge = Judge::compile(&path(".errors_are"), &errors_are, problems);
+        let judge = Judge::compile(&at.field("errors_are"), &errors_are, problems);
         let asks_slow = rule.rollback.as_ref().is_some_and(|rollback| rollback.slow.is_some());
         if errors_are.slow_aborts && !asks_slow {
             let reason = "needs `rollback.slow`: after which time has a client waited too long?";
-            problems.add(path(".errors_are.slow_aborts"), reason);
+            problems.add(at.field("errors_are.slow_aborts"), reason);
         }
         // A stable arm that is no arm of the rule gets no requests of it.
         let compares = site.compares && site.arms.contains(&stable);
         let rollback = rule.rollback.as_ref().map(|rollback| {
-            let path = path(".rollback");
-            let reset = rollback.reset.as_ref().and_then(|reset| {
-                problems.take(&[&path, ".reset"].concat(), RequestMatcher::try_from(reset))
-            });
+            let at = at.field("rollback");
+            let reset = rollback
+                .reset
+                .as_ref()
+                .and_then(|reset| problems.take(at.field("reset"), RequestMatcher::try_from(reset)));
             Rollback {
-                rules: Rules::compile(&path, rollback, compares, problems),
+                rules: Rules::compile(&at, rollback, compares, problems),
                 dry_run: rollback.dry_run,
-                webhook: rollback.webhook.as_ref().map(|hook| Webhook::compile(&path, hook, problems)),
+                webhook: rollback.webhook.as_ref().map(|hook| Webhook::compile(&at, hook, problems)),
                 reset,
                 generation: rollback.generation.clone(),
             }
         });
         let zero_error = rule.zero_error.as_ref().map(|zero_error| {
             let cluster = arms.get(stable).map(|arm| arm.cluster.as_slice()).unwrap_or_default();
-            ZeroError::compile(&path(".zero_error"), zero_error, cluster, problems)
+            ZeroError::compile(&at.field("zero_error"), zero_error, cluster, problems)
         });
         Some(Self { label: site.label.into(), lanes, judge, rollback, zero_error })
     }

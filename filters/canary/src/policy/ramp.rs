@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use weir_sdk::{Draw, FractionalPercent, Problems};
+use weir_sdk::{At, Draw, FractionalPercent, Problems};
 
 use crate::config;
 
@@ -25,11 +25,11 @@ enum Stage {
 }
 
 impl Ramp {
-    /// Checks and compiles the ramp at `path`.
-    pub(crate) fn compile(path: &str, ramp: &config::Ramp, problems: &mut Problems) -> Option<Self> {
+    /// Checks and compiles the ramp.
+    pub(crate) fn compile(at: &At<'_>, ramp: &config::Ramp, problems: &mut Problems) -> Option<Self> {
         let mut sound = true;
         if ramp.duration.0.is_zero() {
-            problems.add(format!("{path}.duration"), "expected more than 0, such as `1h`");
+            problems.add(at.field("duration"), "expected more than 0, such as `1h`");
             sound = false;
         }
         let steps: Vec<FractionalPercent> = ramp.steps.iter().map(|step| step.0).collect();
@@ -39,7 +39,7 @@ impl Ramp {
             {
                 let index = index.saturating_add(1);
                 problems.add(
-                    format!("{path}.steps[{index}]"),
+                    at.item("steps", index),
                     "is less than the step before; expected shares that never fall",
                 );
                 sound = false;

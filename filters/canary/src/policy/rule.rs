@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use weir_sdk::{Draw, Problems, RequestMatcher, RequestView, Split, cookie};
+use weir_sdk::{At, Draw, Problems, RequestMatcher, RequestView, Split, cookie};
 
 use crate::config::{self, Color};
 use crate::policy::Inputs;
@@ -56,36 +56,35 @@ struct Texts {
 }
 
 impl Rule {
-    /// Checks and compiles the rule at `path`; its guard, if it has one, joins `guards`.
+    /// Checks and compiles the rule; its guard, if it has one, joins `guards`.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         rule: &config::Rule,
         arms: &mut Arms,
         guards: &mut Vec<Rc<Guard>>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&rule.matches));
+        let matcher = problems.take(at.field("match"), RequestMatcher::try_from(&rule.matches));
         let schedule = rule
             .schedule
             .as_ref()
-            .map(|schedule| Schedule::compile(&format!("{path}.schedule"), schedule, problems));
-        let outcome = outcome(path, rule, arms, problems);
-        let force =
-            rule.force.as_ref().map(|force| compile_force(&format!("{path}.force"), force, arms, problems));
+            .map(|schedule| Schedule::compile(&at.field("schedule"), schedule, problems));
+        let outcome = outcome(at, rule, arms, problems);
+        let force = rule.force.as_ref().map(|force| compile_force(&at.field("force"), force, arms, problems));
         let label = match &rule.name {
             Some(name) => format!("rule `{name}`"),
-            None => path.to_owned(),
+            None => at.to_string(),
         };
         let sticky = rule.sticky.as_ref().map(|sticky| {
             let salt = rule.name.as_deref().unwrap_or_default();
-            Sticky::compile(&format!("{path}.sticky"), sticky, &label, salt, arms, problems)
+            Sticky::compile(&at.field("sticky"), sticky, &label, salt, arms, problems)
         });
         if sticky.is_some() && !matches!(outcome, None | Some(Outcome::Split { .. } | Outcome::Ramp { .. })) {
-            problems.add(format!("{path}.sticky"), "is for `split` and `ramp`; here nothing is drawn");
+            problems.add(at.field("sticky"), "is for `split` and `ramp`; here nothing is drawn");
         }
         let guard = outcome.as_ref().and_then(|outcome| {
-            let site = outcome.site(path, &label);
+            let site = outcome.site(at, &label);
             let guard = Rc::new(Guard::compile(&site, rule, arms, problems)?);
             guards.push(Rc::clone(&guard));
             Some((guards.len().saturating_sub(1), guard))
@@ -193,8 +192,8 @@ impl Rule {
 
 impl Outcome {
     /// What a guard must know of it.
-    fn site<'a>(&self, path: &'a str, label: &'a str) -> Site<'a> {
-        let site = |arms: Vec<ArmId>, has_stable, compares| Site { path, label, arms, has_stable, compares };
+    fn site<'a>(&self, at: &'a At<'a>, label: &'a str) -> Site<'a> {
+        let site = |arms: Vec<ArmId>, has_stable, compares| Site { at, label, arms, has_stable, compares };
         match self {
             Self::Arm(arm) => site(vec![*arm], false, false),
             Self::Split { arms, .. } => site(arms.clone(), true, true),
@@ -222,24 +221,25 @@ impl Force {
     }
 }
 
-fn compile_force(path: &str, force: &config::Force, arms: &mut Arms, problems: &mut Problems) -> Force {
+fn compile_force(at: &At<'_>, force: &config::Force, arms: &mut Arms, problems: &mut Problems) -> Force {
     if force.header.is_none() && force.cookie.is_none() {
-        problems.add(path, "expected `header` or `cookie`, or both");
+        problems.add(at, "expected `header` or `cookie`, or both");
     }
     if force.always.is_none() && force.never.is_none() {
-        problems.add(path, "expected the arm of `always` or of `never`, or both");
+        problems.add(at, "expected the arm of `always` or of `never`, or both");
     }
     if force.always_value == force.never_value {
-        problems.add(format!("{path}.never_value"), "is the same as `always_value`; expected another");
+        problems.add(at.field("never_value"), "is the same as `always_value`; expected another");
     }
     if let Some(Err(reason)) = force.cookie.as_deref().map(names::cookie) {
-        problems.add(format!("{path}.cookie"), reason);
+        problems.add(at.field("cookie"), reason);
     }
-    let header = force.header.as_deref().and_then(|name| {
-        names::header(name).map_err(|reason| problems.add(format!("{path}.header"), reason)).ok()
-    });
+    let header = force
+        .header
+        .as_deref()
+        .and_then(|name| names::header(name).map_err(|reason| problems.add(at.field("header"), reason)).ok());
     let mut arm = |field: &str, name: &Option<String>| {
-        name.as_deref().and_then(|name| arms.named(&format!("{path}.{field}"), name, problems))
+        name.as_deref().and_then(|name| arms.named(&at.field(field), name, problems))
     };
     Force {
         header,
@@ -251,7 +251,7 @@ fn compile_force(path: &str, force: &config::Force, arms: &mut Arms, problems: &
     }
 }
 
-fn outcome(path: &str, rule: &config::Rule, arms: &mut Arms, problems: &mut Problems) -> Option<Outcome> {
+fn outcome(at: &At<'_>, rule: &config::Rule, arms: &mut Arms, problems: &mut Problems) -> Option<Outcome> {
     let given: Vec<&str> = [
         ("arm", rule.arm.is_some()),
         ("split", rule.split.is_some()),
@@ -264,38 +264,38 @@ fn outcome(path: &str, rule: &config::Rule, arms: &mut Arms, problems: &mut Prob
     if given.len() != 1 {
         let found = if given.is_empty() { "none".to_owned() } else { format!("`{}`", given.join("` and `")) };
         problems.add(
-            path,
+            at,
             format!("expected exactly one of `arm`, `split`, `ramp` and `blue_green`, found {found}"),
         );
         return None;
     }
     if let Some(arm) = &rule.arm {
-        return arms.named(&format!("{path}.arm"), arm, problems).map(Outcome::Arm);
+        return arms.named(&at.field("arm"), arm, problems).map(Outcome::Arm);
     }
     if let Some(split) = &rule.split {
-        return compile_split(&format!("{path}.split"), split, arms, problems);
+        return compile_split(&at.field("split"), split, arms, problems);
     }
     if let Some(ramp) = &rule.ramp {
-        let path = format!("{path}.ramp");
-        let from = arms.named(&format!("{path}.from"), &ramp.from, problems);
-        let to = arms.named(&format!("{path}.to"), &ramp.to, problems);
+        let at = at.field("ramp");
+        let from = arms.named(&at.field("from"), &ramp.from, problems);
+        let to = arms.named(&at.field("to"), &ramp.to, problems);
         if ramp.from == ramp.to {
-            problems.add(format!("{path}.to"), "is the same arm as `from`; expected another");
+            problems.add(at.field("to"), "is the same arm as `from`; expected another");
         }
-        let ramp = Ramp::compile(&path, ramp, problems)?;
+        let ramp = Ramp::compile(&at, ramp, problems)?;
         return Some(Outcome::Ramp { from: from?, to: to?, ramp });
     }
     let blue_green = rule.blue_green.as_ref()?;
-    let path = format!("{path}.blue_green");
-    let blue = arms.named(&format!("{path}.blue"), &blue_green.blue, problems);
-    let green = arms.named(&format!("{path}.green"), &blue_green.green, problems);
+    let at = at.field("blue_green");
+    let blue = arms.named(&at.field("blue"), &blue_green.blue, problems);
+    let green = arms.named(&at.field("green"), &blue_green.green, problems);
     if blue_green.blue == blue_green.green {
-        problems.add(format!("{path}.green"), "is the same arm as `blue`; expected another");
+        problems.add(at.field("green"), "is the same arm as `blue`; expected another");
     }
     let preview = blue_green
         .preview
         .as_ref()
-        .and_then(|preview| problems.take(&format!("{path}.preview"), RequestMatcher::try_from(preview)));
+        .and_then(|preview| problems.take(at.field("preview"), RequestMatcher::try_from(preview)));
     let (live, idle) = match blue_green.live {
         Color::Blue => (blue?, green?),
         Color::Green => (green?, blue?),
@@ -304,24 +304,25 @@ fn outcome(path: &str, rule: &config::Rule, arms: &mut Arms, problems: &mut Prob
 }
 
 fn compile_split(
-    path: &str,
+    at: &At<'_>,
     split: &[config::WeightedArm],
     arms: &mut Arms,
     problems: &mut Problems,
 ) -> Option<Outcome> {
     let mut ids = Vec::new();
     for (index, share) in split.iter().enumerate() {
-        let path = format!("{path}[{index}].arm");
-        let id = arms.named(&path, &share.arm, problems);
+        let at = at.index(index);
+        let at = at.field("arm");
+        let id = arms.named(&at, &share.arm, problems);
         if id.is_some() && ids.contains(&id) {
-            problems.add(path, format!("`{}` is in this split already; expected each arm once", share.arm));
+            problems.add(at, format!("`{}` is in this split already; expected each arm once", share.arm));
         }
         ids.push(id);
     }
     let weights: Vec<u64> = split.iter().map(|share| share.weight.into()).collect();
     let Some(split) = Split::new(&weights) else {
         problems
-            .add(path, "expected weights of which at least one is not 0 and whose sum is at most 4294967295");
+            .add(at, "expected weights of which at least one is not 0 and whose sum is at most 4294967295");
         return None;
     };
     Some(Outcome::Split { arms: ids.into_iter().collect::<Option<_>>()?, split })

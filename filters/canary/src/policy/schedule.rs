@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use weir_sdk::Problems;
+use weir_sdk::{At, Problems};
 
 use crate::config;
 
@@ -19,27 +19,25 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Checks and compiles the schedule at `path`.
-    pub(crate) fn compile(path: &str, written: &config::Schedule, problems: &mut Problems) -> Self {
+    /// Checks and compiles the schedule.
+    pub(crate) fn compile(at: &At<'_>, written: &config::Schedule, problems: &mut Problems) -> Self {
         let mut minutes = |field: &str, text: &Option<String>, default: u64| match text.as_deref().map(minute)
         {
             None => default,
             Some(Some(minute)) => minute,
             Some(None) => {
-                problems.add(
-                    [path, field].concat(),
-                    "expected a time of the day such as \"09:00\", at most \"24:00\"",
-                );
+                problems
+                    .add(at.field(field), "expected a time of the day such as \"09:00\", at most \"24:00\"");
                 default
             }
         };
-        let (from, to) = (minutes(".from", &written.from, 0), minutes(".to", &written.to, 24 * 60));
+        let (from, to) = (minutes("from", &written.from, 0), minutes("to", &written.to, 24 * 60));
         if to <= from {
-            problems.add([path, ".to"].concat(), "is not later than `from`; for a night write two rules");
+            problems.add(at.field("to"), "is not later than `from`; for a night write two rules");
         }
         for (index, freeze) in written.freezes.iter().enumerate() {
             if freeze.end.0 <= freeze.start.0 {
-                problems.add(format!("{path}.freezes[{index}].end"), "is not later than `start`");
+                problems.add(at.item("freezes", index).field("end"), "is not later than `start`");
             }
         }
         let days = written.days.iter().fold(0, |days, day| days | 1 << (*day as u8));
@@ -85,7 +83,8 @@ mod tests {
     #[track_caller]
     fn compile(text: &str) -> Result<Schedule, String> {
         let mut problems = Problems::new();
-        let schedule = Schedule::compile("schedule", &parse(Some(text.as_bytes())).unwrap(), &mut problems);
+        let schedule =
+            Schedule::compile(&At::of("schedule"), &parse(Some(text.as_bytes())).unwrap(), &mut problems);
         problems.finish().map(|()| schedule).map_err(|error| error.to_string())
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use weir_sdk::signed::{Secret, Secrets, unix_seconds};
-use weir_sdk::{Mutation, Problems, RequestView};
+use weir_sdk::{At, Mutation, Problems, RequestView};
 
 use super::names;
 use crate::config;
@@ -29,7 +29,7 @@ impl Signature {
         if written.validity.0 < Duration::from_secs(1) {
             problems.add("signature.validity", "expected at least `1s`");
         }
-        let secrets = Secrets::compile("signature.secrets", &written.secrets, find, problems);
+        let secrets = Secrets::compile(&At::of("signature.secrets"), &written.secrets, find, problems);
         Some(Self { header: header.ok()?, secrets, validity: written.validity.0 })
     }
 

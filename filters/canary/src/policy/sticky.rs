@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use weir_sdk::key::masked;
-use weir_sdk::{Bytes, Draw, KeySource, Problems, Salt, cookie, source_address};
+use weir_sdk::{At, Bytes, Draw, KeySource, Problems, Salt, cookie, source_address};
 
 use crate::config::{self, CookieValue, Fallback};
 use crate::policy::Inputs;
@@ -40,9 +40,9 @@ pub(crate) enum Pull<'a> {
 }
 
 impl Sticky {
-    /// Checks and compiles what stands at `path`; `label` begins explanations, `salt` is used when none is given.
+    /// Checks and compiles what stands at a place; `label` begins explanations, `salt` is used when none is given.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         sticky: &config::Sticky,
         label: &str,
         salt: &str,
@@ -50,24 +50,24 @@ impl Sticky {
         problems: &mut Problems,
     ) -> Self {
         if sticky.by.is_empty() {
-            problems.add(format!("{path}.by"), "expected at least one key, such as `{header: end-user}`");
+            problems.add(at.field("by"), "expected at least one key, such as `{header: end-user}`");
         }
         let last = sticky.by.len().saturating_sub(1);
         let mut keys = Vec::new();
         for (index, key) in sticky.by.iter().enumerate() {
-            let path = format!("{path}.by[{index}]");
+            let at = at.item("by", index);
             if matches!(key, config::Key::OwnCookie(_)) && index != last {
-                problems.add(&path, "`own_cookie` must be the last: every request has it, so the keys after it are never asked");
+                problems.add(at, "`own_cookie` must be the last: every request has it, so the keys after it are never asked");
             }
             keys.extend(
-                compile_key(&path, key, problems)
+                compile_key(&at, key, problems)
                     .map(|(key, source)| (key, format!("{label}, by {source}").into())),
             );
         }
         let stable =
-            sticky.stable.as_deref().and_then(|name| arms.named(&format!("{path}.stable"), name, problems));
+            sticky.stable.as_deref().and_then(|name| arms.named(&at.field("stable"), name, problems));
         if sticky.stable.is_some() && sticky.missing != Fallback::Stable {
-            problems.add(format!("{path}.stable"), "is for `missing: STABLE`; nothing else uses it");
+            problems.add(at.field("stable"), "is for `missing: STABLE`; nothing else uses it");
         }
         let salt = Salt::new(sticky.salt.as_deref().unwrap_or(salt));
         Self { keys, salt, missing: sticky.missing, stable }
@@ -140,15 +140,14 @@ impl Sticky {
     }
 }
 
-fn compile_key(path: &str, key: &config::Key, problems: &mut Problems) -> Option<(Key, String)> {
+fn compile_key(at: &At<'_>, key: &config::Key, problems: &mut Problems) -> Option<(Key, String)> {
     let source = match key {
         config::Key::Header(name) => KeySource::Header(name.clone()),
         config::Key::Cookie(name) => KeySource::Cookie(name.clone()),
         config::Key::QueryParameter(name) => KeySource::QueryParameter(name.clone()),
         config::Key::SourceAddress(options) => KeySource::SourceAddress(options.clone()),
         config::Key::OwnCookie(own) => {
-            let template =
-                CookieTemplate::compile(&format!("{path}.own_cookie.cookie"), &own.cookie, problems);
+            let template = CookieTemplate::compile(&at.field("own_cookie.cookie"), &own.cookie, problems);
             let why = format!("own cookie `{}`", template.name);
             return Some(match own.value {
                 CookieValue::Key => (Key::Minted(template), why),
@@ -156,7 +155,7 @@ fn compile_key(path: &str, key: &config::Key, problems: &mut Problems) -> Option
             });
         }
     };
-    let key = weir_sdk::Key::compile(path, &source, problems)?;
+    let key = weir_sdk::Key::compile(at, &source, problems)?;
     let why = key.describe();
     Some((Key::Of(key), why))
 }

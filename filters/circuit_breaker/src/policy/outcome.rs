@@ -25,7 +25,7 @@ impl Judge {
                 "needs `open_when.slow_call`: after which time has a client waited too long?",
             );
         }
-        let verdicts = Verdicts::compile(&format!("{path}errors_are"), written, problems);
+        let verdicts = Verdicts::compile(&weir_sdk::At::of(&format!("{path}errors_are")), written, problems);
         Self { verdicts, slow_ns }
     }
 

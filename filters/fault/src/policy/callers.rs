@@ -86,7 +86,8 @@ impl Signature {
         if config.max_validity.0.is_zero() {
             problems.add(format!("{path}.max_validity"), "expected more than 0");
         }
-        let secrets = Secrets::compile(&format!("{path}.secrets"), &config.secrets, find, problems);
+        let secrets =
+            Secrets::compile(&weir_sdk::At::of(&format!("{path}.secrets")), &config.secrets, find, problems);
         Some(Self {
             header: header?,
             secrets,

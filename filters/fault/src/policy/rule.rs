@@ -89,7 +89,7 @@ impl Rule {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&fault.matches));
+        let matcher = problems.take(format!("{path}.match"), RequestMatcher::try_from(&fault.matches));
         let schedule = fault
             .schedule
             .as_ref()
@@ -335,7 +335,7 @@ fn keys(path: &str, sources: &[weir_sdk::KeySource], problems: &mut Problems) ->
     sources
         .iter()
         .enumerate()
-        .filter_map(|(index, source)| Key::compile(&format!("{path}[{index}]"), source, problems))
+        .filter_map(|(index, source)| Key::compile(&weir_sdk::At::of(path).index(index), source, problems))
         .collect()
 }
 

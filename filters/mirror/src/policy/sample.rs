@@ -34,7 +34,7 @@ impl Sample {
             Keys {
                 by: by
                     .filter_map(|(index, source)| {
-                        Key::compile(&format!("{path}.sample.by[{index}]"), source, problems)
+                        Key::compile(&weir_sdk::At::of(path).item("sample.by", index), source, problems)
                     })
                     .collect(),
                 salt: Salt::new(sample.salt.as_deref().unwrap_or(name)),

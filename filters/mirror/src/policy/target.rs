@@ -92,7 +92,7 @@ impl Target {
         let before = problems.len();
         let cluster = cluster(path, target, problems);
         let name = name(path, target, problems);
-        let matcher = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&target.matches));
+        let matcher = problems.take(format!("{path}.match"), RequestMatcher::try_from(&target.matches));
         let methods = target.methods.as_deref().unwrap_or_default();
         let any = methods.iter().any(|method| method == "*");
         if target.methods.as_ref().is_some_and(Vec::is_empty) {

@@ -72,7 +72,8 @@ impl Parts {
                     continue;
                 }
             };
-            compiled.extend(Key::compile(&format!("{path}[{index}]"), &source, problems).map(Part::Of));
+            compiled
+                .extend(Key::compile(&weir_sdk::At::of(path).index(index), &source, problems).map(Part::Of));
         }
         Self(compiled)
     }

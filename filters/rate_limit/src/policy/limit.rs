@@ -116,7 +116,7 @@ impl Limit {
             let field = if limit.charge.is_some() { "charge" } else { "refund_statuses" };
             problems.add(format!("{path}.{field}"), why);
         }
-        let matches = problems.take(&format!("{path}.match"), RequestMatcher::try_from(&limit.matches));
+        let matches = problems.take(format!("{path}.match"), RequestMatcher::try_from(&limit.matches));
         let key = key::Parts::compile(&format!("{path}.key"), &limit.key, problems);
         let queue = queue(path, limit, problems);
         let own = kind(limit, (path, &limit.algorithm), (0, key.is_constant(), queue), setup, problems);

@@ -55,7 +55,7 @@ impl Parts {
             }
             if !instances.attribute.is_empty() {
                 let source = KeySource::Attribute(instances.attribute.clone());
-                parts.attribute = Key::compile(&path, &source, problems);
+                parts.attribute = Key::compile(&weir_sdk::At::of(&path), &source, problems);
             }
         }
         if limit.classes.len() > MOST_CLASSES {
@@ -66,8 +66,7 @@ impl Parts {
         }
         for (index, class) in limit.classes.iter().enumerate() {
             let path = format!("{path}.classes[{index}]");
-            let matches =
-                problems.take(&[&path, ".match"].concat(), RequestMatcher::try_from(&class.matches));
+            let matches = problems.take([&path, ".match"].concat(), RequestMatcher::try_from(&class.matches));
             let share = class.share.0.ppm();
             if size.is_some_and(|size| part(size, share) == 0) {
                 problems.add([&path, ".share"].concat(), "is less than one request of the limit");

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_sdk::{Bytes, Callout, Problems};
+use weir_sdk::{At, Bytes, Callout, Problems};
 
 use super::counts::Counts;
 use super::record::Rolled;
@@ -20,24 +20,23 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    pub(super) fn compile(path: &str, written: &config::Webhook, problems: &mut Problems) -> Self {
-        let path = [path, ".webhook"].concat();
-        let at = |field: &str| [&path, field].concat();
-        for (field, text) in [(".cluster", &written.cluster), (".authority", &written.authority)] {
+    pub(super) fn compile(at: &At<'_>, written: &config::Webhook, problems: &mut Problems) -> Self {
+        let at = at.field("webhook");
+        for (field, text) in [("cluster", &written.cluster), ("authority", &written.authority)] {
             if text.is_empty() {
-                problems.add(at(field), "expected a name, found nothing");
+                problems.add(at.field(field), "expected a name, found nothing");
             }
         }
         if !written.path.starts_with('/') {
-            problems.add(at(".path"), "expected a path that begins with `/`");
+            problems.add(at.field("path"), "expected a path that begins with `/`");
         }
-        for (field, text) in [(".path", &written.path), (".authority", &written.authority)] {
+        for (field, text) in [("path", &written.path), ("authority", &written.authority)] {
             if let Err(reason) = names::header_value(text) {
-                problems.add(at(field), reason);
+                problems.add(at.field(field), reason);
             }
         }
         if nanoseconds(written.timeout) == 0 {
-            problems.add(at(".timeout"), "expected more than 0, such as `5s`");
+            problems.add(at.field("timeout"), "expected more than 0, such as `5s`");
         }
         let pseudo = [
             (":method", "POST"),
@@ -48,7 +47,7 @@ impl Webhook {
         ];
         let mut headers: Vec<(Rc<str>, Bytes)> =
             pseudo.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        headers.extend(crate::policy::arms::lines(&at(".headers"), &written.headers, problems));
+        headers.extend(crate::policy::arms::lines(&at.field("headers"), &written.headers, problems));
         Self { cluster: written.cluster.as_str().into(), headers, timeout: written.timeout.0 }
     }
 

@@ -1,6 +1,6 @@
 //! The numbers of a rollback: what is tested, how surely, and for how long an arm is out.
 
-use weir_sdk::{ConfigDuration, Percentage, Problems};
+use weir_sdk::{At, ConfigDuration, Percentage, Problems};
 
 use super::counts::{Counts, SLICES};
 use super::record::Rolled;
@@ -46,9 +46,9 @@ impl Bar {
 }
 
 impl Rules {
-    /// Checks and compiles what is written at `path`; `compares`: whether the rule gives the stable arm requests to compare with.
+    /// Checks and compiles what is written at a place; `compares`: whether the rule gives the stable arm requests to compare with.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         written: &config::Rollback,
         compares: bool,
         problems: &mut Problems,
@@ -56,31 +56,31 @@ impl Rules {
         let mut within = |field: &str, duration: ConfigDuration, least_ms: u64, expected: &str| {
             let ns = nanoseconds(duration);
             if !(least_ms.saturating_mul(1_000_000)..=86_400_000_000_000).contains(&ns) {
-                problems.add([path, field].concat(), ["expected ", expected, ", such as `60s`"].concat());
+                problems.add(at.field(field), ["expected ", expected, ", such as `60s`"].concat());
             }
             ns
         };
-        let window_ns = within(".window", written.window, 300, "300ms to 1d");
+        let window_ns = within("window", written.window, 300, "300ms to 1d");
         let slow_ns =
-            written.slow.as_ref().map(|slow| within(".slow.slower_than", slow.slower_than, 1, "1ms to 1d"));
-        let hold_ns = written.hold.map(|hold| within(".for", hold, 1000, "1s to 1d"));
+            written.slow.as_ref().map(|slow| within("slow.slower_than", slow.slower_than, 1, "1ms to 1d"));
+        let hold_ns = written.hold.map(|hold| within("for", hold, 1000, "1s to 1d"));
         if !(1..=MILLION).contains(&written.min_samples) {
-            problems.add([path, ".min_samples"].concat(), "expected 1 to 1000000");
+            problems.add(at.field("min_samples"), "expected 1 to 1000000");
         }
         let confidence_ppm = written.confidence.0.ppm();
         if !(500_000..MILLION).contains(&confidence_ppm) {
-            problems.add([path, ".confidence"].concat(), "expected 50 to 99.9999 percent");
+            problems.add(at.field("confidence"), "expected 50 to 99.9999 percent");
         }
         let errors =
             written.error_rate.clone().or_else(|| written.slow.is_none().then(config::ErrorRate::default));
         let assumptions = [
-            (".error_rate.assumed", errors.as_ref().map(|errors| errors.assumed)),
-            (".slow.assumed", written.slow.as_ref().map(|slow| slow.assumed)),
+            ("error_rate.assumed", errors.as_ref().map(|errors| errors.assumed)),
+            ("slow.assumed", written.slow.as_ref().map(|slow| slow.assumed)),
         ];
         for (field, assumed) in assumptions {
             if !compares && assumed == Some(None) {
                 let reason = "is needed: the rule gives the stable arm no requests to compare with";
-                problems.add([path, field].concat(), reason);
+                problems.add(at.field(field), reason);
             }
         }
         let tests = if errors.is_some() && written.slow.is_some() { 2.0 } else { 1.0 };

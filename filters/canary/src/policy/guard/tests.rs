@@ -38,7 +38,7 @@ impl Dice {
 fn rules(text: &str) -> Rules {
     let written: Rollback = parse(Some(text.as_bytes())).unwrap();
     let mut problems = Problems::new();
-    let rules = Rules::compile("", &written, true, &mut problems);
+    let rules = Rules::compile(&weir_sdk::At::ROOT, &written, true, &mut problems);
     problems.finish().unwrap();
     rules
 }

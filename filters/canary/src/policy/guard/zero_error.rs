@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use weir_sdk::outcome::Judge;
 use weir_sdk::{
-    Bytes, Callout, CalloutReply, Explanation, HeaderMap, LocalReply, Mutation, Problems, RequestView, hop,
+    At, Bytes, Callout, CalloutReply, Explanation, HeaderMap, LocalReply, Mutation, Problems, RequestView,
+    hop,
 };
 
 use super::rules::nanoseconds;
@@ -103,36 +104,34 @@ impl Kept {
 
 impl ZeroError {
     pub(super) fn compile(
-        path: &str,
+        at: &At<'_>,
         written: &config::ZeroError,
         stable_cluster: &[u8],
         problems: &mut Problems,
     ) -> Self {
-        let at = |field: &str| [path, field].concat();
         let cluster = match &written.cluster {
             Some(cluster) => cluster.clone(),
             None => String::from_utf8_lossy(stable_cluster).into_owned(),
         };
         if cluster.is_empty() {
-            problems.add(at(".cluster"), "expected a cluster of Envoy's, found nothing");
+            problems.add(at.field("cluster"), "expected a cluster of Envoy's, found nothing");
         }
         if written.methods.is_empty() {
-            problems.add(at(".methods"), "expected at least one method, such as `GET`");
+            problems.add(at.field("methods"), "expected at least one method, such as `GET`");
         }
         for (index, method) in written.methods.iter().enumerate() {
             let is_method = names::is_token(method) && !method.bytes().any(|byte| byte.is_ascii_lowercase());
             if !is_method || method == "CONNECT" {
-                problems
-                    .add(format!("{path}.methods[{index}]"), "expected a method in upper case, not CONNECT");
+                problems.add(at.item("methods", index), "expected a method in upper case, not CONNECT");
             }
         }
         // A second less than Envoy's own limit for a stream on which nothing moves, 5 minutes, would do (`FLOW-30`); a minute is easier to remember.
         if !(1_000_000..=240_000_000_000).contains(&nanoseconds(written.timeout)) {
-            problems.add(at(".timeout"), "expected 1ms to 4m, such as `5s`");
+            problems.add(at.field("timeout"), "expected 1ms to 4m, such as `5s`");
         }
         let budget = written.budget.unwrap_or_default();
         if budget.burst > 1_000_000 {
-            problems.add(at(".budget.burst"), "expected 0 to 1000000");
+            problems.add(at.field("budget.burst"), "expected 0 to 1000000");
         }
         let mark = written.response_header.as_slice();
         Self {
@@ -142,7 +141,7 @@ impl ZeroError {
             max_answer_bytes: usize::try_from(written.max_answer_bytes).unwrap_or(usize::MAX),
             timeout: written.timeout.0,
             budget: Budget::new(budget.percent.0.ppm(), budget.burst),
-            mark: arms::lines(&at(".response_header"), mark, problems),
+            mark: arms::lines(&at.field("response_header"), mark, problems),
             why: "failed, asking the stable arm".into(),
         }
     }

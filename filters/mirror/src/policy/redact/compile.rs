@@ -47,12 +47,12 @@ struct Findings<'p> {
 }
 
 impl Findings<'_> {
-    fn add(&mut self, field: &str, reason: impl Into<String>) {
+    fn add(&mut self, field: &str, reason: impl AsRef<str>) {
         let path = if self.path.is_empty() { String::from(field) } else { [self.path, ".", field].concat() };
         self.problems.add(path, reason);
     }
 
-    fn item(&mut self, list: &str, index: usize, field: &str, reason: impl Into<String>) {
+    fn item(&mut self, list: &str, index: usize, field: &str, reason: impl AsRef<str>) {
         self.add(&[list, "[", &index.to_string(), "].", field].concat(), reason);
     }
 
