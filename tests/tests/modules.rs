@@ -49,6 +49,19 @@ fn every_module_keeps_its_budget_and_has_no_names() {
     assert!(over.is_empty(), "too large: {over:#?}");
 }
 
+/// `panics = "trap"`, on a module as cargo and its linker make it.
+#[test]
+fn what_a_panic_would_say_is_not_in_a_module_that_traps() {
+    let path = build::named("hello-filter", tools::workspace()).unwrap();
+    let named = fs::read(path.with_extension("named.wasm")).unwrap();
+    let has = |text: &str| named.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    for gone in ["rust_begin_unwind", "panic_bounds_check", "panicked at", "library/core/src"] {
+        assert!(!has(gone), "{gone}");
+    }
+    // What it does say is still there.
+    assert!(has("configuration refused"));
+}
+
 #[test]
 fn the_same_source_gives_the_same_bytes_in_another_folder() {
     let here = tools::workspace();

@@ -1,7 +1,7 @@
 //! What a crate says of its module: Cargo.toml and the schema beside it become the module's metadata. Builds nothing.
 //!
 //! `[package.metadata.weir]` of Cargo.toml may have `clusters` (where the configuration names clusters: JSON pointers with `*`),
-//! `callbacks` (the only exports `proxy_on_…` that stay), `schema` (the file of the configuration's JSON Schema, default
+//! `callbacks` (the only exports `proxy_on_…` that stay), `panics` (what a panic does), `schema` (the file of the configuration's JSON Schema, default
 //! `config.schema.json`, which may be missing) and `max_bytes` (the module must not be larger).
 
 use std::collections::BTreeSet;
@@ -23,10 +23,23 @@ pub struct Manifest {
     pub clusters: Vec<String>,
     /// The only exports `proxy_on_…` that stay; absent: all that do something.
     pub callbacks: Option<BTreeSet<String>>,
+    /// What a panic does.
+    pub panics: Panics,
     /// The file of the configuration's JSON Schema, from the crate's folder.
     pub schema: Option<PathBuf>,
     /// The most bytes that the module may have.
     pub max_bytes: Option<u64>,
+}
+
+/// What a panic of a module does, before it traps.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Panics {
+    /// It writes its message to Envoy's log.
+    #[default]
+    Print,
+    /// Nothing: Envoy logs the trap. The module is a tenth smaller.
+    Trap,
 }
 
 /// What the module of a crate says of itself.

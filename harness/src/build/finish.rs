@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::slim::{self, SlimError};
+use super::slim::{self, SlimError, Wanted};
 use super::{BuildError, Crate, facts};
 use crate::inspect::{METADATA_SECTION, Metadata, inspect};
 
@@ -16,7 +16,9 @@ pub(super) struct Finished {
 /// Makes a crate's linked module smaller and has it say what it is.
 pub(super) fn of_crate(found: &Crate, linked: &[u8]) -> Result<Finished, BuildError> {
     let failed = |source: SlimError| BuildError::Slim { module: found.name.clone(), source };
-    let slim = slim::slim(linked, found.weir.callbacks.as_ref()).map_err(failed)?;
+    let slim =
+        slim::slim(linked, Wanted { callbacks: found.weir.callbacks.as_ref(), panics: found.weir.panics })
+            .map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     finished(slim, &facts::metadata(found, &inspection)?)
 }
@@ -25,7 +27,7 @@ pub(super) fn of_crate(found: &Crate, linked: &[u8]) -> Result<Finished, BuildEr
 pub(super) fn of_file(name: &str, linked: &[u8]) -> Result<Finished, BuildError> {
     let failed = |source: SlimError| BuildError::Slim { module: name.to_owned(), source };
     let said = inspect(linked).map_err(|error| failed(error.into()))?.metadata;
-    let slim = slim::slim(linked, None).map_err(failed)?;
+    let slim = slim::slim(linked, Wanted::default()).map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     let said = said.unwrap_or_else(|| Metadata { name: name.to_owned(), ..Metadata::default() });
     finished(slim, &Metadata { hostcalls: facts::hostcalls(&inspection), ..said })

@@ -9,11 +9,15 @@ use std::process::Command;
 
 use super::{BuildError, Crate, TARGET};
 
+/// Has the linker say where addresses are, so that what nobody has the address of can go.
+const RELOCATIONS: &str = "-Clink-arg=--emit-relocs";
+
 /// The setting for cargo: flags for the modules' target, beside those that its configuration has for it.
 pub(super) fn setting(found: &Crate) -> Result<String, BuildError> {
     let flags: Vec<String> = pairs(found)?
         .into_iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .chain([RELOCATIONS.to_owned()])
         .collect();
     // A list of strings in JSON is one in TOML, too.
     let flags = serde_json::Value::from(flags);

@@ -1,16 +1,22 @@
 //! A linked module made smaller: exports that nobody calls, functions that nobody reaches, names and debug information go. What is left is
 //! in the order it was in, so the same module in gives the same bytes out. Knows no crate and no cargo.
 
+mod code;
+mod data;
 mod idle;
 mod reach;
+mod relocations;
 mod rewrite;
+mod traps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::reencode::Error;
 use wasmparser_of_encoder::{KnownCustom, Name, Parser, Payload};
 
+use super::facts::Panics;
 use crate::inspect::{InspectError, inspect};
+use code::Code;
 
 /// A module that was made smaller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,9 @@ pub enum SlimError {
     /// `callbacks` names what the module does not export.
     #[error("`callbacks` names `{0}`, which the module does not export")]
     NoSuchCallback(String),
+    /// `panics` is for modules of Rust, before their names are gone.
+    #[error("`panics = \"trap\"`: the module has no function `rust_begin_unwind`, where Rust's panics end")]
+    NoPanics,
 }
 
 impl From<wasmparser_of_encoder::BinaryReaderError> for SlimError {
@@ -43,19 +52,35 @@ impl From<wasmparser_of_encoder::BinaryReaderError> for SlimError {
     }
 }
 
-/// Removes what Envoy does not need. `callbacks`, when given, are the only exports `proxy_on_…` that stay, for an SDK that exports all of them;
-/// what Envoy needs to load and start a module stays in any case.
+/// What else may go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// When given, the only exports `proxy_on_…` that stay, for an SDK that exports all of them; what Envoy needs to load and start a module stays in any
+    /// case.
+    pub callbacks: Option<&'a BTreeSet<String>>,
+    /// What a panic does.
+    pub panics: Panics,
+}
+
+/// Removes what Envoy does not need.
 ///
 /// # Errors
-/// When it is no module.
-pub fn slim(wasm: &[u8], callbacks: Option<&BTreeSet<String>>) -> Result<Slim, SlimError> {
+/// When it is no module, or has nothing of what is wanted.
+pub fn slim(wasm: &[u8], wanted: Wanted<'_>) -> Result<Slim, SlimError> {
+    let callbacks = wanted.callbacks;
     let found = inspect(wasm)?;
     for name in callbacks.into_iter().flatten() {
         if !found.exports.iter().any(|export| export.is_callback && export.name == *name) {
             return Err(SlimError::NoSuchCallback(name.clone()));
         }
     }
-    let idle = idle::idle(wasm)?;
+    let mut code = Code::of(wasm)?;
+    let linked = reach::linked(wasm, &code)?;
+    let names = names(wasm)?;
+    if wanted.panics == Panics::Trap && !traps::trap(&mut code, &names) {
+        return Err(SlimError::NoPanics);
+    }
+    let idle = idle::idle(wasm, &code)?;
     let mut kept = BTreeSet::new();
     let mut removed = Vec::new();
     for export in found.exports {
@@ -76,12 +101,10 @@ pub fn slim(wasm: &[u8], callbacks: Option<&BTreeSet<String>>) -> Result<Slim, S
             removed.push(export.name);
         }
     }
-    let map = reach::renumbered(wasm, &kept)?;
-    let names = names(wasm)?
-        .into_iter()
-        .filter_map(|(index, name)| Some((map.get(usize::try_from(index).ok()?).copied()??, name)))
-        .collect();
-    Ok(Slim { wasm: rewrite::rewrite(wasm, &kept, &map)?, names, removed })
+    let reached = reach::reached(wasm, &kept, &code, &linked)?;
+    let named = |(new, old): (u32, &usize)| Some((new, names.get(&u32::try_from(*old).ok()?)?.clone()));
+    let names = (0..).zip(&reached.order).filter_map(named).collect();
+    Ok(Slim { wasm: rewrite::rewrite(wasm, &kept, &code, &reached)?, names, removed })
 }
 
 /// The module with a name section at its end. The code stands where it stood, so an offset in one is an offset in the other.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use wasmparser_of_encoder::{ExternalKind, FunctionBody, Operator, Parser, Payload};
+use wasmparser_of_encoder::{ExternalKind, Operator, Parser, Payload};
 
 use super::SlimError;
-use super::reach::Functions;
+use super::code::{Code, Step};
 
 /// What Envoy takes for the answer of a callback that is not there; 0 is `Continue`.
 fn absent(name: &str) -> i32 {
@@ -16,8 +16,7 @@ fn absent(name: &str) -> i32 {
 }
 
 /// Exported callbacks `proxy_on_…` whose whole body is the answer that Envoy takes when they are absent.
-pub(super) fn idle(wasm: &[u8]) -> Result<BTreeSet<String>, SlimError> {
-    let functions = Functions::of(wasm)?;
+pub(super) fn idle(wasm: &[u8], code: &Code<'_>) -> Result<BTreeSet<String>, SlimError> {
     let mut found = BTreeSet::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let Payload::ExportSection(section) = payload? else { continue };
@@ -29,8 +28,8 @@ pub(super) fn idle(wasm: &[u8]) -> Result<BTreeSet<String>, SlimError> {
             if !is_callback || !matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
                 continue;
             }
-            if let Some(body) = functions.body(index)
-                && only_answers(body, absent(export.name))?
+            if let Some(function) = code.function(index)
+                && only_answers(&function.steps, absent(export.name))
             {
                 found.insert(export.name.to_owned());
             }
@@ -40,14 +39,10 @@ pub(super) fn idle(wasm: &[u8]) -> Result<BTreeSet<String>, SlimError> {
 }
 
 /// Whether a body is empty, or nothing but this number.
-fn only_answers(body: &FunctionBody<'_>, answer: i32) -> Result<bool, SlimError> {
-    let mut operators = body.get_operators_reader()?;
-    let mut first = operators.read()?;
-    if let Operator::I32Const { value } = first {
-        if value != answer {
-            return Ok(false);
-        }
-        first = operators.read()?;
+fn only_answers(body: &[Step<'_>], answer: i32) -> bool {
+    match body {
+        [step] => matches!(step.operator, Operator::End),
+        [step, _] => matches!(step.operator, Operator::I32Const { value } if value == answer),
+        _ => false,
     }
-    Ok(matches!(first, Operator::End) && operators.eof())
 }

@@ -1,76 +1,143 @@
-//! Which functions can be reached from the exports that stay, the start function, tables and globals.
+//! What can be reached from the exports that stay, the start function and globals; without the linker's word also from tables, and all data.
 
 use std::collections::BTreeSet;
 
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{CodeSection, ExportSection, ImportSection, Module};
+use wasm_encoder::{CodeSection, ElementSection, ExportSection, ImportSection, Module};
 use wasmparser_of_encoder::{
-    CodeSectionReader, CustomSectionReader, Export, ExternalKind, FunctionBody, ImportSectionReader, Parser,
-    Payload, TypeRef,
+    CodeSectionReader, CustomSectionReader, ElementSectionReader, Export, ExternalKind, ImportSectionReader,
+    Parser,
 };
 
 use super::SlimError;
+use super::code::Code;
+use super::data::{Part, Segments};
+use super::relocations::{Relocations, Target};
 
-/// The functions of a module.
-pub(super) struct Functions<'w> {
-    /// How many are imported; they come first in the order of indices.
-    pub(super) imported: usize,
-    pub(super) bodies: Vec<FunctionBody<'w>>,
+/// What stays.
+pub(super) struct Reached {
+    /// The functions in their new order: the imported ones as they were, then those that are named most often, whose indices are the shortest then;
+    /// among equals those that came first.
+    pub(super) order: Vec<usize>,
+    /// The data; `None`: as it is.
+    pub(super) data: Option<Vec<Part>>,
 }
 
-impl<'w> Functions<'w> {
-    pub(super) fn of(wasm: &'w [u8]) -> Result<Self, SlimError> {
-        let mut found = Self { imported: 0, bodies: Vec::new() };
-        for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
-                Payload::ImportSection(section) => {
-                    for import in section.into_imports() {
-                        found.imported = found.imported.saturating_add(usize::from(is_function(import?.ty)));
-                    }
-                }
-                Payload::CodeSectionEntry(body) => found.bodies.push(body),
-                _ => {}
+/// What the linker says of addresses, and the data that they are of; `None` when it says nothing, or what is not known here.
+pub(super) type Linked<'w> = Option<(Relocations, Segments<'w>)>;
+
+pub(super) fn linked<'w>(wasm: &'w [u8], code: &Code<'_>) -> Result<Linked<'w>, SlimError> {
+    let Some(segments) = Segments::of(wasm, code)? else { return Ok(None) };
+    Ok(Relocations::of(wasm, code)?.map(|relocations| (relocations, segments)))
+}
+
+pub(super) fn reached(
+    wasm: &[u8],
+    kept: &BTreeSet<String>,
+    code: &Code<'_>,
+    linked: &Linked<'_>,
+) -> Result<Reached, SlimError> {
+    let mut marks = Marks { kept, tables: linked.is_none(), met: Vec::new() };
+    marks.parse_core_module(&mut Module::new(), Parser::new(0), wasm)?;
+    let mut uses = vec![0_u32; code.len()];
+    let mut addressed = vec![false; code.len()];
+    let mut data = Data::of(linked.as_ref());
+    loop {
+        while let Some(index) = marks.met.pop() {
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            let Some(uses) = uses.get_mut(index) else { continue };
+            *uses = uses.saturating_add(1);
+            if *uses > 1 {
+                continue;
+            }
+            for step in code.function(index).into_iter().flat_map(|function| &function.steps) {
+                utils::instruction(&mut marks, step.operator.clone())?;
+                data.look(step.place.clone());
             }
         }
-        Ok(found)
-    }
-
-    /// The body of the function with an index; `None` for an imported one.
-    pub(super) fn body(&self, index: usize) -> Option<&FunctionBody<'w>> {
-        self.bodies.get(index.checked_sub(self.imported)?)
-    }
-}
-
-pub(super) fn is_function(ty: TypeRef) -> bool {
-    matches!(ty, TypeRef::Func(_) | TypeRef::FuncExact(_))
-}
-
-/// The new index of every function by its old one; `None`: nobody reaches it.
-pub(super) fn renumbered(wasm: &[u8], kept: &BTreeSet<String>) -> Result<Vec<Option<u32>>, SlimError> {
-    let functions = Functions::of(wasm)?;
-    let mut marks = Marks { kept, met: Vec::new() };
-    marks.parse_core_module(&mut Module::new(), Parser::new(0), wasm)?;
-    let mut reached = vec![false; functions.imported.saturating_add(functions.bodies.len())];
-    while let Some(index) = marks.met.pop() {
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(reached) = reached.get_mut(index).filter(|reached| !**reached) else { continue };
-        *reached = true;
-        if let Some(body) = functions.body(index) {
-            utils::parse_function_body(&mut marks, &mut CodeSection::new(), body.clone())?;
+        match data.next() {
+            None => break,
+            Some(Target::Data(symbol)) => data.enter(symbol),
+            // Its place in the table is one use, however often that is named.
+            Some(Target::Function(index)) => {
+                let place = usize::try_from(index).ok().and_then(|index| addressed.get_mut(index));
+                if place.is_some_and(|addressed| !std::mem::replace(addressed, true)) {
+                    marks.met.push(index);
+                }
+            }
         }
     }
-    let mut next = 0_u32;
-    let number = |reached: bool| {
-        let index = next;
-        next = next.saturating_add(u32::from(reached));
-        reached.then_some(index)
-    };
-    Ok(reached.into_iter().map(number).collect())
+    let used = |index: &usize| uses.get(*index).copied().unwrap_or(0);
+    let mut order: Vec<usize> = (0..code.len()).filter(|index| used(index) > 0).collect();
+    order.sort_by_key(|index| {
+        let is_defined = *index >= code.imported;
+        (is_defined, if is_defined { u32::MAX.saturating_sub(used(index)) } else { 0 })
+    });
+    let data = linked.as_ref().map(|(relocations, segments)| segments.parts(relocations, &data.used));
+    Ok(Reached { order, data })
+}
+
+/// Which data is used.
+struct Data<'l> {
+    linked: Option<&'l (Relocations, Segments<'l>)>,
+    /// By symbol.
+    used: Vec<bool>,
+    met: Vec<Target>,
+}
+
+impl<'l> Data<'l> {
+    fn of(linked: Option<&'l (Relocations, Segments<'l>)>) -> Self {
+        let mut data = Self { linked, used: Vec::new(), met: Vec::new() };
+        let Some((relocations, segments)) = linked else { return data };
+        data.used = vec![false; relocations.symbols.len()];
+        let roots = relocations.symbols.iter().enumerate().filter(|(_, symbol)| symbol.is_root);
+        data.met.extend(roots.map(|(place, _)| Target::Data(place)));
+        // Addresses in bytes that are of no symbol.
+        for (index, segment) in segments.all.iter().enumerate() {
+            let end = segment.place.saturating_add(segment.bytes.len() as u64);
+            for (place, target) in relocations.within(segment.place..end) {
+                let at = usize::try_from(place.saturating_sub(segment.place)).unwrap_or(usize::MAX);
+                let is_of = |symbol: &super::relocations::Symbol| {
+                    symbol.segment == index && symbol.bytes.contains(&at)
+                };
+                if !relocations.symbols.iter().any(is_of) {
+                    data.met.push(target);
+                }
+            }
+        }
+        data
+    }
+
+    /// Notes the addresses in these bytes of the module.
+    fn look(&mut self, place: std::ops::Range<u64>) {
+        if let Some((relocations, _)) = self.linked.filter(|_| !place.is_empty()) {
+            self.met.extend(relocations.within(place).map(|(_, target)| target));
+        }
+    }
+
+    /// A symbol is used, and so is what it has the addresses of.
+    fn enter(&mut self, symbol: usize) {
+        let Some((relocations, segments)) = self.linked else { return };
+        let Some(used) = self.used.get_mut(symbol).filter(|used| !**used) else { return };
+        *used = true;
+        if let Some(symbol) = relocations.symbols.get(symbol)
+            && let Some(segment) = segments.all.get(symbol.segment)
+        {
+            let at = |at: usize| segment.place.saturating_add(at as u64);
+            self.look(at(symbol.bytes.start)..at(symbol.bytes.end));
+        }
+    }
+
+    fn next(&mut self) -> Option<Target> {
+        self.met.pop()
+    }
 }
 
 /// Notes every function that is referred to. Passes over imports, exports that go, custom sections, and bodies, which are read one by one.
 struct Marks<'k> {
     kept: &'k BTreeSet<String>,
+    /// What is in a table may be called.
+    tables: bool,
     met: Vec<u32>,
 }
 
@@ -96,6 +163,14 @@ impl Reencode for Marks<'_> {
             self.met.push(export.index);
         }
         Ok(())
+    }
+
+    fn parse_element_section(
+        &mut self,
+        section: &mut ElementSection,
+        elements: ElementSectionReader<'_>,
+    ) -> Result<(), Error> {
+        if self.tables { utils::parse_element_section(self, section, elements) } else { Ok(()) }
     }
 
     fn parse_code_section(&mut self, _: &mut CodeSection, _: CodeSectionReader<'_>) -> Result<(), Error> {

@@ -3,48 +3,81 @@
 use std::collections::BTreeSet;
 
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{CodeSection, ExportSection, FunctionSection, ImportSection, Module};
+use wasm_encoder::{
+    CodeSection, ConstExpr, DataSection, ExportSection, FunctionSection, ImportSection, Module,
+};
 use wasmparser_of_encoder::{
-    CustomSectionReader, Export, FunctionBody, FunctionSectionReader, Imports, Parser,
+    CodeSectionReader, CustomSectionReader, DataSectionReader, Export, FunctionSectionReader, Imports, Parser,
 };
 
 use super::SlimError;
-use super::reach::is_function;
+use super::code::{Code, is_function};
+use super::reach::Reached;
 
-/// The module with the exports in `kept` and the functions that `map` gives a new index.
+/// The module with the exports in `kept` and what is reached.
 pub(super) fn rewrite(
     wasm: &[u8],
     kept: &BTreeSet<String>,
-    map: &[Option<u32>],
+    code: &Code<'_>,
+    reached: &Reached,
 ) -> Result<Vec<u8>, SlimError> {
+    let mut map = vec![None; code.len()];
+    for (new, old) in (0_u32..).zip(&reached.order) {
+        if let Some(place) = map.get_mut(*old) {
+            *place = Some(new);
+        }
+    }
     let mut module = Module::new();
-    let mut writer = Writer { kept, map, imported: 0, bodies: 0 };
+    let mut writer = Writer { kept, code, reached, map, imported: 0 };
     writer.parse_core_module(&mut module, Parser::new(0), wasm)?;
     Ok(module.finish())
 }
 
 struct Writer<'m> {
     kept: &'m BTreeSet<String>,
-    map: &'m [Option<u32>],
+    code: &'m Code<'m>,
+    reached: &'m Reached,
+    /// New indices by old ones.
+    map: Vec<Option<u32>>,
     /// Imported functions so far.
     imported: usize,
-    /// Bodies so far.
-    bodies: usize,
 }
 
 impl Writer<'_> {
-    fn is_kept(&self, index: usize) -> bool {
-        self.map.get(index).is_some_and(Option::is_some)
+    /// The functions that are not imported, by their old place among such, in their new order.
+    fn places(&self) -> Vec<usize> {
+        self.reached.order.iter().filter_map(|index| index.checked_sub(self.code.imported)).collect()
     }
 }
 
 impl Reencode for Writer<'_> {
     type Error = std::convert::Infallible;
 
-    /// Whoever refers to a function is written only if it is reached, and so is the function.
+    /// Whoever refers to a function is written only if it is reached, and so is the function: but for a table's places that nobody has the number of,
+    /// where any function may stand.
     fn function_index(&mut self, index: u32) -> Result<u32, Error> {
         let found = usize::try_from(index).ok().and_then(|index| self.map.get(index).copied().flatten());
-        Ok(found.unwrap_or(index))
+        Ok(found.unwrap_or(0))
+    }
+
+    fn data_count(&mut self, count: u32) -> Result<u32, Error> {
+        let parts = self.reached.data.as_ref().map(Vec::len);
+        Ok(parts.map_or(count, |parts| u32::try_from(parts).unwrap_or(u32::MAX)))
+    }
+
+    fn parse_data_section(
+        &mut self,
+        section: &mut DataSection,
+        data: DataSectionReader<'_>,
+    ) -> Result<(), Error> {
+        let Some(parts) = &self.reached.data else {
+            return utils::parse_data_section(self, section, data);
+        };
+        for part in parts {
+            let address = ConstExpr::i32_const(part.address.cast_signed());
+            section.active(0, &address, part.bytes.iter().copied());
+        }
+        Ok(())
     }
 
     fn parse_imports(&mut self, section: &mut ImportSection, imports: Imports<'_>) -> Result<(), Error> {
@@ -53,7 +86,7 @@ impl Reencode for Writer<'_> {
             if is_function(import.ty) {
                 let index = self.imported;
                 self.imported = index.saturating_add(1);
-                if !self.is_kept(index) {
+                if self.map.get(index).is_none_or(Option::is_none) {
                     continue;
                 }
             }
@@ -68,19 +101,29 @@ impl Reencode for Writer<'_> {
         section: &mut FunctionSection,
         functions: FunctionSectionReader<'_>,
     ) -> Result<(), Error> {
-        for (position, ty) in functions.into_iter().enumerate() {
-            let ty = self.type_index(ty?)?;
-            if self.is_kept(self.imported.saturating_add(position)) {
-                section.function(ty);
+        let types = functions.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for place in self.places() {
+            if let Some(ty) = types.get(place) {
+                section.function(self.type_index(*ty)?);
             }
         }
         Ok(())
     }
 
-    fn parse_function_body(&mut self, code: &mut CodeSection, body: FunctionBody<'_>) -> Result<(), Error> {
-        let index = self.imported.saturating_add(self.bodies);
-        self.bodies = self.bodies.saturating_add(1);
-        if self.is_kept(index) { utils::parse_function_body(self, code, body) } else { Ok(()) }
+    fn parse_code_section(
+        &mut self,
+        section: &mut CodeSection,
+        _: CodeSectionReader<'_>,
+    ) -> Result<(), Error> {
+        for place in self.places() {
+            let Some(function) = self.code.functions.get(place) else { continue };
+            let mut written = self.new_function_with_parsed_locals(&function.body)?;
+            for step in &function.steps {
+                written.instruction(&self.instruction(step.operator.clone())?);
+            }
+            section.function(&written);
+        }
+        Ok(())
     }
 
     fn parse_export(&mut self, section: &mut ExportSection, export: Export<'_>) -> Result<(), Error> {
