@@ -24,7 +24,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 pub use at::At;
 #[doc(hidden)]
-pub use decode::{Fields, Slot};
+pub use decode::Fields;
 pub use decode::{FromConfig, Reader};
 pub use duration::ConfigDuration;
 pub use node::Node;
@@ -60,9 +60,10 @@ pub fn parse<T: FromConfig>(bytes: Option<&[u8]>) -> Result<T, ConfigError> {
 
 fn read<T: FromConfig>(mut root: Node) -> Result<T, ConfigError> {
     let mut reader = reader(&mut root);
-    let value = T::from_config(&root, &mut reader);
+    let mut value = T::blank();
+    let whole = value.fill(&root, &mut reader);
     reader.finish()?;
-    value.ok_or_else(|| ConfigError::invalid("", "cannot be read"))
+    if whole { Ok(value) } else { Err(ConfigError::invalid("", "cannot be read")) }
 }
 
 fn reader(root: &mut Node) -> Reader {

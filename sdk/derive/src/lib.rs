@@ -28,23 +28,20 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
         return Err(Error::new_spanned(&input.generics, "FromConfig reads types without parameters"));
     }
     let attributes = attributes::of_type(&input.attrs)?;
-    let body = match (&attributes.try_from, &input.data) {
-        (Some(from), _) => shape::converted(from),
-        (None, Data::Struct(data)) => shape::of_struct(input, data, &attributes)?,
-        (None, Data::Enum(data)) => shape::of_enum(data, &attributes)?,
-        (None, Data::Union(_)) => return Err(Error::new_spanned(input, "FromConfig reads no unions")),
+    let shape::Impl { blank, read } = match (&attributes.try_from, &input.data) {
+        (_, Data::Struct(data)) => shape::of_struct(input, data, &attributes)?,
+        (_, Data::Enum(data)) => shape::of_enum(data, &attributes)?,
+        (_, Data::Union(_)) => return Err(Error::new_spanned(input, "FromConfig reads no unions")),
     };
+    let read = attributes.try_from.as_ref().map_or(read, shape::converted);
     let name = &input.ident;
     Ok(quote! {
         #[automatically_derived]
         impl ::weir_sdk::config::FromConfig for #name {
-            #[inline(never)]
-            fn from_config(
-                node: &::weir_sdk::config::Node,
-                reader: &mut ::weir_sdk::config::Reader,
-            ) -> ::core::option::Option<Self> {
-                #body
+            fn blank() -> Self {
+                #blank
             }
+            #read
         }
         #[automatically_derived]
         impl<'de> ::weir_sdk::config::serde::Deserialize<'de> for #name {

@@ -1,42 +1,83 @@
 //! The code for each shape of type: structs, enums, types that another one is converted into. Knows no attribute's syntax.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
-use syn::{DataEnum, DataStruct, DeriveInput, Error, Fields, FieldsNamed, Type};
+use syn::{DataEnum, DataStruct, DeriveInput, Error, Fields, FieldsNamed, Ident, Type};
 
 use crate::attributes::{self, Absent, OfType};
 
 /// Required fields are bits of a number.
 const MAX_FIELDS: usize = 64;
 
+/// What is written for a type.
+pub(crate) struct Impl {
+    /// The body of `blank`.
+    pub(crate) blank: TokenStream,
+    /// The functions that read.
+    pub(crate) read: TokenStream,
+}
+
+/// The functions of a type that is made and returned; the body is `from_config`'s.
+fn returned(body: &TokenStream) -> TokenStream {
+    quote! {
+        #[inline(never)]
+        fn from_config(
+            node: &::weir_sdk::config::Node,
+            reader: &mut ::weir_sdk::config::Reader,
+        ) -> ::core::option::Option<Self> {
+            #body
+        }
+    }
+}
+
+/// The functions of a type that is read where it belongs; the body is `fill`'s.
+fn filled(body: &TokenStream) -> TokenStream {
+    quote! {
+        fn from_config(
+            node: &::weir_sdk::config::Node,
+            reader: &mut ::weir_sdk::config::Reader,
+        ) -> ::core::option::Option<Self> {
+            let mut made = <Self as ::weir_sdk::config::FromConfig>::blank();
+            ::weir_sdk::config::FromConfig::fill(&mut made, node, reader).then_some(made)
+        }
+        #[inline(never)]
+        fn fill(&mut self, node: &::weir_sdk::config::Node, reader: &mut ::weir_sdk::config::Reader) -> bool {
+            #body
+        }
+    }
+}
+
 /// A type that checks another one.
 pub(crate) fn converted(from: &Type) -> TokenStream {
-    quote! {
+    returned(&quote! {
         let written = <#from as ::weir_sdk::config::FromConfig>::from_config(node, reader)?;
         match <Self as ::core::convert::TryFrom<#from>>::try_from(written) {
             ::core::result::Result::Ok(value) => ::core::option::Option::Some(value),
             ::core::result::Result::Err(reason) => reader.refuse(reason),
         }
-    }
+    })
 }
 
-pub(crate) fn of_struct(
-    input: &DeriveInput,
-    data: &DataStruct,
-    attributes: &OfType,
-) -> syn::Result<TokenStream> {
+pub(crate) fn of_struct(input: &DeriveInput, data: &DataStruct, attributes: &OfType) -> syn::Result<Impl> {
     match &data.fields {
         Fields::Named(fields) => {
             if !attributes.denies_unknown {
                 let reason = "FromConfig needs `#[serde(deny_unknown_fields)]`: the schema says then what the decoder does";
                 return Err(Error::new_spanned(&input.ident, reason));
             }
-            named(fields, attributes.has_default, &quote!(node), &quote!(Self))
+            let Named { idents, blanks, read } =
+                named(fields, attributes.has_default, |_, ident| quote!(&mut self.#ident))?;
+            let blank = match attributes.has_default {
+                true => quote!(::core::default::Default::default()),
+                false => quote!(Self { #(#idents: #blanks,)* }),
+            };
+            Ok(Impl { blank, read: filled(&read) })
         }
-        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
-            Ok(quote! { ::weir_sdk::config::FromConfig::from_config(node, reader).map(Self) })
-        }
+        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => Ok(Impl {
+            blank: quote!(Self(::weir_sdk::config::FromConfig::blank())),
+            read: filled(&quote!(::weir_sdk::config::FromConfig::fill(&mut self.0, node, reader))),
+        }),
         _ => Err(Error::new_spanned(
             &input.ident,
             "FromConfig reads structs with named fields, or with one unnamed",
@@ -44,78 +85,79 @@ pub(crate) fn of_struct(
     }
 }
 
-/// Fields by their names, from what the expression `node` is.
+/// Fields with names.
+struct Named {
+    idents: Vec<Ident>,
+    /// What each holds until it is read, or when it is not given.
+    blanks: Vec<TokenStream>,
+    /// Reads them from the variable `node`: whether all is right.
+    read: TokenStream,
+}
+
+/// Fields by their names; `place` is where one's value goes.
 fn named(
     fields: &FieldsNamed,
     has_default: bool,
-    node: &TokenStream,
-    made: &TokenStream,
-) -> syn::Result<TokenStream> {
+    place: impl Fn(usize, &Ident) -> TokenStream,
+) -> syn::Result<Named> {
     if fields.named.len() > MAX_FIELDS {
         return Err(Error::new_spanned(fields, "FromConfig reads structs of at most 64 fields"));
     }
-    let (mut names, mut locals, mut types, mut values, mut required, mut idents) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut names, mut idents, mut blanks, mut required, mut arms) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (index, field) in fields.named.iter().enumerate() {
         let attributes = attributes::of_part(&field.attrs)?;
         let Some(ident) = &field.ident else { continue };
-        let (local, ty) = (format_ident!("field_{index}"), &field.ty);
+        let ty = &field.ty;
         names.push(attributes.rename.unwrap_or_else(|| ident.unraw().to_string()));
-        let (is_required, value) = match attributes.default {
-            Some(Absent::Default) => (quote!(0), quote!(#local.unwrap_or_default())),
-            Some(Absent::Call(path)) => (quote!(0), quote!(#local.unwrap_or_else(#path))),
+        let (is_required, blank) = match attributes.default {
+            Some(Absent::Default) => (quote!(0), quote!(::core::default::Default::default())),
+            Some(Absent::Call(path)) => (quote!(0), quote!(#path())),
             None if has_default => (quote!(0), quote!()),
             None => (
                 quote!((!<#ty as ::weir_sdk::config::FromConfig>::IS_OPTIONAL as u64) << #index),
-                quote!(#local.or_else(<#ty as ::weir_sdk::config::FromConfig>::absent)?),
+                quote!(<#ty as ::weir_sdk::config::FromConfig>::blank()),
             ),
         };
         required.push(is_required);
-        values.push(value);
-        types.push(ty);
-        idents.push(ident);
-        locals.push(local);
+        blanks.push(blank);
+        let place = place(index, ident);
+        arms.push(quote!(#index => ::weir_sdk::config::FromConfig::fill(#place, node, reader)));
+        idents.push(ident.clone());
     }
-    let value = if has_default {
-        quote! {
-            let mut made: Self = ::core::default::Default::default();
-            #(if let ::core::option::Option::Some(given) = #locals { made.#idents = given; })*
-            ::core::option::Option::Some(made)
-        }
-    } else {
-        quote! { ::core::option::Option::Some(#made { #(#idents: #values,)* }) }
-    };
-    Ok(quote! {
+    let read = quote! {{
         static FIELDS: ::weir_sdk::config::Fields =
             ::weir_sdk::config::Fields { names: &[#(#names),*], required: 0 #(| #required)* };
-        #(let mut #locals: ::core::option::Option<#types> = ::core::option::Option::None;)*
-        if !reader.object(#node, &FIELDS, &mut [#(&mut #locals),*]) {
-            return ::core::option::Option::None;
-        }
-        #value
-    })
+        reader.object(node, &FIELDS, &mut |index, node, reader| match index { #(#arms,)* _ => false })
+    }};
+    Ok(Named { idents, blanks, read })
 }
 
-pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<TokenStream> {
-    let mut names = Vec::new();
-    let mut arms = Vec::new();
+pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Impl> {
+    let (mut names, mut blanks, mut takes, mut arms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let is_plain = data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit));
-    let last = data.variants.len().saturating_sub(1);
-    for (index, variant) in data.variants.iter().enumerate() {
+    for variant in &data.variants {
         let ident = &variant.ident;
-        let written = attributes::of_part(&variant.attrs)?.rename.unwrap_or_else(|| {
+        names.push(attributes::of_part(&variant.attrs)?.rename.unwrap_or_else(|| {
             let name = ident.unraw().to_string();
             attributes.case.map_or(name.clone(), |case| case.apply(&name))
-        });
-        let value = match &variant.fields {
-            Fields::Unit if is_plain => quote!(Self::#ident),
-            Fields::Unit => quote!(reader.no_value(#written, content).then_some(Self::#ident)),
+        }));
+        takes.push(!matches!(variant.fields, Fields::Unit));
+        match &variant.fields {
+            Fields::Unit => blanks.push(quote!(Self::#ident)),
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
-                quote!(reader.value(#written, content).map(Self::#ident))
+                blanks.push(quote!(Self::#ident(::weir_sdk::config::FromConfig::blank())));
+                arms.push(quote! {
+                    Self::#ident(value) => ::weir_sdk::config::FromConfig::fill(value, node, reader)
+                });
             }
             Fields::Named(fields) => {
-                let read = named(fields, false, &quote!(node), &quote!(Self::#ident))?;
-                quote!(reader.within(#written, content, |node, reader| { #read }))
+                let local = |index: usize| format_ident!("field_{index}");
+                let Named { idents, blanks: parts, read } =
+                    named(fields, false, |index, _| local(index).into_token_stream())?;
+                let locals = (0..idents.len()).map(local);
+                blanks.push(quote!(Self::#ident { #(#idents: #parts,)* }));
+                arms.push(quote!(Self::#ident { #(#idents: #locals,)* } => #read));
             }
             Fields::Unnamed(_) => {
                 return Err(Error::new_spanned(
@@ -123,24 +165,35 @@ pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Token
                     "FromConfig reads variants with at most one unnamed field",
                 ));
             }
-        };
-        names.push(written);
-        let pattern = if index == last { quote!(_) } else { quote!(#index) };
-        arms.push(quote!(#pattern => #value));
-    }
-    if names.is_empty() {
-        return Err(Error::new_spanned(&data.variants, "FromConfig reads enums with at least one variant"));
-    }
-    let read = if is_plain {
-        quote! { ::core::option::Option::Some(match reader.plain_variant(node, NAMES)? { #(#arms,)* }) }
-    } else {
-        quote! {
-            let (index, content) = reader.variant(node, NAMES)?;
-            match index { #(#arms,)* }
         }
+    }
+    // The cheapest to make, and no part of itself.
+    let first = takes.iter().position(|takes| !takes).unwrap_or(0);
+    let Some(blank) = blanks.get(first).cloned() else {
+        return Err(Error::new_spanned(&data.variants, "FromConfig reads enums with at least one variant"));
     };
-    Ok(quote! {
-        static NAMES: &[&str] = &[#(#names),*];
-        #read
-    })
+    let last = blanks.len().saturating_sub(1);
+    let made = blanks.iter().enumerate().map(|(index, blank)| match index == last {
+        true => quote!(_ => #blank),
+        false => quote!(#index => #blank),
+    });
+    let tables = quote!(static NAMES: &[&str] = &[#(#names),*];);
+    let read = if is_plain {
+        returned(&quote! {
+            #tables
+            ::core::option::Option::Some(match reader.plain_variant(node, NAMES)? { #(#made,)* })
+        })
+    } else {
+        let rest = takes.contains(&false).then(|| quote!(_ => true,));
+        filled(&quote! {
+            #tables
+            static TAKES: &[bool] = &[#(#takes),*];
+            let ::core::option::Option::Some((index, content)) = reader.variant(node, NAMES) else {
+                return false;
+            };
+            *self = match index { #(#made,)* };
+            reader.content(NAMES, TAKES, index, content, &mut |(), node, reader| match self { #(#arms,)* #rest })
+        })
+    };
+    Ok(Impl { blank, read })
 }

@@ -23,6 +23,10 @@ use super::{ConfigError, MAX_PROBLEMS, Problems};
 ///             _ => reader.expected("\"on\" or \"off\"", node),
 ///         }
 ///     }
+///
+///     fn blank() -> Self {
+///         Self(false)
+///     }
 /// }
 /// assert!(weir_sdk::parse::<Switch>(Some(b"\"on\"")).is_ok());
 /// let error = weir_sdk::parse::<Switch>(Some(b"3")).err().map(|error| error.to_string());
@@ -35,29 +39,26 @@ pub trait FromConfig: Sized {
     /// Reads a value; `None` after telling the reader what is wrong.
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self>;
 
-    /// What a field of an [optional](Self::IS_OPTIONAL) type holds that was left out.
+    /// What stands where nothing is read yet: any value that is cheap to make, of an [optional](Self::IS_OPTIONAL) type what a field holds that is
+    /// left out. No one sees another: a configuration with a field that is missing or wrong is refused.
     #[must_use]
-    fn absent() -> Option<Self> {
-        None
-    }
-}
+    fn blank() -> Self;
 
-/// Where a field's value goes.
-///
-/// Fields are read through this and not each by its type: the code that goes through an object, names what is unknown or missing and keeps the
-/// path is there once, not once per struct.
-#[doc(hidden)]
-pub trait Slot {
-    /// Reads the value; `false` when it is wrong.
-    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool;
-}
-
-impl<T: FromConfig> Slot for Option<T> {
+    /// As [`FromConfig::from_config`], in the place where the value belongs; `false` after telling the reader what is wrong, and the place
+    /// then holds any value. Large types are read this way: nothing is moved.
     fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
-        *self = T::from_config(node, reader);
-        self.is_some()
+        let Some(value) = Self::from_config(node, reader) else {
+            return false;
+        };
+        *self = value;
+        true
     }
 }
+
+/// What reads a field, by its place in [`Fields`], or the content of a variant; `false` when it is wrong.
+///
+/// The code that goes through an object, names what is unknown or missing and keeps the path is there once, not once per struct.
+type Fill<'f, W> = &'f mut dyn FnMut(W, &Node, &mut Reader) -> bool;
 
 /// The fields of a struct.
 #[doc(hidden)]
@@ -132,9 +133,9 @@ impl Reader {
         self.problems.finish()
     }
 
-    /// Reads an object's fields, each into its slot. `false` when anything is wrong.
+    /// Reads an object's fields, each by its place among them. `false` when anything is wrong.
     #[doc(hidden)]
-    pub fn object(&mut self, node: &Node, fields: &Fields, slots: &mut [&mut dyn Slot]) -> bool {
+    pub fn object(&mut self, node: &Node, fields: &Fields, fill: Fill<'_, usize>) -> bool {
         let Node::Object(given) = node else {
             return self.wrong_type::<()>(Expected::Object, node).is_some();
         };
@@ -142,12 +143,10 @@ impl Reader {
         let mut whole = true;
         for (key, value) in given {
             let index = fields.names.iter().position(|name| *name == key.as_str());
-            if let Some(index) = index
-                && let Some(slot) = slots.get_mut(index)
-            {
+            if let Some(index) = index {
                 missing &= !bit(index);
                 let end = self.enter(key);
-                whole &= slot.fill(value, self);
+                whole &= fill(index, value, self);
                 self.leave(end);
             } else {
                 whole = false;
@@ -207,8 +206,7 @@ impl Reader {
     }
 
     /// Whether a variant without content has none.
-    #[doc(hidden)]
-    pub fn no_value(&mut self, name: &str, content: Option<&Node>) -> bool {
+    fn no_value(&mut self, name: &str, content: Option<&Node>) -> bool {
         match content {
             None | Some(Node::Null) => true,
             Some(Node::Object(fields)) if fields.is_empty() => true,
@@ -219,27 +217,28 @@ impl Reader {
         }
     }
 
-    /// Reads the content of a variant.
+    /// Reads the content of a variant, or sees that there is none where it takes none.
     #[doc(hidden)]
-    pub fn value<T: FromConfig>(&mut self, name: &str, content: Option<&Node>) -> Option<T> {
-        self.within(name, content, T::from_config)
-    }
-
-    /// As [`Reader::value`], by a function.
-    #[doc(hidden)]
-    pub fn within<T>(
+    pub fn content(
         &mut self,
-        name: &str,
+        known: &[&str],
+        takes: &[bool],
+        index: usize,
         content: Option<&Node>,
-        read: impl FnOnce(&Node, &mut Self) -> Option<T>,
-    ) -> Option<T> {
+        fill: Fill<'_, ()>,
+    ) -> bool {
+        let name = known.get(index).copied().unwrap_or_default();
+        if takes.get(index) != Some(&true) {
+            return self.no_value(name, content);
+        }
         let Some(node) = content else {
-            return self.refuse(["`", name, "` needs a value: write {\"", name, "\": …}"].concat());
+            self.note(["`", name, "` needs a value: write {\"", name, "\": …}"].concat());
+            return false;
         };
         let end = self.enter(name);
-        let value = read(node, self);
+        let whole = fill((), node, self);
         self.leave(end);
-        value
+        whole
     }
 }
 

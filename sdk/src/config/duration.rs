@@ -123,6 +123,10 @@ impl FromConfig for ConfigDuration {
         };
         reader.refuse(reason)
     }
+
+    fn blank() -> Self {
+        Self(Duration::ZERO)
+    }
 }
 
 /// Text that is no duration.

@@ -71,6 +71,10 @@ impl FromConfig for Percentage {
         };
         read.map_or_else(|reason| reader.refuse(reason), Some)
     }
+
+    fn blank() -> Self {
+        Self(FractionalPercent::blank())
+    }
 }
 
 #[expect(

@@ -178,6 +178,10 @@ impl FromConfig for Timestamp {
         };
         reader.refuse(reason)
     }
+
+    fn blank() -> Self {
+        Self(SystemTime::UNIX_EPOCH)
+    }
 }
 
 /// Text that is no time.

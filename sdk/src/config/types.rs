@@ -13,6 +13,10 @@ impl FromConfig for bool {
             _ => reader.wrong_type(Expected::Bool, node),
         }
     }
+
+    fn blank() -> Self {
+        false
+    }
 }
 
 impl FromConfig for String {
@@ -21,6 +25,10 @@ impl FromConfig for String {
             Node::Text(text) => Some(text.clone()),
             _ => reader.wrong_type(Expected::Text, node),
         }
+    }
+
+    fn blank() -> Self {
+        Self::new()
     }
 }
 
@@ -33,6 +41,10 @@ impl FromConfig for f64 {
             Node::Float(value) => Some(*value),
             _ => reader.wrong_type(Expected::Number, node),
         }
+    }
+
+    fn blank() -> Self {
+        0.0
     }
 }
 
@@ -47,6 +59,10 @@ macro_rules! whole {
                     _ => None,
                 };
                 value.or_else(|| reader.wrong_type(Expected::Whole($range), node))
+            }
+
+            fn blank() -> Self {
+                0
             }
         }
 
@@ -79,59 +95,77 @@ impl<T: FromConfig> FromConfig for Option<T> {
     const IS_OPTIONAL: bool = true;
 
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-        match node {
-            Node::Null => Some(None),
-            _ => T::from_config(node, reader).map(Some),
-        }
+        let mut value = None;
+        value.fill(node, reader).then_some(value)
     }
 
-    fn absent() -> Option<Self> {
-        Some(None)
+    fn blank() -> Self {
+        None
+    }
+
+    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
+        if let Node::Null = node {
+            *self = None;
+            return true;
+        }
+        self.insert(T::blank()).fill(node, reader)
     }
 }
 
 impl<T: FromConfig> FromConfig for Box<T> {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-        T::from_config(node, reader).map(Self::new)
+        let mut value = Self::blank();
+        value.fill(node, reader).then_some(value)
+    }
+
+    fn blank() -> Self {
+        Self::new(T::blank())
+    }
+
+    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
+        (**self).fill(node, reader)
     }
 }
 
 impl<T: FromConfig> FromConfig for Vec<T> {
-    #[inline(never)]
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
         let mut list = Self::new();
-        let whole = reader.each(node, &mut |item, reader| match T::from_config(item, reader) {
-            Some(value) => {
-                list.push(value);
-                true
-            }
-            None => false,
-        });
-        whole.then_some(list)
+        list.fill(node, reader).then_some(list)
+    }
+
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
+        self.clear();
+        reader.each(node, &mut |item, reader| {
+            self.push(T::blank());
+            self.last_mut().is_some_and(|place| place.fill(item, reader))
+        })
     }
 }
 
 impl<A: FromConfig, B: FromConfig> FromConfig for (A, B) {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let mut pair = (None, None);
+        let mut pair = Self::blank();
+        pair.fill(node, reader).then_some(pair)
+    }
+
+    fn blank() -> Self {
+        (A::blank(), B::blank())
+    }
+
+    fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
         let mut next = 0_u8;
         if !matches!(node, Node::List(items) if items.len() == 2) {
-            return reader.expected("a list of two", node);
+            return reader.expected::<()>("a list of two", node).is_some();
         }
-        let whole = reader.each(node, &mut |item, reader| {
+        reader.each(node, &mut |item, reader| {
             next = next.saturating_add(1);
-            if next == 1 {
-                pair.0 = A::from_config(item, reader);
-                pair.0.is_some()
-            } else {
-                pair.1 = B::from_config(item, reader);
-                pair.1.is_some()
-            }
-        });
-        match pair {
-            (Some(a), Some(b)) if whole => Some((a, b)),
-            _ => None,
-        }
+            if next == 1 { self.0.fill(item, reader) } else { self.1.fill(item, reader) }
+        })
     }
 }
 
@@ -168,6 +202,10 @@ impl<K: FromKey + Ord, V: FromConfig> FromConfig for BTreeMap<K, V> {
         }
         whole.then_some(map)
     }
+
+    fn blank() -> Self {
+        Self::new()
+    }
 }
 
 /// Any JSON.
@@ -184,6 +222,10 @@ impl FromConfig for serde_json::Value {
             Node::Object(_) => Self::Object(FromConfig::from_config(node, reader)?),
         })
     }
+
+    fn blank() -> Self {
+        Self::Null
+    }
 }
 
 /// Any object.
@@ -191,5 +233,9 @@ impl FromConfig for serde_json::Map<String, serde_json::Value> {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
         let fields: BTreeMap<String, serde_json::Value> = FromConfig::from_config(node, reader)?;
         Some(fields.into_iter().collect())
+    }
+
+    fn blank() -> Self {
+        Self::new()
     }
 }

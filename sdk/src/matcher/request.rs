@@ -102,6 +102,10 @@ impl FromConfig for RequestMatches {
             _ => reader.expected("an object of conditions, or a list of such objects", node),
         }
     }
+
+    fn blank() -> Self {
+        Self::default()
+    }
 }
 
 impl Serialize for RequestMatches {

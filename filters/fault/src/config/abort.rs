@@ -102,6 +102,10 @@ impl FromConfig for Abort {
             _ => reader.expected(EXPECTED, node),
         }
     }
+
+    fn blank() -> Self {
+        Self::Status(0)
+    }
 }
 
 const EXPECTED: &str = "an HTTP status such as 503, or an object such as {\"grpc_status\": \"UNAVAILABLE\"}";

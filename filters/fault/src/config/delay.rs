@@ -119,6 +119,10 @@ impl FromConfig for Delay {
             _ => reader.expected("a duration such as \"7s\", or an object such as {\"uniform\": …}", node),
         }
     }
+
+    fn blank() -> Self {
+        Self::Fixed(FromConfig::blank())
+    }
 }
 
 impl JsonSchema for Delay {

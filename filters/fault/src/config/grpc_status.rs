@@ -52,6 +52,10 @@ impl FromConfig for GrpcStatus {
             _ => reader.refuse(["expected ", EXPECTED, ", found ", &found].concat()),
         }
     }
+
+    fn blank() -> Self {
+        Self(0)
+    }
 }
 
 impl JsonSchema for GrpcStatus {

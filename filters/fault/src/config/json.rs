@@ -22,6 +22,10 @@ impl FromConfig for Json {
         text::push(&mut text, node);
         Some(Self(text))
     }
+
+    fn blank() -> Self {
+        Self(String::new())
+    }
 }
 
 impl JsonSchema for Json {
@@ -60,6 +64,10 @@ impl FromConfig for Patch {
             Patched::Members(patch) => Some(patch),
             Patched::Removed | Patched::Value(_) => None,
         }
+    }
+
+    fn blank() -> Self {
+        Self::default()
     }
 }
 

@@ -168,6 +168,10 @@ impl FromConfig for StatusMatch {
         };
         reader.refuse(["expected ", EXPECTED, ", found ", &found].concat())
     }
+
+    fn blank() -> Self {
+        Self { first: 0, last: 0 }
+    }
 }
 
 impl JsonSchema for StatusMatch {
