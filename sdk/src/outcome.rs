@@ -139,7 +139,11 @@ impl Statuses {
                 Some((first, last)) => (first..=last).for_each(|status| statuses.insert(status)),
                 None => problems.add(
                     at.index(index),
-                    format!("expected a status such as \"503\", \"5xx\" or \"500-599\", each 200 to 599, found {text:?}"),
+                    [
+                        "expected a status such as \"503\", \"5xx\" or \"500-599\", each 200 to 599, found ",
+                        &crate::config::quoted(text),
+                    ]
+                    .concat(),
                 ),
             }
         }

@@ -13,7 +13,7 @@ use super::{
     QueryParameterMatcher,
 };
 use crate::config::{Node, Reader, serde_form};
-use crate::{ConfigError, FromConfig, Problems, RequestView};
+use crate::{At, ConfigError, FromConfig, Problems, RequestView};
 
 /// A block of conditions, all of which a request must meet. An empty block matches every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
@@ -164,8 +164,8 @@ impl TryFrom<&RequestMatches> for RequestMatcher {
     fn try_from(wire: &RequestMatches) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let blocks = match wire {
-            RequestMatches::One(block) => Box::new([block_of(block, "", &mut problems)]),
-            RequestMatches::Any(blocks) => blocks_of(blocks, "", &mut problems),
+            RequestMatches::One(block) => Box::new([block_of(block, &At::ROOT, &mut problems)]),
+            RequestMatches::Any(blocks) => blocks_of(blocks, &At::ROOT, &mut problems),
         };
         problems.finish().map(|()| Self(blocks))
     }
@@ -179,27 +179,30 @@ impl TryFrom<RequestMatch> for RequestMatcher {
     }
 }
 
-fn blocks_of(blocks: &[RequestMatch], path: &str, problems: &mut Problems) -> Box<[Block]> {
-    let block = |(index, block)| block_of(block, &item(path, index), problems);
-    blocks.iter().enumerate().map(block).collect()
+fn blocks_of(blocks: &[RequestMatch], at: &At<'_>, problems: &mut Problems) -> Box<[Block]> {
+    let mut compiled = Vec::with_capacity(blocks.len());
+    for (index, block) in blocks.iter().enumerate() {
+        compiled.push(block_of(block, &at.index(index), problems));
+    }
+    compiled.into()
 }
 
 /// Compiles a block. What cannot be compiled is noted and left out: the block is then not used.
-fn block_of(wire: &RequestMatch, path: &str, problems: &mut Problems) -> Block {
-    let under = |field: &str| if path.is_empty() { String::from(field) } else { [path, ".", field].concat() };
+#[inline(never)]
+fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block {
     for (index, method) in wire.methods.iter().enumerate() {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_lowercase()) {
             let reason = String::from("expected a method in upper case, such as \"GET\", found ");
-            problems.add(item(&under("methods"), index), reason + &crate::config::quoted(method));
+            problems.add(at.item("methods", index), reason + &crate::config::quoted(method));
         }
     }
     if wire.scheme.as_ref().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
-        problems.add(under("scheme"), "expected \"http\" or \"https\"");
+        problems.add(at.field("scheme"), "expected \"http\" or \"https\"");
     }
     for (index, block) in wire.none_of.iter().enumerate() {
         if block.is_empty() {
             problems.add(
-                item(&under("none_of"), index),
+                at.item("none_of", index),
                 "is empty and matches every request, so nothing would be left",
             );
         }
@@ -207,36 +210,35 @@ fn block_of(wire: &RequestMatch, path: &str, problems: &mut Problems) -> Block {
     Block {
         methods: wire.methods.as_slice().into(),
         scheme: wire.scheme.clone(),
-        path: one(wire.path.as_ref(), &under("path"), problems),
-        authority: one(wire.authority.as_ref(), &under("authority"), problems),
-        source_address: one(wire.source_address.as_ref(), &under("source_address"), problems),
-        headers: all(&wire.headers, &under("headers"), problems),
-        query_parameters: all(&wire.query_parameters, &under("query_parameters"), problems),
-        cookies: all(&wire.cookies, &under("cookies"), problems),
-        attributes: all(&wire.attributes, &under("attributes"), problems),
-        none_of: blocks_of(&wire.none_of, &under("none_of"), problems),
+        path: one(wire.path.as_ref(), at.field("path"), problems),
+        authority: one(wire.authority.as_ref(), at.field("authority"), problems),
+        source_address: one(wire.source_address.as_ref(), at.field("source_address"), problems),
+        headers: all(&wire.headers, &at.field("headers"), problems),
+        query_parameters: all(&wire.query_parameters, &at.field("query_parameters"), problems),
+        cookies: all(&wire.cookies, &at.field("cookies"), problems),
+        attributes: all(&wire.attributes, &at.field("attributes"), problems),
+        none_of: blocks_of(&wire.none_of, &at.field("none_of"), problems),
     }
-}
-
-fn item(path: &str, index: usize) -> String {
-    [path, "[", &index.to_string(), "]"].concat()
 }
 
 fn one<W, M: TryFrom<W, Error = ConfigError>>(
     wire: Option<W>,
-    path: &str,
+    at: At<'_>,
     problems: &mut Problems,
 ) -> Option<M> {
-    problems.take(path, M::try_from(wire?))
+    problems.take(at, M::try_from(wire?))
 }
 
 fn all<'w, W, M: TryFrom<&'w W, Error = ConfigError>>(
     wire: &'w [W],
-    path: &str,
+    at: &At<'_>,
     problems: &mut Problems,
 ) -> Box<[M]> {
-    let matcher = |(index, wire)| problems.take(item(path, index), M::try_from(wire));
-    wire.iter().enumerate().filter_map(matcher).collect()
+    let mut compiled = Vec::with_capacity(wire.len());
+    for (index, wire) in wire.iter().enumerate() {
+        compiled.extend(problems.take(at.index(index), M::try_from(wire)));
+    }
+    compiled.into()
 }
 
 impl RequestMatcher {
