@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use weir_sdk::signed::Secret;
-use weir_sdk::{ConfigError, Decision, Mutation, PerRoute, Problems, RequestView, names};
+use weir_sdk::{At, ConfigError, Decision, Mutation, PerRoute, Problems, RequestView, names};
 
 use crate::config::{Config, Expires, Fault};
 use callers::Signature;
@@ -119,15 +119,15 @@ impl Policy {
         let mut problems = Problems::new();
         let seed = config.seed.as_deref();
         let longest = delay::longest(config.stream_idle_timeout.0);
-        let faults = compile("", &config.faults, seed, longest, &mut problems);
+        let faults = compile(&At::ROOT, &config.faults, seed, longest, &mut problems);
         let mut policies: Vec<(String, Vec<Rc<Rule>>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
-            let path = format!("policies[{index}].");
+            let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
                 let reason = format!("`{}` is there already; expected another name", named.name);
-                problems.add(format!("{path}name"), reason);
+                problems.add(at.field("name"), reason);
             }
-            policies.push((named.name.clone(), compile(&path, &named.faults, seed, longest, &mut problems)));
+            policies.push((named.name.clone(), compile(&at, &named.faults, seed, longest, &mut problems)));
         }
         if config.faults.is_empty() && config.policies.is_empty() {
             problems.add(
@@ -145,11 +145,11 @@ impl Policy {
         let blast_radius = config
             .blast_radius
             .as_ref()
-            .map(|config| BlastRadius::compile("blast_radius", config, &mut problems));
+            .map(|config| BlastRadius::compile(&At::of("blast_radius"), config, &mut problems));
         let signature = config
             .signature
             .as_ref()
-            .and_then(|config| Signature::compile("signature", config, setup.secret, &mut problems));
+            .and_then(|config| Signature::compile(&At::of("signature"), config, setup.secret, &mut problems));
         let per_route = config
             .per_route
             .as_ref()
@@ -321,7 +321,7 @@ impl Policy {
 }
 
 fn compile(
-    path: &str,
+    at: &At<'_>,
     faults: &[Fault],
     seed: Option<&str>,
     longest: Duration,
@@ -331,16 +331,16 @@ fn compile(
         .iter()
         .enumerate()
         .filter_map(|(index, fault)| {
-            Rule::compile(&format!("{path}faults[{index}]"), fault, seed, longest, problems).map(Rc::new)
+            Rule::compile(&at.item("faults", index), fault, seed, longest, problems).map(Rc::new)
         })
         .collect()
 }
 
 /// Names are keys of shared state, so no two faults may have one.
 fn unique_names(config: &Config, problems: &mut Problems) {
-    let own = config.faults.iter().enumerate().map(|(index, fault)| (format!("faults[{index}]"), fault));
+    let own = config.faults.iter().enumerate().map(|(index, fault)| (format!("faults[{index}].name"), fault));
     let named = config.policies.iter().enumerate().flat_map(|(index, policy)| {
-        let path = move |fault| format!("policies[{index}].faults[{fault}]");
+        let path = move |fault| format!("policies[{index}].faults[{fault}].name");
         policy.faults.iter().enumerate().map(move |(at, fault)| (path(at), fault))
     });
     let mut seen: Vec<&str> = Vec::new();
@@ -349,9 +349,9 @@ fn unique_names(config: &Config, problems: &mut Problems) {
             continue;
         };
         if let Err(reason) = names::plain("a fault", name, 64) {
-            problems.add(format!("{path}.name"), reason);
+            problems.add(path, reason);
         } else if seen.contains(&name) {
-            problems.add(format!("{path}.name"), format!("`{name}` is there already; expected another name"));
+            problems.add(path, format!("`{name}` is there already; expected another name"));
         }
         seen.push(name);
     }

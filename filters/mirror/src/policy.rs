@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use weir_sdk::{ConfigError, PerRoute, Problems, RequestView, names};
+use weir_sdk::{At, ConfigError, PerRoute, Problems, RequestView, names};
 
 use crate::config::{self, Config};
 use back_off::Part;
@@ -68,15 +68,18 @@ impl TryFrom<Config> for Policy {
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let mut targets = Vec::new();
-        let default = compile("targets", &config.targets, &mut targets, &mut problems);
+        let default = compile(&At::of("targets"), &config.targets, &mut targets, &mut problems);
         let mut policies: Vec<(String, Range<usize>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
             if policies.iter().any(|(name, _)| *name == named.name) {
                 let reason = format!("`{}` is there already; expected another name", named.name);
                 problems.add(format!("policies[{index}].name"), reason);
             }
-            let path = format!("policies[{index}].targets");
-            policies.push((named.name.clone(), compile(&path, &named.targets, &mut targets, &mut problems)));
+            let at = At::ROOT.item("policies", index);
+            policies.push((
+                named.name.clone(),
+                compile(&at.field("targets"), &named.targets, &mut targets, &mut problems),
+            ));
         }
         if config.targets.is_empty() && config.policies.is_empty() {
             problems
@@ -116,20 +119,20 @@ impl TryFrom<Config> for Policy {
 
 /// Compiles the list at `path` behind those that are there, and returns its place.
 fn compile(
-    path: &str,
+    at: &At<'_>,
     written: &[config::Target],
     targets: &mut Vec<Target>,
     problems: &mut Problems,
 ) -> Range<usize> {
     let start = targets.len();
     for (index, target) in written.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let Some(target) = Target::compile(&path, target, problems) else {
+        let at = at.index(index);
+        let Some(target) = Target::compile(&at, target, problems) else {
             continue;
         };
         if targets.iter().any(|other| other.name == target.name) {
             let reason = format!("`{}` is there already; expected a `name` of its own", target.name);
-            problems.add(format!("{path}.name"), reason);
+            problems.add(at.field("name"), reason);
         }
         targets.push(target);
     }

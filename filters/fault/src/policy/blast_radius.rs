@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use weir_sdk::{FractionalPercent, Problems};
+use weir_sdk::{At, FractionalPercent, Problems};
 
 use crate::config;
 
@@ -41,11 +41,11 @@ impl Watch {
 }
 
 impl BlastRadius {
-    /// Checks and compiles what stands at `path`.
-    pub(crate) fn compile(path: &str, config: &config::BlastRadius, problems: &mut Problems) -> Self {
+    /// Checks and compiles what stands at `at`.
+    pub(crate) fn compile(at: &At<'_>, config: &config::BlastRadius, problems: &mut Problems) -> Self {
         for (name, time) in [("window", config.window), ("resume_after", config.resume_after)] {
             if time.0.is_zero() {
-                problems.add(format!("{path}.{name}"), "expected more than 0");
+                problems.add(at.field(name), "expected more than 0");
             }
         }
         Self {
@@ -96,7 +96,7 @@ mod tests {
     fn check(steps: &[(u64, u64, u64, bool)]) {
         let config = serde_json::json!({"max_error_percentage": 20, "min_requests": 10});
         let config = serde_json::from_value(config).unwrap();
-        let guard = BlastRadius::compile("", &config, &mut Problems::new());
+        let guard = BlastRadius::compile(&At::ROOT, &config, &mut Problems::new());
         let mut watch = Watch::default();
         for (second, responses, errors, want) in steps {
             let now = UNIX_EPOCH + Duration::from_secs(1_000_000 + second);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Draw, Mutation, Problems, Salt};
+use weir_sdk::{At, Draw, Mutation, Problems, Salt};
 
 use super::json;
 use crate::config::Patch;
@@ -10,11 +10,11 @@ use crate::config::Patch;
 /// What Envoy holds of a body: `per_connection_buffer_limit_bytes` of its listeners, 1 MiB unless configured (`BODY-12`).
 const ENVOY_BUFFERS: u32 = 1_048_576;
 
-/// `max_body_bytes` of what stands at `path`.
-pub(crate) fn body_limit(path: &str, bytes: u32, problems: &mut Problems) -> usize {
+/// `max_body_bytes` of what stands at `at`.
+pub(crate) fn body_limit(at: &At<'_>, bytes: u32, problems: &mut Problems) -> usize {
     if bytes > ENVOY_BUFFERS {
         problems.add(
-            format!("{path}.max_body_bytes"),
+            at.field("max_body_bytes"),
             "expected at most 1048576: Envoy holds no more unless configured, and drops the stream",
         );
     }

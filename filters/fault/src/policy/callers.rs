@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use weir_sdk::signed::{self, Secret, Secrets};
-use weir_sdk::{Headers, Problems, RequestView, names};
+use weir_sdk::{At, Headers, Problems, RequestView, names};
 
 use crate::config;
 
@@ -71,23 +71,22 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// Checks and compiles what stands at `path`. `find` looks a secret up that stands elsewhere.
+    /// Checks and compiles what stands at `at`. `find` looks a secret up that stands elsewhere.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         config: &config::Signature,
         find: &dyn Fn(&Secret) -> Option<Vec<u8>>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let header = names::header(&config.header, "x-envoy-fault-signature");
-        let header = header.map_err(|reason| problems.add(format!("{path}.header"), reason)).ok();
+        let header = header.map_err(|reason| problems.add(at.field("header"), reason)).ok();
         if header.as_deref().is_some_and(|header| SIGNED.contains(&header)) {
-            problems.add(format!("{path}.header"), "is a header that is signed; expected another one");
+            problems.add(at.field("header"), "is a header that is signed; expected another one");
         }
         if config.max_validity.0.is_zero() {
-            problems.add(format!("{path}.max_validity"), "expected more than 0");
+            problems.add(at.field("max_validity"), "expected more than 0");
         }
-        let secrets =
-            Secrets::compile(&weir_sdk::At::of(&format!("{path}.secrets")), &config.secrets, find, problems);
+        let secrets = Secrets::compile(&at.field("secrets"), &config.secrets, find, problems);
         Some(Self {
             header: header?,
             secrets,
@@ -178,7 +177,7 @@ mod tests {
         let config =
             serde_json::json!({"secrets": [{"inline": "another one, the last"}, {"inline": SECRET}]});
         let config: config::Signature = serde_json::from_value(config).unwrap();
-        Signature::compile("", &config, &Secret::inline, &mut Problems::new()).unwrap()
+        Signature::compile(&At::ROOT, &config, &Secret::inline, &mut Problems::new()).unwrap()
     }
 
     fn request(signed: &str) -> HeaderMap {

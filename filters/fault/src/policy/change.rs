@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Bytes, Headers, Mutation, Problems, names};
+use weir_sdk::{At, Bytes, Headers, Mutation, Problems, names};
 
 use super::body::{Damage, body_limit};
 use super::dice::Share;
@@ -32,9 +32,9 @@ pub(crate) struct ResponseChange {
 }
 
 impl ResponseChange {
-    /// Checks and compiles what stands at `path`.
+    /// Checks and compiles what stands at `at`.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         change: &config::ResponseChange,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -42,13 +42,13 @@ impl ResponseChange {
         let mut mutations = Vec::new();
         if let Some(status) = change.status {
             if !(200..=599).contains(&status) {
-                problems.add(format!("{path}.status"), "expected a status from 200 to 599");
+                problems.add(at.field("status"), "expected a status from 200 to 599");
             }
             mutations.push(Mutation::Set(":status".into(), status.to_string().into()));
         }
         let fixed = mutations.len();
-        headers(path, &change.headers, problems, &mut mutations);
-        let body = body(path, change.body.as_ref(), problems);
+        headers(at, &change.headers, problems, &mut mutations);
+        let body = body(at, change.body.as_ref(), problems);
         let changed = [
             ("status", change.status.is_some()),
             ("headers", mutations.len() > fixed),
@@ -56,7 +56,7 @@ impl ResponseChange {
         ];
         let text = text(&changed);
         if text.is_none() && problems.len() == before {
-            problems.add(path, "expected at least one of `status`, `headers` and `body`");
+            problems.add(at, "expected at least one of `status`, `headers` and `body`");
         }
         (problems.len() == before).then_some(())?;
         Some(Self {
@@ -69,13 +69,13 @@ impl ResponseChange {
 }
 
 impl Change {
-    /// Checks and compiles what stands at `path`.
-    pub(crate) fn compile(path: &str, change: &config::Change, problems: &mut Problems) -> Option<Self> {
+    /// Checks and compiles what stands at `at`.
+    pub(crate) fn compile(at: &At<'_>, change: &config::Change, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let mut mutations = Vec::new();
         if let Some(method) = &change.method {
             if !names::is_token(method) || method == "CONNECT" {
-                problems.add(format!("{path}.method"), "expected a method such as `PUT`, and not `CONNECT`");
+                problems.add(at.field("method"), "expected a method such as `PUT`, and not `CONNECT`");
             }
             mutations.push(Mutation::Set(":method".into(), Bytes::from(method.as_str())));
         }
@@ -86,19 +86,19 @@ impl Change {
             .is_some_and(|path| !path.starts_with('/') || path.contains('?') || !is_visible(path))
         {
             problems.add(
-                format!("{path}.path"),
+                at.field("path"),
                 "expected a path such as `/v1/orders`: printable ASCII without `?`, `#` and blanks",
             );
         }
         if change.query.as_ref().is_some_and(|query| query.starts_with('?') || !is_visible(query)) {
             problems.add(
-                format!("{path}.query"),
+                at.field("query"),
                 "expected a query such as `page=2`: printable ASCII without the first `?`, `#` and blanks",
             );
         }
         let fixed = mutations.len();
-        headers(path, &change.headers, problems, &mut mutations);
-        let body = body(path, change.body.as_ref(), problems);
+        headers(at, &change.headers, problems, &mut mutations);
+        let body = body(at, change.body.as_ref(), problems);
         let text = text(&[
             ("method", change.method.is_some()),
             ("path", change.path.is_some()),
@@ -107,7 +107,7 @@ impl Change {
             ("body", body.is_some()),
         ]);
         if text.is_none() && problems.len() == before {
-            problems.add(path, "expected at least one of `method`, `path`, `query`, `headers` and `body`");
+            problems.add(at, "expected at least one of `method`, `path`, `query`, `headers` and `body`");
         }
         let bytes = |text: &String| text.as_bytes().to_vec();
         (problems.len() == before).then_some(())?;
@@ -145,29 +145,27 @@ impl Change {
     }
 }
 
-fn headers(path: &str, headers: &ChangeHeaders, problems: &mut Problems, mutations: &mut Vec<Mutation>) {
+fn headers(at: &At<'_>, headers: &ChangeHeaders, problems: &mut Problems, mutations: &mut Vec<Mutation>) {
     for (index, name) in headers.remove.iter().enumerate() {
-        mutations.extend(
-            name_at(&format!("{path}.headers.remove[{index}]"), name, problems).map(Mutation::Remove),
-        );
+        mutations.extend(name_at(&at.item("headers.remove", index), name, problems).map(Mutation::Remove));
     }
-    lines(&format!("{path}.headers.set"), &headers.set, problems, |name, value| {
+    lines(&at.field("headers.set"), &headers.set, problems, |name, value| {
         mutations.push(Mutation::Set(name, value));
     });
-    lines(&format!("{path}.headers.append"), &headers.append, problems, |name, value| {
+    lines(&at.field("headers.append"), &headers.append, problems, |name, value| {
         mutations.push(Mutation::Append(name, value));
     });
 }
 
-fn body(path: &str, body: Option<&ChangeBody>, problems: &mut Problems) -> Option<Damage> {
+fn body(at: &At<'_>, body: Option<&ChangeBody>, problems: &mut Problems) -> Option<Damage> {
     match body? {
         ChangeBody::Replace(text) => Some(Damage::Text(text.as_bytes().into())),
         ChangeBody::MergePatch(merge) => {
-            let path = format!("{path}.body.merge_patch");
+            let at = at.field("body.merge_patch");
             if merge.patch.0.is_empty() {
-                problems.add(format!("{path}.patch"), "expected at least one member");
+                problems.add(at.field("patch"), "expected at least one member");
             }
-            let max = body_limit(&path, merge.max_body_bytes, problems);
+            let max = body_limit(&at, merge.max_body_bytes, problems);
             Some(Damage::Merge { patch: Rc::new(merge.patch.clone()), max })
         }
     }
@@ -179,30 +177,30 @@ fn text(parts: &[(&str, bool)]) -> Option<Rc<str>> {
     (!changed.is_empty()).then(|| ["change of ", &changed.join(", ")].concat().into())
 }
 
-fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems, mut take: impl FnMut(Rc<str>, Bytes)) {
+fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems, mut take: impl FnMut(Rc<str>, Bytes)) {
     for (index, line) in lines.iter().enumerate() {
-        let path = format!("{path}[{index}]");
+        let at = at.index(index);
         if let Err(reason) = names::header_value(&line.value) {
-            problems.add(format!("{path}.value"), reason);
+            problems.add(at.field("value"), reason);
         }
-        if let Some(name) = name_at(&format!("{path}.name"), &line.name, problems) {
+        if let Some(name) = name_at(&at.field("name"), &line.name, problems) {
             take(name, Bytes::from(line.value.as_str()));
         }
     }
 }
 
 /// A header that may be changed: what says where a message ends is Envoy's.
-fn name_at(path: &str, name: &str, problems: &mut Problems) -> Option<Rc<str>> {
+fn name_at(at: &At<'_>, name: &str, problems: &mut Problems) -> Option<Rc<str>> {
     match names::header(name, "x-version") {
         Ok(name)
             if matches!(&*name, "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te") =>
         {
-            problems.add(path, format!("`{name}` is Envoy's; expected another header"));
+            problems.add(at, format!("`{name}` is Envoy's; expected another header"));
             None
         }
         Ok(name) => Some(name),
         Err(reason) => {
-            problems.add(path, reason);
+            problems.add(at, reason);
             None
         }
     }
@@ -217,7 +215,7 @@ mod tests {
 
     fn changed(change: serde_json::Value, path: &str) -> Option<Vec<u8>> {
         let change: config::Change = serde_json::from_value(change).unwrap();
-        let change = Change::compile("c", &change, &mut Problems::new()).unwrap();
+        let change = Change::compile(&At::of("c"), &change, &mut Problems::new()).unwrap();
         let request: HeaderMap = [(":method", "GET"), (":path", path)].into_iter().collect();
         change.mutations(&request).into_iter().find_map(|mutation| match mutation {
             Mutation::Set(name, value) if &*name == ":path" => Some(value.as_slice().to_vec()),
@@ -252,7 +250,7 @@ mod tests {
         ] {
             let mut problems = Problems::new();
             let change: config::Change = serde_json::from_value(change).unwrap();
-            assert!(Change::compile("c", &change, &mut problems).is_none());
+            assert!(Change::compile(&At::of("c"), &change, &mut problems).is_none());
             let error = problems.finish().unwrap_err().to_string();
             assert!(error.contains(&format!("`{path}`")), "{error}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_sdk::{ConfigDuration, Draw, Problems};
+use weir_sdk::{At, ConfigDuration, Draw, Problems};
 
 use super::dice::{Share, unit};
 use super::numbers::{exp, ln, normal_quantile};
@@ -23,7 +23,7 @@ pub(crate) fn longest(stream_idle_timeout: Duration) -> Duration {
 
 /// A delay and a black hole wait one after the other, and nothing moves in between.
 pub(crate) fn sum(
-    path: &str,
+    at: &At<'_>,
     delay: Option<&Delay>,
     hole: Option<&config::BlackHole>,
     longest: Duration,
@@ -34,7 +34,7 @@ pub(crate) fn sum(
     {
         let longest = ConfigDuration(longest);
         problems.add(
-            format!("{path}.black_hole.duration"),
+            at.field("black_hole.duration"),
             format!("with the delay before it expected at most `{longest}` together (`stream_idle_timeout`); a `max_delay` bounds the delay"),
         );
     }
@@ -94,9 +94,9 @@ enum Time {
 }
 
 impl Delay {
-    /// Checks and compiles the delay at `path`. On the response no caller can say anything.
+    /// Checks and compiles the delay at `at`. On the response no caller can say anything.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         delay: &config::Delay,
         on_response: bool,
         longest: Duration,
@@ -109,26 +109,26 @@ impl Delay {
         let before = problems.len();
         let max = spec.max_delay.map_or(longest, |max| max.0);
         if max.is_zero() || max > longest {
-            problems.add(format!("{path}.max_delay"), too_long(longest));
+            problems.add(at.field("max_delay"), too_long(longest));
         }
         if spec.jitter.is_some() && spec.fixed_delay.is_none() {
-            problems.add(format!("{path}.jitter"), "is for `fixed_delay` only");
+            problems.add(at.field("jitter"), "is for `fixed_delay` only");
         }
         if spec.header_delay.is_some() && on_response {
-            problems.add(format!("{path}.header_delay"), "is for requests; here expected a time");
+            problems.add(at.field("header_delay"), "is for requests; here expected a time");
         }
-        let fixed_path = match delay {
-            config::Delay::Fixed(_) => path.to_owned(),
-            config::Delay::Spec(_) => format!("{path}.fixed_delay"),
+        let fixed_at = match delay {
+            config::Delay::Fixed(_) => *at,
+            config::Delay::Spec(_) => at.field("fixed_delay"),
         };
         let mut times = Vec::new();
         if let Some(time) = spec.fixed_delay {
-            times.push(fixed(&fixed_path, time, spec.jitter, longest, problems));
+            times.push(fixed(&fixed_at, time, spec.jitter, longest, problems));
         }
         if let Some(uniform) = &spec.uniform {
             let (min, max) = (seconds(uniform.min), seconds(uniform.max));
             if max < min {
-                problems.add(format!("{path}.uniform.max"), "is less than `min`");
+                problems.add(at.field("uniform.max"), "is less than `min`");
             }
             times.push(Time::Uniform { min, width: max - min });
         }
@@ -137,34 +137,33 @@ impl Delay {
         }
         if let Some(lognormal) = &spec.lognormal {
             let (median, p99) = (seconds(lognormal.median), seconds(lognormal.p99));
-            positive(&format!("{path}.lognormal.median"), lognormal.median, problems);
+            positive(&at.field("lognormal.median"), lognormal.median, problems);
             if p99 < median {
-                problems.add(format!("{path}.lognormal.p99"), "is less than `median`");
+                problems.add(at.field("lognormal.p99"), "is less than `median`");
             } else if median > 0.0 {
                 let mean = ln(median);
                 times.push(Time::Lognormal { mean, deviation: (ln(p99) - mean) / Z99 });
             }
         }
         if let Some(exponential) = &spec.exponential {
-            positive(&format!("{path}.exponential.mean"), exponential.mean, problems);
+            positive(&at.field("exponential.mean"), exponential.mean, problems);
             times.push(Time::Exponential { mean: seconds(exponential.mean) });
         }
         if let Some(pareto) = &spec.pareto {
-            positive(&format!("{path}.pareto.min"), pareto.min, problems);
+            positive(&at.field("pareto.min"), pareto.min, problems);
             if !(0.1..=100.0).contains(&pareto.shape) {
-                problems.add(format!("{path}.pareto.shape"), "expected a number from 0.1 to 100");
+                problems.add(at.field("pareto.shape"), "expected a number from 0.1 to 100");
             }
             times.push(Time::Pareto { min: seconds(pareto.min), shape: pareto.shape });
         }
         if let Some(percentiles) = &spec.percentiles {
-            times.push(points(&format!("{path}.percentiles"), percentiles.iter(), problems));
+            times.push(points(&at.field("percentiles"), percentiles.iter(), problems));
         }
         if spec.header_delay.is_some() {
             times.push(Time::Header);
         }
         if times.len() != 1 && problems.len() == before {
-            problems.add(
-                path,
+            problems.add(at,
                 "expected exactly one of `fixed_delay`, `uniform`, `normal`, `lognormal`, `exponential`, `pareto`, `percentiles` and `header_delay`",
             );
         }
@@ -232,14 +231,14 @@ fn interpolated(points: &[(f64, f64)], p: f64) -> f64 {
 }
 
 fn fixed(
-    path: &str,
+    at: &At<'_>,
     time: ConfigDuration,
     jitter: Option<ConfigDuration>,
     longest: Duration,
     problems: &mut Problems,
 ) -> Time {
     if time.0.is_zero() || time.0 > longest {
-        problems.add(path, too_long(longest));
+        problems.add(at, too_long(longest));
     }
     match jitter {
         Some(jitter) if !jitter.0.is_zero() => Time::Jitter { middle: seconds(time), half: seconds(jitter) },
@@ -248,7 +247,7 @@ fn fixed(
 }
 
 fn points<'a>(
-    path: &str,
+    at: &At<'_>,
     written: impl Iterator<Item = (&'a String, &'a ConfigDuration)>,
     problems: &mut Problems,
 ) -> Time {
@@ -260,21 +259,19 @@ fn points<'a>(
                 let place = points.partition_point(|(other, _)| *other <= point.0);
                 points.insert(place, point);
             }
-            _ => problems.add(
-                format!("{path}.{name}"),
-                "expected `p` and a number from 0 to 100, such as `p50` or `p99.9`",
-            ),
+            _ => problems
+                .add(at.field(name), "expected `p` and a number from 0 to 100, such as `p50` or `p99.9`"),
         }
     }
     if points.is_empty() {
-        problems.add(path, "expected at least one, such as `{p50: 20ms, p99: 900ms}`");
+        problems.add(at, "expected at least one, such as `{p50: 20ms, p99: 900ms}`");
     }
     for pair in points.windows(2) {
         if let [(p0, t0), (p1, t1)] = pair {
             if p0 == p1 {
-                problems.add(path, "has one percentile twice");
+                problems.add(at, "has one percentile twice");
             } else if t1 < t0 {
-                problems.add(path, "expected times that never fall from a percentile to a higher one");
+                problems.add(at, "expected times that never fall from a percentile to a higher one");
             }
         }
     }
@@ -299,9 +296,9 @@ fn percent(number: &str) -> Option<f64> {
     Some(digits as f64 / 10_f64.powi(places))
 }
 
-fn positive(path: &str, time: ConfigDuration, problems: &mut Problems) {
+fn positive(at: &At<'_>, time: ConfigDuration, problems: &mut Problems) {
     if time.0.is_zero() {
-        problems.add(path, "expected more than 0");
+        problems.add(at, "expected more than 0");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_sdk::{Bytes, Headers, LocalReply, Problems, names};
+use weir_sdk::{At, Bytes, Headers, LocalReply, Problems, names};
 
 use super::callers;
 use super::delay::too_long;
@@ -42,7 +42,7 @@ pub(crate) enum End {
 impl Ending {
     /// Checks and compiles the one of these that is there.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         abort: Option<&config::Abort>,
         reset: Option<&config::Reset>,
         black_hole: Option<&config::BlackHole>,
@@ -52,7 +52,7 @@ impl Ending {
     ) -> Option<Self> {
         let mut endings = Vec::new();
         if let Some(abort) = abort {
-            endings.extend(compile_abort(&format!("{path}.abort"), abort, on_response, problems));
+            endings.extend(compile_abort(&at.field("abort"), abort, on_response, problems));
         }
         if let Some(reset) = reset {
             endings.push(Self {
@@ -63,7 +63,7 @@ impl Ending {
         }
         if let Some(config::BlackHole { duration, then, percentage }) = black_hole {
             if duration.0.is_zero() || duration.0 > longest {
-                problems.add(format!("{path}.black_hole.duration"), too_long(longest));
+                problems.add(at.field("black_hole.duration"), too_long(longest));
             }
             let then_text = match then {
                 Then::Reset => "reset",
@@ -124,40 +124,40 @@ fn share(percentage: Option<weir_sdk::Percentage>) -> Share {
 }
 
 fn compile_abort(
-    path: &str,
+    at: &At<'_>,
     abort: &config::Abort,
     on_response: bool,
     problems: &mut Problems,
 ) -> Option<Ending> {
     let before = problems.len();
-    let (spec, status_path) = match abort {
+    let (spec, status_at) = match abort {
         config::Abort::Status(status) => {
-            (&AbortSpec { http_status: Some(*status), ..AbortSpec::default() }, path.to_owned())
+            (&AbortSpec { http_status: Some(*status), ..AbortSpec::default() }, *at)
         }
-        config::Abort::Spec(spec) => (&**spec, format!("{path}.http_status")),
+        config::Abort::Spec(spec) => (&**spec, at.field("http_status")),
     };
     if spec.http_status.is_some_and(|status| !(200..600).contains(&status)) {
-        problems.add(status_path, "expected an HTTP status from 200 to 599");
+        problems.add(status_at, "expected an HTTP status from 200 to 599");
     }
     let by_header = spec.header_abort.is_some();
     if by_header == (spec.http_status.is_some() || spec.grpc_status.is_some()) {
-        problems.add(path, "expected `http_status`, `grpc_status`, both of them, or `header_abort` alone");
+        problems.add(at, "expected `http_status`, `grpc_status`, both of them, or `header_abort` alone");
     }
     if by_header && on_response {
-        problems.add(format!("{path}.header_abort"), "is for requests; here expected a status");
+        problems.add(at.field("header_abort"), "is for requests; here expected a status");
     }
     let mut headers = Vec::new();
     for (index, line) in spec.headers.iter().enumerate() {
-        let path = format!("{path}.headers[{index}]");
+        let at = at.item("headers", index);
         if let Err(reason) = names::header_value(&line.value) {
-            problems.add(format!("{path}.value"), reason);
+            problems.add(at.field("value"), reason);
         }
         match names::header(&line.name, "retry-after") {
             Ok(name) if matches!(&*name, "content-length" | "transfer-encoding" | "connection") => {
-                problems.add(format!("{path}.name"), format!("`{name}` is Envoy's; expected another header"));
+                problems.add(at.field("name"), format!("`{name}` is Envoy's; expected another header"));
             }
             Ok(name) => headers.push((name, Bytes::from(line.value.as_str()))),
-            Err(reason) => problems.add(format!("{path}.name"), reason),
+            Err(reason) => problems.add(at.field("name"), reason),
         }
     }
     if spec
@@ -166,7 +166,7 @@ fn compile_abort(
         .is_some_and(|details| details.is_empty() || !details.bytes().all(|byte| byte.is_ascii_graphic()))
     {
         problems.add(
-            format!("{path}.details"),
+            at.field("details"),
             "expected printable ASCII without blanks, such as `fault_filter_abort`",
         );
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::matcher::HeaderMatcher;
-use weir_sdk::{Headers, Mutation, Problems};
+use weir_sdk::{At, Headers, Mutation, Problems};
 
 use super::body::{Damage, body_limit};
 use super::change::ResponseChange;
@@ -37,9 +37,9 @@ pub(crate) struct Drawn {
 }
 
 impl ResponseFault {
-    /// Checks and compiles what stands at `path`.
+    /// Checks and compiles what stands at `at`.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         label: &str,
         config: &config::ResponseFault,
         longest: Duration,
@@ -50,25 +50,17 @@ impl ResponseFault {
             config;
         let mut headers = Vec::new();
         for (index, header) in matches.headers.iter().enumerate() {
-            let path = format!("{path}.match.headers[{index}]");
-            headers.extend(problems.take(&path, HeaderMatcher::try_from(header)));
+            let at = at.item("match.headers", index);
+            headers.extend(problems.take(at, HeaderMatcher::try_from(header)));
         }
         let delay = delay
             .as_ref()
-            .and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, true, longest, problems));
-        let ending = Ending::compile(
-            path,
-            abort.as_ref(),
-            reset.as_ref(),
-            black_hole.as_ref(),
-            true,
-            longest,
-            problems,
-        );
-        sum(path, delay.as_ref(), black_hole.as_ref(), longest, problems);
-        let change = change
-            .as_ref()
-            .map(|change| ResponseChange::compile(&format!("{path}.change"), change, problems));
+            .and_then(|delay| Delay::compile(&at.field("delay"), delay, true, longest, problems));
+        let ending =
+            Ending::compile(at, abort.as_ref(), reset.as_ref(), black_hole.as_ref(), true, longest, problems);
+        sum(at, delay.as_ref(), black_hole.as_ref(), longest, problems);
+        let change =
+            change.as_ref().map(|change| ResponseChange::compile(&at.field("change"), change, problems));
         let ends = [
             abort.is_some(),
             reset.is_some(),
@@ -79,7 +71,7 @@ impl ResponseFault {
         ];
         if ends.iter().filter(|there| **there).count() > 1 {
             problems.add(
-                path,
+                at,
                 "expected at most one of `abort`, `reset`, `black_hole`, `truncate`, `corrupt` and `change`",
             );
         }
@@ -91,14 +83,13 @@ impl ResponseFault {
             damage = Some((cut, Share(truncate.percentage.map(|share| share.0)), text.into()));
         }
         if let Some(corrupt) = corrupt {
-            let (how, text) = compile_corrupt(&format!("{path}.corrupt.with"), &corrupt.with, problems);
+            let (how, text) = compile_corrupt(&at.field("corrupt.with"), &corrupt.with, problems);
             damage = Some((how, Share(corrupt.percentage.map(|share| share.0)), text.into()));
         }
         let change = change.flatten();
         let ends = ending.is_some() || damage.is_some() || change.is_some();
         if delay.is_none() && !ends && problems.len() == before {
-            problems.add(
-                path,
+            problems.add(at,
                 "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `truncate`, `corrupt` and `change`",
             );
         }
@@ -150,23 +141,22 @@ pub(crate) fn status(response: &dyn Headers) -> Option<u16> {
     std::str::from_utf8(response.get(":status")?).ok()?.parse().ok()
 }
 
-fn compile_corrupt(path: &str, with: &CorruptSpec, problems: &mut Problems) -> (Damage, String) {
+fn compile_corrupt(at: &At<'_>, with: &CorruptSpec, problems: &mut Problems) -> (Damage, String) {
     match with {
         CorruptSpec::FlipBytes(flip) => {
             if flip.every == 0 {
-                problems.add(format!("{path}.flip_bytes.every"), "expected at least 1");
+                problems.add(at.field("flip_bytes.every"), "expected at least 1");
             }
             (Damage::Flip { every: u64::from(flip.every) }, format!("flip a byte of {}", flip.every))
         }
         CorruptSpec::JsonField(field) => {
             if field.path.is_empty() {
-                problems
-                    .add(format!("{path}.json_field.path"), "expected at least one name, such as `[rating]`");
+                problems.add(at.field("json_field.path"), "expected at least one name, such as `[rating]`");
             }
             let damage = Damage::Json {
                 path: field.path.clone(),
                 value: field.value.0.clone().into_bytes(),
-                max: body_limit(&format!("{path}.json_field"), field.max_body_bytes, problems),
+                max: body_limit(&at.field("json_field"), field.max_body_bytes, problems),
             };
             (damage, format!("replace `{}`", field.path.join(".")))
         }
@@ -175,7 +165,7 @@ fn compile_corrupt(path: &str, with: &CorruptSpec, problems: &mut Problems) -> (
         }
         CorruptSpec::ContentLength(length) => {
             if length.add == 0 {
-                problems.add(format!("{path}.content_length.add"), "expected any number but 0");
+                problems.add(at.field("content_length.add"), "expected any number but 0");
             }
             (Damage::Length { add: length.add }, format!("content-length {:+}", length.add))
         }

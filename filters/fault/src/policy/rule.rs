@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_sdk::{Draw, FractionalPercent, Key, Mutation, Problems, RequestMatcher, RequestView, Salt};
+use weir_sdk::{At, Draw, FractionalPercent, Key, Mutation, Problems, RequestMatcher, RequestView, Salt};
 
 use super::body::{Damaging, Length};
 use super::change::Change;
@@ -80,62 +80,58 @@ pub(crate) struct Drawn {
 }
 
 impl Rule {
-    /// Checks and compiles the fault at `path`.
+    /// Checks and compiles the fault at `at`.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         fault: &config::Fault,
         seed: Option<&str>,
         longest: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let matcher = problems.take(format!("{path}.match"), RequestMatcher::try_from(&fault.matches));
+        let matcher = problems.take(at.field("match"), RequestMatcher::try_from(&fault.matches));
         let schedule = fault
             .schedule
             .as_ref()
-            .and_then(|schedule| Schedule::compile(&format!("{path}.schedule"), schedule, problems));
-        let selection = selection(path, fault, problems);
-        let sticky =
-            fault.sticky.as_ref().map(|sticky| keys(&format!("{path}.sticky.by"), &sticky.by, problems));
+            .and_then(|schedule| Schedule::compile(&at.field("schedule"), schedule, problems));
+        let selection = selection(at, fault, problems);
+        let sticky = fault.sticky.as_ref().map(|sticky| keys(&at.field("sticky.by"), &sticky.by, problems));
         if sticky.as_ref().is_some_and(Vec::is_empty) && problems.len() == before {
-            problems
-                .add(format!("{path}.sticky.by"), "expected at least one key, such as `{header: end-user}`");
+            problems.add(at.field("sticky.by"), "expected at least one key, such as `{header: end-user}`");
         }
         let limit = fault.response_rate_limit.as_ref().map(|limit| {
-            let path = format!("{path}.response_rate_limit");
+            let at = at.field("response_rate_limit");
             if limit.fixed_limit.is_some() == limit.header_limit.is_some() {
-                problems.add(path.as_str(), "expected exactly one of `fixed_limit` and `header_limit`");
+                problems.add(at, "expected exactly one of `fixed_limit` and `header_limit`");
             }
             if limit.fixed_limit.is_some_and(|limit| limit.limit_kbps == 0) {
-                problems.add(format!("{path}.fixed_limit.limit_kbps"), "expected at least 1");
+                problems.add(at.field("fixed_limit.limit_kbps"), "expected at least 1");
             }
             let share = Share(limit.percentage.map(|percentage| percentage.0));
             Limit { kbps: limit.fixed_limit.map(|limit| limit.limit_kbps), share }
         });
-        let change = fault
-            .change
-            .as_ref()
-            .and_then(|change| Change::compile(&format!("{path}.change"), change, problems));
+        let change =
+            fault.change.as_ref().and_then(|change| Change::compile(&at.field("change"), change, problems));
         let delay = fault
             .delay
             .as_ref()
-            .and_then(|delay| Delay::compile(&format!("{path}.delay"), delay, false, longest, problems));
+            .and_then(|delay| Delay::compile(&at.field("delay"), delay, false, longest, problems));
         let (abort, reset, hole) = (fault.abort.as_ref(), fault.reset.as_ref(), fault.black_hole.as_ref());
         let ends = [abort.is_some(), reset.is_some(), hole.is_some()];
         if ends.iter().filter(|there| **there).count() > 1 {
-            problems.add(path, "expected at most one of `abort`, `reset` and `black_hole`");
+            problems.add(at, "expected at most one of `abort`, `reset` and `black_hole`");
         }
-        let ending = Ending::compile(path, abort, reset, hole, false, longest, problems);
-        sum(path, delay.as_ref(), hole, longest, problems);
-        let label = fault.name.as_ref().map_or_else(|| path.to_owned(), |name| format!("fault `{name}`"));
+        let ending = Ending::compile(at, abort, reset, hole, false, longest, problems);
+        sum(at, delay.as_ref(), hole, longest, problems);
+        let path = at.to_string();
+        let label = fault.name.as_ref().map_or_else(|| path.clone(), |name| format!("fault `{name}`"));
         let response = fault.response.as_ref().and_then(|response| {
-            ResponseFault::compile(&format!("{path}.response"), &label, response, longest, problems)
+            ResponseFault::compile(&at.field("response"), &label, response, longest, problems)
         });
         let ends = ending.is_some() || response.is_some();
         let nothing = limit.is_none() && change.is_none() && delay.is_none() && !ends;
         if nothing && problems.len() == before {
-            problems.add(
-                path,
+            problems.add(at,
                 "expected at least one of `delay`, `abort`, `reset`, `black_hole`, `change`, `response_rate_limit` and `response`",
             );
         }
@@ -144,7 +140,7 @@ impl Rule {
             fault.sticky.as_ref().and_then(|sticky| sticky.salt.as_deref()).or(name).unwrap_or_default();
         let salt = match seed {
             // A key that a client has draws the same in every run.
-            Some(seed) if sticky.is_none() => [seed, "/", name.unwrap_or(path)].concat(),
+            Some(seed) if sticky.is_none() => [seed, "/", name.unwrap_or(&path)].concat(),
             _ => salt.to_owned(),
         };
         (problems.len() == before).then_some(())?;
@@ -162,7 +158,7 @@ impl Rule {
             ending,
             response,
             label: label.into(),
-            state_key: name.unwrap_or(path).to_owned(),
+            state_key: name.unwrap_or(&path).to_owned(),
         })
     }
 
@@ -297,33 +293,33 @@ impl Rule {
     }
 }
 
-fn selection(path: &str, fault: &config::Fault, problems: &mut Problems) -> Selection {
+fn selection(at: &At<'_>, fault: &config::Fault, problems: &mut Problems) -> Selection {
     let ways = [fault.percentage.is_some(), fault.exactly.is_some(), fault.first.is_some()];
     if ways.iter().filter(|there| **there).count() > 1 {
-        problems.add(path, "expected at most one of `percentage`, `exactly` and `first`");
+        problems.add(at, "expected at most one of `percentage`, `exactly` and `first`");
     }
     if let Some(config::Exactly { faults, of }) = fault.exactly {
         if of == 0 {
-            problems.add(format!("{path}.exactly.of"), "expected at least 1");
+            problems.add(at.field("exactly.of"), "expected at least 1");
         } else if faults > of {
-            problems.add(format!("{path}.exactly.faults"), "is more than `of`");
+            problems.add(at.field("exactly.faults"), "is more than `of`");
         }
         return Selection::Exactly { faults, of };
     }
     if let Some(first) = &fault.first {
-        let path = format!("{path}.first");
+        let at = at.field("first");
         if first.requests == 0 {
-            problems.add(format!("{path}.requests"), "expected at least 1");
+            problems.add(at.field("requests"), "expected at least 1");
         }
         if first.forget_after.0.is_zero() {
-            problems.add(format!("{path}.forget_after"), "expected more than 0");
+            problems.add(at.field("forget_after"), "expected more than 0");
         }
         if !(8..=1_048_576).contains(&first.max_keys) {
-            problems.add(format!("{path}.max_keys"), "expected 8 to 1048576");
+            problems.add(at.field("max_keys"), "expected 8 to 1048576");
         }
         return Selection::First {
             requests: first.requests,
-            by: keys(&format!("{path}.by"), &first.by, problems),
+            by: keys(&at.field("by"), &first.by, problems),
             forget_after: first.forget_after.0,
             max_keys: first.max_keys,
         };
@@ -331,11 +327,11 @@ fn selection(path: &str, fault: &config::Fault, problems: &mut Problems) -> Sele
     Selection::Share(fault.percentage.map(|percentage| percentage.0))
 }
 
-fn keys(path: &str, sources: &[weir_sdk::KeySource], problems: &mut Problems) -> Vec<Key> {
+fn keys(at: &At<'_>, sources: &[weir_sdk::KeySource], problems: &mut Problems) -> Vec<Key> {
     sources
         .iter()
         .enumerate()
-        .filter_map(|(index, source)| Key::compile(&weir_sdk::At::of(path).index(index), source, problems))
+        .filter_map(|(index, source)| Key::compile(&at.index(index), source, problems))
         .collect()
 }
 

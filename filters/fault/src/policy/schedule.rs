@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_sdk::{Draw, FractionalPercent, Problems};
+use weir_sdk::{At, Draw, FractionalPercent, Problems};
 
 use crate::config;
 
@@ -25,40 +25,40 @@ pub(crate) enum Level {
 }
 
 impl Schedule {
-    /// Checks and compiles the schedule at `path`.
-    pub(crate) fn compile(path: &str, schedule: &config::Schedule, problems: &mut Problems) -> Option<Self> {
+    /// Checks and compiles the schedule at `at`.
+    pub(crate) fn compile(at: &At<'_>, schedule: &config::Schedule, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let config::Schedule { start, end, on, off, ramp } = schedule;
         if let (Some(start), Some(end)) = (start, end)
             && end.0 <= start.0
         {
-            problems.add(format!("{path}.end"), "is not after `start`");
+            problems.add(at.field("end"), "is not after `start`");
         }
         let wave = match (on, off) {
             (Some(on), Some(off)) => {
                 for (name, time) in [("on", on), ("off", off)] {
                     if time.0.is_zero() {
-                        problems.add(format!("{path}.{name}"), "expected more than 0");
+                        problems.add(at.field(name), "expected more than 0");
                     }
                 }
                 Some((on.0.as_nanos(), on.0.as_nanos().saturating_add(off.0.as_nanos())))
             }
             (None, None) => None,
             (Some(_), None) => {
-                problems.add(format!("{path}.off"), "is missing: how long it is off after `on`");
+                problems.add(at.field("off"), "is missing: how long it is off after `on`");
                 None
             }
             (None, Some(_)) => {
-                problems.add(format!("{path}.on"), "is missing: how long it is on before `off`");
+                problems.add(at.field("on"), "is missing: how long it is on before `off`");
                 None
             }
         };
         if let Some(ramp) = ramp {
             if ramp.0.is_zero() {
-                problems.add(format!("{path}.ramp"), "expected more than 0");
+                problems.add(at.field("ramp"), "expected more than 0");
             }
             if start.is_none() {
-                problems.add(format!("{path}.start"), "is missing: `ramp` begins there");
+                problems.add(at.field("start"), "is missing: `ramp` begins there");
             }
         }
         (problems.len() == before).then(|| Self {
@@ -112,7 +112,7 @@ mod tests {
     fn compile(schedule: Value) -> Result<Schedule, String> {
         let schedule = serde_json::from_value(schedule).unwrap();
         let mut problems = Problems::new();
-        let compiled = Schedule::compile("schedule", &schedule, &mut problems);
+        let compiled = Schedule::compile(&At::of("schedule"), &schedule, &mut problems);
         problems.finish().map_err(|error| error.to_string())?;
         Ok(compiled.unwrap())
     }

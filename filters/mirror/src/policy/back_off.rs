@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use weir_sdk::{FractionalPercent, Problems};
+use weir_sdk::{At, FractionalPercent, Problems};
 
 use crate::config;
 
@@ -74,29 +74,27 @@ impl State {
 }
 
 impl BackOff {
-    /// Checks and compiles what stands at `path`.
+    /// Checks and compiles what stands at `at`.
     /// Nothing where all answers may be bad.
-    pub fn compile(path: &str, config: &config::BackOff, problems: &mut Problems) -> Option<Self> {
+    pub fn compile(at: &At<'_>, config: &config::BackOff, problems: &mut Problems) -> Option<Self> {
         let (hundredth, hour, day) =
             (Duration::from_millis(100), Duration::from_secs(3600), Duration::from_secs(86_400));
         let mut within = |field: &str, found: Duration, most: Duration, words: &str| {
             if found < hundredth || found > most {
-                problems.add(format!("{path}.{field}"), format!("expected 100ms to {words}"));
+                problems.add(at.field(field), format!("expected 100ms to {words}"));
             }
         };
         within("interval", config.interval.0, hour, "an hour");
         within("pause", config.pause.0, day, "a day");
         if !(1..=1_000_000).contains(&config.min_samples) {
-            problems.add(
-                format!("{path}.min_samples"),
-                format!("expected 1 to 1000000, found {}", config.min_samples),
-            );
+            problems
+                .add(at.field("min_samples"), format!("expected 1 to 1000000, found {}", config.min_samples));
         }
         if config.halvings > 16 {
-            problems.add(format!("{path}.halvings"), format!("expected 0 to 16, found {}", config.halvings));
+            problems.add(at.field("halvings"), format!("expected 0 to 16, found {}", config.halvings));
         }
         if config.max_latency.is_some_and(|latency| latency.0.is_zero()) {
-            problems.add(format!("{path}.max_latency"), "expected more than 0s");
+            problems.add(at.field("max_latency"), "expected more than 0s");
         }
         (config.max_failures.0.ppm() < 1_000_000).then(|| Self {
             interval: config.interval.0,
@@ -173,7 +171,7 @@ mod tests {
 
     fn back_off() -> BackOff {
         let config = config::BackOff { min_samples: 4, halvings: 2, ..config::BackOff::default() };
-        BackOff::compile("back_off", &config, &mut Problems::new()).unwrap()
+        BackOff::compile(&At::of("back_off"), &config, &mut Problems::new()).unwrap()
     }
 
     /// Steps through answers `(at, bad)` and returns the part after each.
@@ -263,6 +261,6 @@ mod tests {
             max_failures: weir_sdk::Percentage::from_ppm(1_000_000),
             ..config::BackOff::default()
         };
-        assert!(BackOff::compile("back_off", &config, &mut Problems::new()).is_none());
+        assert!(BackOff::compile(&At::of("back_off"), &config, &mut Problems::new()).is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_sdk::{Problems, SharedValue};
+use weir_sdk::{At, Problems, SharedValue};
 
 use crate::config;
 
@@ -35,17 +35,17 @@ impl SharedValue for Level {
 }
 
 impl TokenBucket {
-    /// Checks and compiles what stands at `path`.
-    pub fn compile(path: &str, config: &config::TokenBucket, problems: &mut Problems) -> Self {
+    /// Checks and compiles what stands at `at`.
+    pub fn compile(at: &At<'_>, config: &config::TokenBucket, problems: &mut Problems) -> Self {
         for (field, value) in [("max_tokens", config.max_tokens), ("tokens_per_fill", config.tokens_per_fill)]
         {
             if !(1..=1_000_000).contains(&value) {
-                problems.add(format!("{path}.{field}"), format!("expected 1 to 1000000, found {value}"));
+                problems.add(at.field(field), format!("expected 1 to 1000000, found {value}"));
             }
         }
         let interval = config.fill_interval.0;
         if interval < Duration::from_millis(1) || interval > Duration::from_secs(86_400) {
-            problems.add(format!("{path}.fill_interval"), "expected 1ms to a day");
+            problems.add(at.field("fill_interval"), "expected 1ms to a day");
         }
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         Self { max: config.max_tokens, per_fill: config.tokens_per_fill, interval_ns }

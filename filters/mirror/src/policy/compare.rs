@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{HeaderMap, Problems};
+use weir_sdk::{At, HeaderMap, Problems};
 
 use super::answer::Answer;
 use super::json_path::Paths;
@@ -150,9 +150,9 @@ impl Comparison {
 }
 
 impl Comparer {
-    /// Checks and compiles what is configured at `path`. After a problem was noted the comparer is not to be used.
-    pub fn compile(path: &str, config: &Compare, problems: &mut Problems) -> Self {
-        compile::compile(path, config, problems)
+    /// Checks and compiles what is configured at `at`. After a problem was noted the comparer is not to be used.
+    pub fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) -> Self {
+        compile::compile(at, config, problems)
     }
 
     /// A state of knowledge in which nothing is known. One for each comparer.

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use weir_sdk::{HeaderMap, Problems, names};
+use weir_sdk::{At, HeaderMap, Problems, names};
 
 use super::answer::Answer;
 use super::copy::Copy;
@@ -31,14 +31,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Checks and compiles what the target at `path` says.
+    /// Checks and compiles what the target at `at` says.
     pub fn compile(
-        path: &str,
+        at: &At<'_>,
         target: &config::Target,
         record: &config::Record,
         problems: &mut Problems,
     ) -> Self {
-        let mut refuse = |field: &str, reason: &str| problems.add(format!("{path}.{field}"), reason);
+        let mut refuse = |field: &str, reason: &str| problems.add(at.field(field), reason);
         let interval = record.interval.0;
         if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
             refuse("record.interval", "expected 100ms to an hour");

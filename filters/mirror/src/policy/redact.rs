@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use weir_sdk::{HeaderMap, Problems};
+use weir_sdk::{At, HeaderMap, Problems};
 
 use super::copy::Copy;
 use super::json::Tokens;
@@ -127,9 +127,9 @@ const BUDGET: u64 = 12 << 20;
 const BODY_DIGESTS: [&str; 5] = ["content-length", "content-md5", "content-digest", "repr-digest", "digest"];
 
 impl Redactor {
-    /// Checks and compiles what is configured at `path`. After a problem was noted the redactor is not to be used.
-    pub fn compile(path: &str, config: &Redact, problems: &mut Problems) -> Self {
-        compile::compile(path, config, problems)
+    /// Checks and compiles what is configured at `at`. After a problem was noted the redactor is not to be used.
+    pub fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> Self {
+        compile::compile(at, config, problems)
     }
 
     /// Takes out of a copy what is configured.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Problems, names};
+use weir_sdk::{At, Problems, names};
 
 use crate::config;
 use crate::policy::copy::Copy;
@@ -30,9 +30,9 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// Checks and compiles what the target at `path` says.
-    pub fn compile(path: &str, target: &config::Target, problems: &mut Problems) -> Self {
-        let mark = line(&format!("{path}.mark"), &target.mark.name, &target.mark.value, problems);
+    /// Checks and compiles what the target at `at` says.
+    pub fn compile(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Self {
+        let mark = line(&at.field("mark"), &target.mark.name, &target.mark.value, problems);
         if let Some(authority) = &target.authority {
             let (field, value) = match authority {
                 config::Authority::Suffix(value) => ("suffix", value),
@@ -40,25 +40,25 @@ impl Rewrite {
             };
             if value.is_empty() || value.bytes().any(|byte| !(b'!'..=b'~').contains(&byte) || byte == b'/') {
                 problems.add(
-                    format!("{path}.authority.{field}"),
+                    at.field("authority").field(field),
                     "expected a part of a host such as `-shadow`, or a host such as `shadow.example.com:8080`",
                 );
             }
         }
         if let Err(reason) = names::header_value(&target.idempotency_suffix) {
-            problems.add(format!("{path}.idempotency_suffix"), reason);
+            problems.add(at.field("idempotency_suffix"), reason);
         }
         let mut lines = |field: &str, lines: &[config::HeaderLine]| -> Vec<(Rc<str>, String)> {
             let all = lines.iter().enumerate();
             all.map(|(index, written)| {
-                line(&format!("{path}.headers.{field}[{index}]"), &written.name, &written.value, problems)
+                line(&at.field("headers").item(field, index), &written.name, &written.value, problems)
             })
             .collect()
         };
         let (set, append) = (lines("set", &target.headers.set), lines("append", &target.headers.append));
         let remove = target.headers.remove.iter().enumerate().filter_map(|(index, name)| {
             let name = names::header(name, "x-internal");
-            name.map_err(|reason| problems.add(format!("{path}.headers.remove[{index}]"), reason)).ok()
+            name.map_err(|reason| problems.add(at.item("headers.remove", index), reason)).ok()
         });
         let remove = remove.collect();
         Self {
@@ -66,7 +66,7 @@ impl Rewrite {
             path: target
                 .path
                 .as_ref()
-                .and_then(|written| Path::compile(&format!("{path}.path"), written, problems)),
+                .and_then(|written| Path::compile(&at.field("path"), written, problems)),
             trace: target.trace,
             idempotency_suffix: target.idempotency_suffix.clone(),
             truncated: format!("{}-truncated", mark.0).into(),
@@ -128,12 +128,12 @@ impl Rewrite {
     }
 }
 
-fn line(path: &str, name: &str, value: &str, problems: &mut Problems) -> (Rc<str>, String) {
+fn line(at: &At<'_>, name: &str, value: &str, problems: &mut Problems) -> (Rc<str>, String) {
     if let Err(reason) = names::header_value(value) {
-        problems.add(format!("{path}.value"), reason);
+        problems.add(at.field("value"), reason);
     }
     let checked = names::header(name, "x-shadow");
-    let checked = checked.map_err(|reason| problems.add(format!("{path}.name"), reason));
+    let checked = checked.map_err(|reason| problems.add(at.field("name"), reason));
     (checked.unwrap_or_else(|()| name.into()), value.to_owned())
 }
 

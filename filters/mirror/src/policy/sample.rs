@@ -1,6 +1,6 @@
 //! The share of the requests that a target gets: drawn anew for each, or fixed by a key.
 
-use weir_sdk::{Draw, FractionalPercent, Key, Problems, RequestView, Salt};
+use weir_sdk::{At, Draw, FractionalPercent, Key, Problems, RequestView, Salt};
 
 use crate::config::{self, Missing};
 use crate::policy::back_off::Part;
@@ -21,20 +21,17 @@ struct Keys {
 }
 
 impl Sample {
-    /// Checks and compiles what the target at `path` says.
-    pub fn compile(path: &str, name: &str, target: &config::Target, problems: &mut Problems) -> Self {
+    /// Checks and compiles what the target at `at` says.
+    pub fn compile(at: &At<'_>, name: &str, target: &config::Target, problems: &mut Problems) -> Self {
         let keys = target.sample.as_ref().map(|sample| {
             if sample.by.is_empty() {
-                problems.add(
-                    format!("{path}.sample.by"),
-                    "expected at least one key such as `{cookie: session}`",
-                );
+                problems.add(at.field("sample.by"), "expected at least one key such as `{cookie: session}`");
             }
             let by = sample.by.iter().enumerate();
             Keys {
                 by: by
                     .filter_map(|(index, source)| {
-                        Key::compile(&weir_sdk::At::of(path).item("sample.by", index), source, problems)
+                        Key::compile(&at.item("sample.by", index), source, problems)
                     })
                     .collect(),
                 salt: Salt::new(sample.salt.as_deref().unwrap_or(name)),

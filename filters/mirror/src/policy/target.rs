@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_sdk::{Draw, FractionalPercent, Problems, RequestMatcher, RequestView, names};
+use weir_sdk::{At, Draw, FractionalPercent, Problems, RequestMatcher, RequestView, names};
 
 use crate::config::{self, OverLimit};
 use crate::policy::Inputs;
@@ -87,50 +87,46 @@ impl From<Why> for Refused {
 }
 
 impl Target {
-    /// Checks and compiles the target at `path`.
-    pub fn compile(path: &str, target: &config::Target, problems: &mut Problems) -> Option<Self> {
+    /// Checks and compiles the target at `at`.
+    pub fn compile(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
-        let cluster = cluster(path, target, problems);
-        let name = name(path, target, problems);
-        let matcher = problems.take(format!("{path}.match"), RequestMatcher::try_from(&target.matches));
+        let cluster = cluster(at, target, problems);
+        let name = name(at, target, problems);
+        let matcher = problems.take(at.field("match"), RequestMatcher::try_from(&target.matches));
         let methods = target.methods.as_deref().unwrap_or_default();
         let any = methods.iter().any(|method| method == "*");
         if target.methods.as_ref().is_some_and(Vec::is_empty) {
-            problems
-                .add(format!("{path}.methods"), "expected at least one method such as `GET`, or `*` for all");
+            problems.add(at.field("methods"), "expected at least one method such as `GET`, or `*` for all");
         }
         for (index, method) in methods.iter().enumerate() {
             let known = method == "*" || method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
             if !known || method.is_empty() || method == "CONNECT" {
                 let reason =
                     format!("`{method}` is never copied; expected a method in upper case such as `GET`");
-                problems.add(format!("{path}.methods[{index}]"), reason);
+                problems.add(at.item("methods", index), reason);
             }
         }
         let timeout = target.timeout.0;
         // Envoy's ABI has milliseconds in 32 bits with a sign.
         if timeout < Duration::from_millis(1) || timeout > Duration::from_secs(24 * 86_400) {
-            problems.add(format!("{path}.timeout"), "expected 1ms to 24 days");
+            problems.add(at.field("timeout"), "expected 1ms to 24 days");
         }
         if !(1..=1_000_000).contains(&target.max_in_flight) {
             let reason = format!("expected 1 to 1000000, found {}", target.max_in_flight);
-            problems.add(format!("{path}.max_in_flight"), reason);
+            problems.add(at.field("max_in_flight"), reason);
         }
         if target.body.max_bytes > 64 << 20 {
             let reason = format!("expected at most 67108864 (64 MiB), found {}", target.body.max_bytes);
-            problems.add(format!("{path}.body.max_bytes"), reason);
+            problems.add(at.field("body.max_bytes"), reason);
         }
-        let rate =
-            target.rate.as_ref().map(|rate| TokenBucket::compile(&format!("{path}.rate"), rate, problems));
-        let back_off = BackOff::compile(&format!("{path}.back_off"), &target.back_off, problems);
-        let sample = Sample::compile(path, &name, target, problems);
-        let redactor = target
-            .redact
-            .as_ref()
-            .map(|redact| Redactor::compile(&format!("{path}.redact"), redact, problems));
-        let rewrite = Rewrite::compile(path, target, problems);
-        let trial = Trial::compile(path, target, redactor.as_ref(), problems);
-        let record = target.record.as_ref().map(|record| Record::compile(path, target, record, problems));
+        let rate = target.rate.as_ref().map(|rate| TokenBucket::compile(&at.field("rate"), rate, problems));
+        let back_off = BackOff::compile(&at.field("back_off"), &target.back_off, problems);
+        let sample = Sample::compile(at, &name, target, problems);
+        let redactor =
+            target.redact.as_ref().map(|redact| Redactor::compile(&at.field("redact"), redact, problems));
+        let rewrite = Rewrite::compile(at, target, problems);
+        let trial = Trial::compile(at, target, redactor.as_ref(), problems);
+        let record = target.record.as_ref().map(|record| Record::compile(at, target, record, problems));
         let methods = match (&target.methods, &record) {
             (Some(methods), _) => (!any).then(|| methods.clone()),
             (None, Some(_)) => None,
@@ -303,32 +299,32 @@ impl Wanted {
     }
 }
 
-fn cluster(path: &str, target: &config::Target, problems: &mut Problems) -> Option<Cluster> {
+fn cluster(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Option<Cluster> {
     match (&target.cluster, &target.cluster_header) {
         (Some(name), None) if !name.is_empty() => Some(Cluster::Named(name.as_bytes().into())),
         (None, Some(header)) => match names::readable_header(header, "x-shadow-cluster") {
             Ok(header) => Some(Cluster::Header(header)),
             Err(reason) => {
-                problems.add(format!("{path}.cluster_header"), reason);
+                problems.add(at.field("cluster_header"), reason);
                 None
             }
         },
         (Some(_), None) => {
-            problems.add(format!("{path}.cluster"), "expected the name of a cluster, found nothing");
+            problems.add(at.field("cluster"), "expected the name of a cluster, found nothing");
             None
         }
         _ => {
-            problems.add(path, "expected exactly one of `cluster` and `cluster_header`");
+            problems.add(at, "expected exactly one of `cluster` and `cluster_header`");
             None
         }
     }
 }
 
 /// The name that is written, or the cluster's with what a metric's name may have.
-fn name(path: &str, target: &config::Target, problems: &mut Problems) -> String {
+fn name(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> String {
     if let Some(name) = &target.name {
         if let Err(reason) = names::plain("a target", name, 128) {
-            problems.add(format!("{path}.name"), reason);
+            problems.add(at.field("name"), reason);
         }
         return name.clone();
     }

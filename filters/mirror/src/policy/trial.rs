@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Draw, FractionalPercent, Problems};
+use weir_sdk::{At, Draw, FractionalPercent, Problems};
 
 use crate::config;
 use crate::policy::answer::Answer;
@@ -22,31 +22,32 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Checks and compiles what the target at `path` says.
+    /// Checks and compiles what the target at `at` says.
     pub fn compile(
-        path: &str,
+        at: &At<'_>,
         target: &config::Target,
         redactor: Option<&Redactor>,
         problems: &mut Problems,
     ) -> Option<Self> {
         if target.max_answer_bytes > 16 << 20 {
             let reason = format!("expected at most 16777216 (16 MiB), found {}", target.max_answer_bytes);
-            problems.add(format!("{path}.max_answer_bytes"), reason);
+            problems.add(at.field("max_answer_bytes"), reason);
         }
         if target.control.as_ref().is_some_and(|control| control.cluster.is_empty()) {
             let reason = "expected the name of a cluster, found nothing";
-            problems.add(format!("{path}.control.cluster"), reason);
+            problems.add(at.field("control.cluster"), reason);
         }
         let Some(compare) = &target.compare else {
             if target.control.is_some() {
-                problems.add(format!("{path}.control"), "is for targets with `compare`");
+                problems.add(at.field("control"), "is for targets with `compare`");
             }
             return None;
         };
         let redactor = redactor.cloned();
         Some(Self {
-            comparer: Comparer::compile(&format!("{path}.compare"), compare, problems),
-            redactor: redactor.unwrap_or_else(|| Redactor::compile("", &config::Redact::default(), problems)),
+            comparer: Comparer::compile(&at.field("compare"), compare, problems),
+            redactor: redactor
+                .unwrap_or_else(|| Redactor::compile(&At::ROOT, &config::Redact::default(), problems)),
             max_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
             control: target
                 .control

@@ -8,7 +8,7 @@ fn compile(delay: Value) -> Result<Delay, String> {
     let delay: config::Delay =
         weir_sdk::parse(Some(delay.to_string().as_bytes())).map_err(|error| error.to_string())?;
     let mut problems = Problems::new();
-    let compiled = Delay::compile("delay", &delay, false, MAX_DELAY, &mut problems);
+    let compiled = Delay::compile(&At::of("delay"), &delay, false, MAX_DELAY, &mut problems);
     problems.finish().map_err(|error| error.to_string())?;
     Ok(compiled.unwrap())
 }

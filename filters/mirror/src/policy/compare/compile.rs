@@ -1,18 +1,17 @@
 //! From what is written to a [`Comparer`], and what is wrong with it.
 
-use weir_sdk::{Problems, names};
+use weir_sdk::{At, Problems, names};
 
 use super::{Comparer, Documents};
 use crate::config::{self, Compare};
 use crate::policy::json_path::Paths;
 
-pub(super) fn compile(path: &str, config: &Compare, problems: &mut Problems) -> Comparer {
-    let at = |field: &str| if path.is_empty() { field.to_owned() } else { [path, ".", field].concat() };
+pub(super) fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) -> Comparer {
     let mut headers = Vec::new();
     for (index, name) in config.headers.iter().enumerate() {
         match names::header(name, "content-type") {
             Ok(name) => headers.push(name),
-            Err(reason) => problems.add(at(&["headers[", &index.to_string(), "]"].concat()), reason),
+            Err(reason) => problems.add(at.item("headers", index), reason),
         }
     }
     let ignored = config.ignore.len();
@@ -26,24 +25,24 @@ pub(super) fn compile(path: &str, config: &Compare, problems: &mut Problems) -> 
                 Some(index) => {
                     let path = unordered.get(index).copied().unwrap_or_default();
                     (
-                        "unordered[",
+                        "unordered",
                         config.unordered.iter().position(|written| written == path).unwrap_or(index),
                     )
                 }
-                None => ("ignore[", index),
+                None => ("ignore", index),
             };
-            problems.add(at(&[list, &index.to_string(), "]"].concat()), reason);
+            problems.add(at.item(list, index), reason);
         }
         Paths::default()
     });
     if !(0.0..=1.0).contains(&config.number_tolerance) {
-        problems.add(at("number_tolerance"), "expected a part of one, from 0 to 1, such as 0.001");
+        problems.add(at.field("number_tolerance"), "expected a part of one, from 0 to 1, such as 0.001");
     }
     if !(256..=65536).contains(&config.record_bytes) {
-        problems.add(at("record_bytes"), "expected 256 to 65536 bytes");
+        problems.add(at.field("record_bytes"), "expected 256 to 65536 bytes");
     }
     if let Some(noise) = &config.noise {
-        check_noise(noise, |field, reason| problems.add(at(&["noise.", field].concat()), reason));
+        check_noise(noise, |field, reason| problems.add(at.field("noise").field(field), reason));
     }
     Comparer {
         status: config.status,

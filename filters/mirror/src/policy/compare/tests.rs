@@ -1,7 +1,7 @@
 //! Comparison as data: two answers and what differs.
 
 use serde_json::{Value, json};
-use weir_sdk::{Problems, parse};
+use weir_sdk::{At, Problems, parse};
 
 use super::*;
 use crate::config::Redact;
@@ -11,7 +11,7 @@ use crate::policy::redact::Redactor;
 fn comparer(config: &Value) -> Comparer {
     let config: Compare = parse(Some(config.to_string().as_bytes())).expect("well-formed");
     let mut problems = Problems::new();
-    let comparer = Comparer::compile("compare", &config, &mut problems);
+    let comparer = Comparer::compile(&At::of("compare"), &config, &mut problems);
     assert_eq!(problems.finish().map_err(|error| error.to_string()), Ok(()));
     comparer
 }
@@ -257,7 +257,7 @@ fn a_document_equals_itself_reordered() {
 fn redactor(config: &Value) -> Redactor {
     let config: Redact = parse(Some(config.to_string().as_bytes())).expect("well-formed");
     let mut problems = Problems::new();
-    let redactor = Redactor::compile("redact", &config, &mut problems);
+    let redactor = Redactor::compile(&At::of("redact"), &config, &mut problems);
     assert!(problems.is_empty());
     redactor
 }
@@ -333,7 +333,7 @@ fn configurations_that_mean_nothing_are_refused() {
     fn refused(config: Value, expected: &str) {
         let config: Compare = parse(Some(config.to_string().as_bytes())).expect("well-formed");
         let mut problems = Problems::new();
-        Comparer::compile("compare", &config, &mut problems);
+        Comparer::compile(&At::of("compare"), &config, &mut problems);
         let error = problems.finish().expect_err("means nothing").to_string();
         assert!(error.contains(expected), "{error}");
     }

@@ -30,7 +30,7 @@ fn read(line: Result<Vec<u8>, Refused>) -> Value {
 
 fn redactor(config: Value) -> Redactor {
     let config: Redact = serde_json::from_value(config).expect("a configuration");
-    Redactor::compile("", &config, &mut Problems::new())
+    Redactor::compile(&At::ROOT, &config, &mut Problems::new())
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! From what is written to a [`Redactor`], and what is wrong with it.
 
-use weir_sdk::{Problems, names};
+use weir_sdk::{At, Problems, names};
 
 use super::parameters::Parameter;
 use super::pattern::Finder;
@@ -41,19 +41,18 @@ const MIN_KEY: usize = 16;
 
 /// Where a problem is, and whether a hash needs a key.
 struct Findings<'p> {
-    path: &'p str,
+    at: &'p At<'p>,
     problems: &'p mut Problems,
     hashes: bool,
 }
 
 impl Findings<'_> {
-    fn add(&mut self, field: &str, reason: impl AsRef<str>) {
-        let path = if self.path.is_empty() { String::from(field) } else { [self.path, ".", field].concat() };
-        self.problems.add(path, reason);
+    fn add(&mut self, field: &str, reason: &str) {
+        self.problems.add(self.at.field(field), reason);
     }
 
-    fn item(&mut self, list: &str, index: usize, field: &str, reason: impl AsRef<str>) {
-        self.add(&[list, "[", &index.to_string(), "].", field].concat(), reason);
+    fn item(&mut self, list: &str, index: usize, field: &str, reason: &str) {
+        self.problems.add(self.at.item(list, index).field(field), reason);
     }
 
     fn action(&mut self, action: Action) -> Action {
@@ -62,8 +61,8 @@ impl Findings<'_> {
     }
 }
 
-pub(super) fn compile(path: &str, config: &Redact, problems: &mut Problems) -> Redactor {
-    let mut findings = Findings { path, problems, hashes: false };
+pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> Redactor {
+    let mut findings = Findings { at, problems, hashes: false };
     let mut headers = Vec::new();
     for (index, header) in config.headers.iter().enumerate() {
         match names::header(&header.name, "x-user") {
@@ -72,16 +71,16 @@ pub(super) fn compile(path: &str, config: &Redact, problems: &mut Problems) -> R
             }
             Ok(name) => {
                 let reason = ["`", &*name, "` is ruled by `cookies`; leave one of them out"].concat();
-                findings.item("headers", index, "name", reason);
+                findings.item("headers", index, "name", &reason);
             }
-            Err(reason) => findings.item("headers", index, "name", reason),
+            Err(reason) => findings.item("headers", index, "name", &reason),
         }
     }
     let mut cookies = Vec::new();
     for (index, cookie) in config.cookies.iter().enumerate() {
         let name = (cookie.name != "*").then(|| cookie.name.clone());
         if let Some(Err(reason)) = name.as_deref().map(names::cookie) {
-            findings.item("cookies", index, "name", reason);
+            findings.item("cookies", index, "name", &reason);
         }
         cookies.push((name, findings.action(cookie.action)));
     }
@@ -103,7 +102,7 @@ pub(super) fn compile(path: &str, config: &Redact, problems: &mut Problems) -> R
     let json = match Paths::compile(config.json.iter().map(|json| json.path.as_str()), config.ignore_case) {
         Ok(paths) => paths,
         Err(wrong) => {
-            wrong.into_iter().for_each(|(index, reason)| findings.item("json", index, "path", reason));
+            wrong.into_iter().for_each(|(index, reason)| findings.item("json", index, "path", &reason));
             Paths::default()
         }
     };
@@ -143,7 +142,8 @@ fn parameters(
         parameters.push(Parameter::new(&parameter.key, ignore_case, action));
     }
     if wire.len() > MAX_PATHS {
-        findings.add(list, ["has too many keys; at most ", &MAX_PATHS.to_string(), " are accepted"].concat());
+        findings
+            .add(list, &["has too many keys; at most ", &MAX_PATHS.to_string(), " are accepted"].concat());
     }
     parameters
 }
@@ -168,7 +168,7 @@ fn patterns(config: &Redact, findings: &mut Findings<'_>) -> Vec<Pattern> {
         let action = findings.action(pattern.action);
         match Finder::compile(&pattern.find) {
             Ok(finder) => patterns.push(Pattern { finder, action, places: pattern.places.clone() }),
-            Err(reason) => findings.item("patterns", index, "find.regex", reason),
+            Err(reason) => findings.item("patterns", index, "find.regex", &reason),
         }
     }
     patterns
@@ -206,7 +206,7 @@ fn own_values(config: &Redact, findings: &mut Findings<'_>) {
             } else {
                 "expected a content type without parameters, such as `text/plain`"
             };
-            findings.add(&["text_types[", &index.to_string(), "]"].concat(), reason);
+            findings.problems.add(findings.at.item("text_types", index), reason);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 fn redactor(config: &Value) -> Redactor {
     let config: Redact = parse(Some(config.to_string().as_bytes())).expect("well-formed");
     let mut problems = Problems::new();
-    let redactor = Redactor::compile("redact", &config, &mut problems);
+    let redactor = Redactor::compile(&weir_sdk::At::of("redact"), &config, &mut problems);
     assert_eq!(problems.finish().map_err(|error| error.to_string()), Ok(()));
     redactor
 }
@@ -419,7 +419,7 @@ fn configurations_that_mean_nothing_are_refused() {
     fn refused(config: Value, expected: &str) {
         let config: Redact = parse(Some(config.to_string().as_bytes())).expect("well-formed");
         let mut problems = Problems::new();
-        Redactor::compile("targets[0].redact", &config, &mut problems);
+        Redactor::compile(&weir_sdk::At::of("targets[0].redact"), &config, &mut problems);
         let error = problems.finish().expect_err("means nothing").to_string();
         assert!(error.contains(expected), "{error}");
     }

@@ -1,7 +1,7 @@
 //! Rewriting of a path: replaced, with another beginning, or by a regular expression. The query stays.
 
 use regex_lite::{Captures, Regex};
-use weir_sdk::Problems;
+use weir_sdk::{At, Problems};
 
 use crate::config;
 
@@ -21,15 +21,15 @@ pub(crate) enum Part {
 }
 
 impl Path {
-    /// Checks and compiles what stands at `path`.
-    pub(crate) fn compile(path: &str, written: &config::Path, problems: &mut Problems) -> Option<Self> {
+    /// Checks and compiles what stands at `at`.
+    pub(crate) fn compile(at: &At<'_>, written: &config::Path, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let mut check = |field: &str, value: &str| {
             if !value.starts_with('/')
                 || value.bytes().any(|byte| matches!(byte, b'?' | b'#' | 0..=b' ' | 0x7f))
             {
                 let reason = "expected a path such as `/shadow`, without query, fragment and spaces";
-                problems.add(format!("{path}.{field}"), reason);
+                problems.add(at.field(field), reason);
             }
         };
         let compiled = match written {
@@ -44,10 +44,10 @@ impl Path {
             }
             config::Path::Regex(regex) => {
                 let pattern = Regex::new(&regex.pattern)
-                    .map_err(|error| problems.add(format!("{path}.regex.pattern"), error.to_string()))
+                    .map_err(|error| problems.add(at.field("regex.pattern"), error.to_string()))
                     .ok()?;
                 let substitution = substitution(&regex.substitution, pattern.captures_len())
-                    .map_err(|reason| problems.add(format!("{path}.regex.substitution"), reason))
+                    .map_err(|reason| problems.add(at.field("regex.substitution"), reason))
                     .ok()?;
                 Self::Regex { pattern, substitution }
             }

@@ -10,7 +10,7 @@ use crate::policy::copy::Copy;
 fn compile(target: Value) -> Result<Rewrite, String> {
     let target: Target = serde_json::from_value(target).unwrap();
     let mut problems = Problems::new();
-    let rewrite = Rewrite::compile("targets[0]", &target, &mut problems);
+    let rewrite = Rewrite::compile(&weir_sdk::At::of("targets[0]"), &target, &mut problems);
     problems.finish().map(|()| rewrite).map_err(|error| error.to_string())
 }
 
