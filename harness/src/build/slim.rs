@@ -8,6 +8,7 @@ mod reach;
 mod relocations;
 mod rewrite;
 mod traps;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,6 +81,7 @@ pub fn slim(wasm: &[u8], wanted: Wanted<'_>) -> Result<Slim, SlimError> {
     if wanted.panics == Panics::Trap && !traps::trap(&mut code, &names) {
         return Err(SlimError::NoPanics);
     }
+    code.stands = twins::twins(wasm, &code)?;
     let idle = idle::idle(wasm, &code)?;
     let mut kept = BTreeSet::new();
     let mut removed = Vec::new();

@@ -12,6 +12,8 @@ pub(super) struct Code<'w> {
     pub(super) imported: usize,
     /// The others, in their order.
     pub(super) functions: Vec<Function<'w>>,
+    /// Who stands for each function, by index; empty: everybody for itself.
+    pub(super) stands: Vec<u32>,
 }
 
 /// A function that is not imported.
@@ -38,7 +40,7 @@ impl<'w> Step<'w> {
 
 impl<'w> Code<'w> {
     pub(super) fn of(wasm: &'w [u8]) -> Result<Self, SlimError> {
-        let mut found = Self { imported: 0, functions: Vec::new() };
+        let mut found = Self { imported: 0, functions: Vec::new(), stands: Vec::new() };
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::ImportSection(section) => {
@@ -65,6 +67,11 @@ impl<'w> Code<'w> {
     /// How many functions there are.
     pub(super) fn len(&self) -> usize {
         self.imported.saturating_add(self.functions.len())
+    }
+
+    /// Who stands for a function.
+    pub(super) fn stands_for(&self, index: u32) -> u32 {
+        usize::try_from(index).ok().and_then(|index| self.stands.get(index).copied()).unwrap_or(index)
     }
 
     /// The function with an index; `None` for an imported one.

@@ -44,7 +44,7 @@ pub(super) fn reached(
     let mut data = Data::of(linked.as_ref());
     loop {
         while let Some(index) = marks.met.pop() {
-            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            let index = usize::try_from(code.stands_for(index)).unwrap_or(usize::MAX);
             let Some(uses) = uses.get_mut(index) else { continue };
             *uses = uses.saturating_add(1);
             if *uses > 1 {

@@ -56,7 +56,9 @@ impl Reencode for Writer<'_> {
     /// Whoever refers to a function is written only if it is reached, and so is the function: but for a table's places that nobody has the number of,
     /// where any function may stand.
     fn function_index(&mut self, index: u32) -> Result<u32, Error> {
-        let found = usize::try_from(index).ok().and_then(|index| self.map.get(index).copied().flatten());
+        let found = usize::try_from(self.code.stands_for(index))
+            .ok()
+            .and_then(|index| self.map.get(index).copied().flatten());
         Ok(found.unwrap_or(0))
     }
 

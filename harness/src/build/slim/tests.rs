@@ -180,3 +180,22 @@ fn what_is_called_most_comes_first() {
     let names: Vec<&str> = slim.names.values().map(String::as_str).collect();
     assert_eq!(names, ["thrice", "once"]);
 }
+
+#[test]
+fn functions_that_do_the_same_are_one() {
+    let module = r#"(module
+      (import "env" "proxy_done" (func $done (result i32)))
+      (memory (export "memory") 1)
+      (func (export "proxy_abi_version_0_2_1"))
+      (func $one (result i32) call $done)
+      (func $two (result i32) call $done)
+      (func $other (param i32) (result i32) call $done)
+      (func $by_one (result i32) call $one call $done drop)
+      (func $by_two (result i32) call $two call $done drop)
+      (func (export "proxy_on_tick") (param i32) call $by_one drop call $by_two drop i32.const 1 call $other drop))"#;
+    let slim = slim(&wat::parse_str(module).unwrap(), Wanted::default()).unwrap();
+    wasmparser_of_encoder::Validator::new().validate_all(&slim.wasm).unwrap();
+    let mut names: Vec<&str> = slim.names.values().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["by_one", "done", "one", "other"]);
+}
