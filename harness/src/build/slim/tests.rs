@@ -173,8 +173,8 @@ fn what_is_called_most_comes_first() {
     let module = r#"(module
       (memory (export "memory") 1)
       (func (export "proxy_abi_version_0_2_1"))
-      (func $once)
-      (func $thrice)
+      (func $once (drop (i32.const 1)))
+      (func $thrice (drop (i32.const 3)))
       (func (export "proxy_on_tick") (param i32) call $thrice call $once call $thrice call $thrice))"#;
     let slim = slim(&wat::parse_str(module).unwrap(), Wanted::default()).unwrap();
     let names: Vec<&str> = slim.names.values().map(String::as_str).collect();
