@@ -12,6 +12,7 @@ mod envoy_filter;
 mod findings;
 mod istio;
 pub mod output;
+mod patch_policy;
 pub mod plugin;
 mod proto;
 pub mod rules;

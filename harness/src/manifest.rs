@@ -5,6 +5,7 @@ mod cluster;
 mod envoy;
 mod envoy_filter;
 mod gateway;
+mod gateway_beside;
 mod istio;
 mod routes;
 pub mod tree;
@@ -101,6 +102,8 @@ pub struct Plan {
     pub clusters: BTreeMap<String, Cluster>,
     /// Where requests go, in order.
     pub routes: Vec<Route>,
+    /// The Gateway of Envoy Gateway whose Envoys get clusters, where the policy is attached to none.
+    pub gateway: Option<String>,
     /// Envoy's `RouteConfiguration`, in place of `routes`.
     pub route_config: Option<Tree>,
     /// Where a whole envoy.yaml listens: host and port.
@@ -192,7 +195,7 @@ fn sound(target: Target, plan: &Plan) -> Result<(), ManifestError> {
     let name = target.name();
     let place = &plan.placement;
     let is_gateway = target == Target::EnvoyExtensionPolicy;
-    let says: [(&'static str, bool, bool); 14] = [
+    let says: [(&'static str, bool, bool); 15] = [
         ("--selector", !place.selector.is_empty(), target.is_istio()),
         ("--target-ref", !place.targets.is_empty(), target.is_istio() || is_gateway),
         ("--phase", place.phase.is_some(), matches!(target, Target::WasmPlugin | Target::TrafficExtension)),
@@ -214,6 +217,7 @@ fn sound(target: Target, plan: &Plan) -> Result<(), ManifestError> {
             !plan.routes.is_empty(),
             matches!(target, Target::EnvoyYaml | Target::WasmPlugin | Target::TrafficExtension),
         ),
+        ("--gateway", plan.gateway.is_some(), is_gateway),
         ("--url", plan.plugins.iter().any(|plugin| plugin.url.is_some()), target.pulls()),
     ];
     if let Some((flag, ..)) = says.iter().find(|(_, is_said, has_place)| *is_said && !has_place) {
@@ -258,9 +262,8 @@ fn named(target: Target, plan: &Plan) -> Result<Plan, ManifestError> {
                     continue;
                 }
                 let example = match target {
-                    Target::EnvoyExtensionPolicy => "httproute/NAMESPACE/NAME/rule/0",
-                    target if target.is_istio() => "NAME.NAMESPACE.svc.cluster.local:PORT",
-                    _ => "HOST:PORT",
+                    Target::Envoy | Target::EnvoyYaml => "HOST:PORT",
+                    _ => "NAME.NAMESPACE.svc.cluster.local:PORT",
                 };
                 return Err(refuse(
                     "--cluster",

@@ -42,6 +42,10 @@ pub fn delivered(documents: &[Value], modules: &Path) -> Result<Delivered> {
                 }
             }
             Some("EnvoyFilter") => out.patched(document, modules)?,
+            Some("EnvoyPatchPolicy") => {
+                let patches = list(&document["spec"]["jsonPatches"]).iter();
+                out.clusters.extend(patches.map(|patch| patch["operation"]["value"].clone()));
+            }
             Some("VirtualService" | "DestinationRule") => {}
             Some(other) => bail!("what comes of a {other} is not known"),
             None if document.get("load_assignment").is_some() => out.clusters.push(document.clone()),

@@ -321,6 +321,42 @@ fn an_envoy_extension_policy_acts() {
     acts("envoyextensionpolicy");
 }
 
+/// Beside the policy: clusters by an `EnvoyPatchPolicy`.
+#[test]
+fn what_an_envoy_extension_policy_needs_acts() {
+    let Some(envoy) = tools::envoy_or_skip("what_an_envoy_extension_policy_needs_acts").unwrap() else {
+        return;
+    };
+    let (servers, copies) = services();
+    let port = |name: &str| servers.iter().find(|(known, _)| *known == name).unwrap().1.port();
+    let folder = tempfile::tempdir().unwrap();
+    let all = folder.path().join("all.yaml");
+    fs::write(&all, "targets: [{cluster: ratings-shadow}]\n").unwrap();
+    let modules = modules();
+    let shadow = format!("ratings-shadow=127.0.0.1:{}", port("ratings-shadow"));
+    let flags = ["--cluster", &shadow, "--gateway", "eg"];
+    let chain = [("canary", "request-routing"), ("mirror", all.to_str().unwrap())];
+    let text = manifest(&chain, "envoyextensionpolicy", &flags);
+    let kinds: Vec<Value> = documents(&text).iter().map(|document| document["kind"].clone()).collect();
+    assert_eq!(kinds, ["EnvoyExtensionPolicy", "EnvoyPatchPolicy"]);
+    let file = folder.path().join("policy.yaml");
+    fs::write(&file, &text).unwrap();
+    accepted(&[file], &modules);
+    // The bootstrap's routes have an arm for each.
+    let known = [("v1", port("v1")), ("v2", port("v2")), ("v3", port("v3"))];
+    let chains = [("main", delivered(&documents(&text), &modules).unwrap())];
+    assert_eq!(chains[0].1.clusters.len(), 1);
+    let config = bootstrap(&chains, &known, folder.path());
+    let file = folder.path().join("bootstrap.json");
+    fs::write(&file, config.to_string()).unwrap();
+    validate(envoy, &file);
+    let envoy = run(envoy, &config, folder);
+    assert_eq!(ask(&envoy, "main", "reviews:9080", "/a", "jack"), got("200", "v2"));
+    assert_eq!(ask(&envoy, "main", "reviews:9080", "/a", "jason"), got("200", "v1"));
+    let copy = copies.recv_timeout(PATIENCE).expect("a copy");
+    assert_eq!(copy.headers.get(b":path"), Some(&b"/a"[..]));
+}
+
 #[test]
 fn entries_for_envoy_act() {
     acts("envoy");

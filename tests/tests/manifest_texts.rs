@@ -112,7 +112,7 @@ fn flags_that_are_missing_or_have_no_place_are_named() {
 fn clusters_that_nobody_explained_are_refused() {
     for (target, hint) in [
         ("wasmplugin", "--cluster ratings-shadow=NAME.NAMESPACE.svc.cluster.local:PORT"),
-        ("envoyextensionpolicy", "--cluster ratings-shadow=httproute/NAMESPACE/NAME/rule/0"),
+        ("envoyextensionpolicy", "--cluster ratings-shadow=NAME.NAMESPACE.svc.cluster.local:PORT"),
         ("envoy", "--cluster ratings-shadow=HOST:PORT"),
     ] {
         let more: &[&str] = match target {
@@ -130,14 +130,14 @@ fn clusters_that_nobody_explained_are_refused() {
         "--cluster",
         "ratings-shadow=shadow:80",
         "--target-ref",
-        "Gateway/eg",
+        "HTTPRoute/a",
         "--target",
         "envoyextensionpolicy",
     ];
     refused(
         &[MIRROR, REGISTRY, &address],
         2,
-        &["Envoy Gateway makes no cluster for the plugin's `ratings-shadow`"],
+        &["`--gateway`: the policy is attached to no Gateway: of which is the cluster that a plugin calls?"],
     );
 }
 

@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     include_str!("crds/virtualservices.json"),
     include_str!("crds/destinationrules.json"),
     include_str!("crds/envoyextensionpolicies.json"),
+    include_str!("crds/envoypatchpolicies.json"),
 ];
 
 /// A custom resource's API.

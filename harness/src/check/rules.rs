@@ -98,6 +98,9 @@ rules! {
     UNPINNED = "image-unpinned" Note "An image by tag, without a digest.";
     UNPINNED_HTTP = "module-unpinned" Warning "A module over http(s) without `sha256`.";
     GATEWAY_URL = "gateway-image-url" Error "Envoy Gateway's image URL has no scheme.";
+    PATCH = "gateway-patch" Error "Envoy Gateway refuses the patch: its target, or what stands beside `op`.";
+    PATCH_NAME = "gateway-patch-name" Warning "A patch adds a resource under another name than it says.";
+    GATEWAY_PLUGIN_CLUSTER = "gateway-cluster" Warning "A plugin names a cluster that is neither a route's (`httproute/NAMESPACE/NAME/rule/0`) nor added by a patch.";
     SECRET = "env-secret" Warning "An environment variable that looks like a secret stands in the manifest.";
 }
 

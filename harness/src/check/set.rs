@@ -7,7 +7,7 @@ use super::envoy::{self, Clusters};
 use super::findings::Findings;
 use super::istio::{self, Subsets};
 use super::plugin::{self, Plugin, Runner};
-use super::{Kind, Source, envoy_filter, rules, strategy};
+use super::{Kind, Source, envoy_filter, patch_policy, rules, strategy};
 use crate::inspect::Metadata;
 
 /// Clusters that every proxy of Istio has.
@@ -42,6 +42,9 @@ impl Set {
                 Kind::Custom { kind, .. } => match kind.as_str() {
                     "DestinationRule" => istio::add_subsets(value, &mut set.subsets),
                     "EnvoyFilter" => set.add_patched(value),
+                    "EnvoyPatchPolicy" => {
+                        patch_policy::clusters(value).for_each(|name| set.clusters.insert(name));
+                    }
                     "WasmPlugin" | "TrafficExtension" => plugins.push((value, index)),
                     _ => {}
                 },
@@ -93,13 +96,16 @@ impl Set {
                 envoy_filter::check_discovery(value, findings);
                 plugins = of_envoy(value, findings);
             }
+            "EnvoyPatchPolicy" => patch_policy::check(value, findings),
             "VirtualService" => istio::check_subsets(value, &self.subsets, findings),
             _ => {}
         }
         for plugin in &plugins {
             let metadata = plugin::check(plugin, document, &source.text, runner, findings);
-            if kind != "EnvoyExtensionPolicy" {
-                let named = Named { plugin, metadata: metadata.as_ref(), document, source };
+            let named = Named { plugin, metadata: metadata.as_ref(), document, source };
+            if kind == "EnvoyExtensionPolicy" {
+                self.gateway_clusters(named, findings);
+            } else {
                 self.istio_clusters(named, findings);
             }
         }
@@ -129,6 +135,17 @@ impl Set {
                 }
             });
         }
+    }
+
+    /// Envoy Gateway names the clusters that it makes by what they are made for, with `/`.
+    fn gateway_clusters(&self, named: Named<'_>, findings: &mut Findings<'_>) {
+        named.clusters(findings, |name, pointer, findings| {
+            if !name.contains('/') && !self.clusters.has(name) {
+                let reason = format!("Envoy Gateway makes no cluster `{name}`");
+                let finding = findings.add(&rules::GATEWAY_PLUGIN_CLUSTER, pointer, reason);
+                finding.hint("an EnvoyPatchPolicy that adds it, or the cluster of a route's backend: `httproute/NAMESPACE/NAME/rule/0`");
+            }
+        });
     }
 
     fn istio_clusters(&self, named: Named<'_>, findings: &mut Findings<'_>) {

@@ -115,6 +115,9 @@ pub(super) struct Manifest {
     /// VirtualService and its subsets
     #[arg(long = "route", value_name = "[HEADER:VALUE=]CLUSTER")]
     routes: Vec<Route>,
+    /// The Gateway whose Envoys get the clusters of envoyextensionpolicy, where the policy is attached to a route
+    #[arg(long, value_name = "NAME")]
+    gateway: Option<String>,
     /// Envoy's `route_config` as YAML or JSON, in place of `--route`; for envoy-yaml
     #[arg(long = "routes", value_name = "FILE", conflicts_with = "routes")]
     route_config: Option<PathBuf>,
@@ -196,6 +199,7 @@ impl Manifest {
             vm_id: self.vm_id.clone(),
             clusters: self.clusters.iter().cloned().collect(),
             routes: self.routes.clone(),
+            gateway: self.gateway.clone(),
             route_config: self.route_config.as_deref().map(crate::yaml::read).transpose()?,
             listen: self.listen.clone(),
             admin: self.admin.clone(),

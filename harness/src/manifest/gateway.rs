@@ -1,7 +1,7 @@
-//! Envoy Gateway: an `EnvoyExtensionPolicy` with the plugins in order.
+//! Envoy Gateway: an `EnvoyExtensionPolicy` with the plugins in order; the clusters are [`gateway_beside`]'s.
 
 use super::tree::Tree;
-use super::{Cluster, ManifestError, Plan, Plugin, TargetRef, istio, metadata, refuse};
+use super::{ManifestError, Plan, Plugin, TargetRef, gateway_beside, istio, metadata, refuse};
 use crate::scenario::FailurePolicy;
 
 /// What a policy may be attached to.
@@ -15,12 +15,15 @@ pub(super) fn documents(plan: &Plan) -> Result<Vec<Tree>, ManifestError> {
         wasm.push(entry(plan, plugin)?);
     }
     let spec = Tree::map([("targetRefs", targets(plan)?), ("wasm", wasm.into())]);
-    Ok(vec![Tree::map([
+    let policy = Tree::map([
         ("apiVersion", "gateway.envoyproxy.io/v1alpha1".into()),
         ("kind", "EnvoyExtensionPolicy".into()),
         ("metadata", metadata(plan, &first)),
         ("spec", spec),
-    ])])
+    ]);
+    let mut documents = vec![policy];
+    documents.extend(gateway_beside::clusters(plan, &first)?);
+    Ok(documents)
 }
 
 fn targets(plan: &Plan) -> Result<Tree, ManifestError> {
@@ -43,17 +46,6 @@ fn targets(plan: &Plan) -> Result<Tree, ManifestError> {
 }
 
 fn entry(plan: &Plan, plugin: &Plugin) -> Result<Tree, ManifestError> {
-    if let Some((pointer, name)) = plugin
-        .clusters
-        .iter()
-        .find(|(_, name)| matches!(plan.clusters.get(name), Some(Cluster::Address { .. })))
-    {
-        let reason = format!(
-            "Envoy Gateway makes no cluster for the plugin's `{name}` at `{pointer}`: it makes one for each backend that a route names; name \
-             that, as `--cluster {name}=httproute/NAMESPACE/ROUTE/rule/0`"
-        );
-        return Err(refuse("--cluster", reason));
-    }
     let host_env =
         (!plan.host_env.is_empty()).then(|| Tree::map([("hostKeys", plan.host_env.clone().into())]));
     Ok(Tree::map([
