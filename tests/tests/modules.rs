@@ -7,6 +7,7 @@ use std::path::Path;
 use conformance::tools;
 use weir_harness::build;
 use weir_harness::inspect::inspect;
+use weir_harness::oci::{Contents, Image};
 
 /// What `clusters` of a filter's metadata finds in a configuration is what the filter calls.
 #[test]
@@ -26,6 +27,9 @@ fn metadata_is_of_the_crate() {
     );
 }
 
+/// What may be pulled for a filter: bytes of the image's layer.
+const LAYER: usize = 200_000;
+
 /// The budgets are `max_bytes` in the Cargo.toml of each filter.
 #[test]
 fn every_module_keeps_its_budget_and_has_no_names() {
@@ -42,6 +46,11 @@ fn every_module_keeps_its_budget_and_has_no_names() {
         assert!(inspection.problems.is_empty(), "{}: {:?}", built.name, inspection.problems);
         assert!(inspection.sections.iter().all(|section| section.name != "\"name\""), "{}", built.name);
         assert!(fs::read(&built.named).unwrap().starts_with(&fs::read(&built.path).unwrap()));
+        let contents = Contents { wasm: fs::read(&built.path).unwrap(), ..Contents::default() };
+        let layer = Image::compat(&contents).unwrap().blobs.pop().unwrap().bytes.len();
+        if layer > LAYER {
+            over.push(format!("{}: {layer} bytes to pull, allowed are {LAYER}", built.name));
+        }
         if built.bytes > most {
             over.push(format!("{}: {} bytes, allowed are {most}", built.name, built.bytes));
         }
