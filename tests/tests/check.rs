@@ -40,6 +40,95 @@ fn the_examples_are_accepted() {
     check(&["examples/bookinfo/envoy", "--warnings-as-errors"], 0, &["documents checked"]);
 }
 
+/// Manifests and parts of Envoy configurations in the READMEs: the first as they are, the second in a whole configuration.
+#[test]
+fn what_the_readmes_show_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut found = 0;
+    for path in readmes() {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, block) in blocks(&text).into_iter().enumerate() {
+            let whole = if block.contains("apiVersion:") {
+                block.to_owned()
+            } else if block.starts_with("http_filters:") {
+                configuration(block)
+            } else {
+                continue;
+            };
+            let file = folder.path().join("snippet.yaml");
+            fs::write(&file, whole).unwrap();
+            let output = weir(&[file.to_str().unwrap()]);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(0), "{}, YAML {number}: {said}", path.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 10, "only {found} are found");
+}
+
+fn readmes() -> Vec<std::path::PathBuf> {
+    let root = tools::workspace();
+    let mut found = vec![root.join("README.md"), root.join("sdk/README.md"), root.join("docs/operating.md")];
+    for folder in ["filters", "examples"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap();
+        found.extend(
+            entries.map(|entry| entry.unwrap().path().join("README.md")).filter(|path| path.exists()),
+        );
+    }
+    found.sort();
+    found
+}
+
+fn blocks(text: &str) -> Vec<&str> {
+    text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// A whole Envoy configuration around `http_filters`, and `routes` and `clusters` where they stand beside it.
+fn configuration(parts: &str) -> String {
+    let mut filled =
+        [("http_filters", 10, String::new()), ("routes", 14, String::new()), ("clusters", 2, String::new())];
+    let mut to = None;
+    for line in parts.lines() {
+        if let Some(key) = line.strip_suffix(':').filter(|key| !key.starts_with([' ', '-'])) {
+            to = filled.iter().position(|(name, ..)| *name == key);
+            assert!(to.is_some(), "where does `{key}` belong?");
+        }
+        let (_, depth, text) = &mut filled[to.unwrap()];
+        *text += &format!("{}{line}\n", " ".repeat(*depth));
+    }
+    let [(_, _, filters), (_, _, routes), (_, _, mut clusters)] = filled;
+    // Of the operator's own clusters a README shows the names only.
+    for rest in routes.split("route: {cluster: ").skip(1) {
+        let name = rest.split(['}', ',']).next().unwrap();
+        if clusters.is_empty() {
+            clusters += "  clusters:\n";
+        }
+        clusters += &format!("  - {{name: {name}}}\n");
+    }
+    let routes = if routes.is_empty() {
+        "              routes: [{match: {prefix: /}, direct_response: {status: 200}}]\n".to_owned()
+    } else {
+        routes
+    };
+    format!(
+        r#"static_resources:
+  listeners:
+  - name: all
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: all
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+{routes}{filters}{clusters}"#
+    )
+}
+
 #[test]
 fn a_plugin_configuration_inside_of_a_manifest() {
     check_changed(
