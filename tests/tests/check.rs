@@ -130,6 +130,18 @@ fn configuration(parts: &str) -> String {
 }
 
 #[test]
+fn nothing_to_check_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nothing.yaml");
+    check(&[folder.path().to_str().unwrap()], 2, &["there is nothing to check in", "expected manifests"]);
+    for text in ["", "# only\n---\n# comments\n"] {
+        fs::write(&file, text).unwrap();
+        check(&[file.to_str().unwrap()], 2, &["there is nothing to check in", "nothing.yaml"]);
+        check(&[folder.path().to_str().unwrap()], 2, &["there is nothing to check in"]);
+    }
+}
+
+#[test]
 fn a_plugin_configuration_inside_of_a_manifest() {
     check_changed(
         "istio/traffic-shifting.yaml",

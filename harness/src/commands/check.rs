@@ -90,6 +90,13 @@ impl Check {
         let found = if self.envoy { Some(envoy::find(self.envoy_path.as_deref())?) } else { None };
         let mut workshop = modules::Workshop::new(&self.module, found.map(|found| found.path))?;
         let mut report = check::check(&sources, &mut workshop);
+        // A job that checks the wrong folder must not be green.
+        if report.checked == 0 && report.findings.is_empty() && report.skipped.is_empty() {
+            let error = anyhow!("there is nothing to check in `{}`", self.what.join("`, `"));
+            let hint =
+                Some("expected manifests or Envoy configurations, in .yaml, .yml or .json files".to_owned());
+            return Err(Failure { exit: Exit::Usage, error, hint });
+        }
         report.findings.retain(|finding| !self.allow.iter().any(|rule| rule == finding.rule));
         self.print(&report, &sources, terminal)?;
         Ok(self.exit(&report))

@@ -18,7 +18,14 @@ pub(super) fn are_manifests(what: &[String]) -> bool {
     if path.is_dir() {
         return !path.join("scenario.yaml").is_file() && !path.join("Cargo.toml").is_file();
     }
-    is_manifest_name(path) && fs::read_to_string(path).is_ok_and(|text| check::is_checked(&text))
+    is_manifest_name(path)
+        && fs::read_to_string(path).is_ok_and(|text| is_blank(&text) || check::is_checked(&text))
+}
+
+/// Whether a file has nothing but comments and marks between documents.
+fn is_blank(text: &str) -> bool {
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
 }
 
 fn is_manifest_name(path: &Path) -> bool {
