@@ -50,6 +50,12 @@ pub(super) fn message(value: &Value) -> Option<&'static str> {
 
 /// What Envoy refuses of a document.
 pub(super) fn check(message: &str, value: &Value, findings: &mut Findings<'_>) {
+    resource(message, value, "", findings);
+    walk(value, &mut String::new(), &mut |value, pointer| chain(value, pointer, findings));
+}
+
+/// What Envoy refuses of a whole message that stands at a pointer of the document; nothing for a message that is not known.
+pub(super) fn resource(message: &str, value: &Value, at: &str, findings: &mut Findings<'_>) {
     let Some(message) = proto::message(message) else { return };
     for mistake in proto::mistakes(&message, value, Wholeness::Whole) {
         let rule = match mistake.problem {
@@ -59,13 +65,13 @@ pub(super) fn check(message: &str, value: &Value, findings: &mut Findings<'_>) {
             Problem::Deprecated => &rules::ENVOY_DEPRECATED,
             Problem::Untyped => &rules::ENVOY_UNTYPED,
         };
+        let pointer = format!("{at}{}", mistake.pointer);
         let finding = match mistake.problem {
-            Problem::Field | Problem::Deprecated => findings.at_key(rule, &mistake.pointer, mistake.reason),
-            _ => findings.add(rule, &mistake.pointer, mistake.reason),
+            Problem::Field | Problem::Deprecated => findings.at_key(rule, &pointer, mistake.reason),
+            _ => findings.add(rule, &pointer, mistake.reason),
         };
         finding.hint = mistake.hint;
     }
-    walk(value, &mut String::new(), &mut |value, pointer| chain(value, pointer, findings));
 }
 
 /// The order of HTTP filters: the router is the last.

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::findings::Findings;
-use super::proto::{self, Problem, Wholeness};
-use super::rules;
+use super::{envoy, rules};
 
 const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 
@@ -24,7 +23,7 @@ pub(super) fn check(value: &Value, findings: &mut Findings<'_>) {
         let at = format!("/spec/jsonPatches/{index}");
         operation(patch, &at, findings);
         if let Some((message, added)) = added(patch) {
-            resource(message, added, &format!("{at}/operation/value"), findings);
+            envoy::resource(message, added, &format!("{at}/operation/value"), findings);
             let own = added.get("name").or_else(|| added.get("cluster_name")).and_then(Value::as_str);
             let said = patch.get("name").and_then(Value::as_str);
             if let (Some(own), Some(said)) = (own, said)
@@ -85,24 +84,5 @@ fn operation(patch: &Value, at: &str, findings: &mut Findings<'_>) {
     }
     for field in refuses.iter().filter(|field| has(field)) {
         refuse(&format!("/{field}"), format!("`op: {op}` takes no `{field}`"));
-    }
-}
-
-fn resource(message: &str, value: &Value, at: &str, findings: &mut Findings<'_>) {
-    let Some(message) = proto::message(message) else { return };
-    for mistake in proto::mistakes(&message, value, Wholeness::Whole) {
-        let rule = match mistake.problem {
-            Problem::Type => &rules::ENVOY_TYPE,
-            Problem::Field => &rules::ENVOY_FIELD,
-            Problem::Value => &rules::ENVOY_VALUE,
-            Problem::Untyped => &rules::ENVOY_UNTYPED,
-            Problem::Deprecated => &rules::ENVOY_DEPRECATED,
-        };
-        let pointer = format!("{at}{}", mistake.pointer);
-        let finding = match mistake.problem {
-            Problem::Field | Problem::Deprecated => findings.at_key(rule, &pointer, mistake.reason),
-            _ => findings.add(rule, &pointer, mistake.reason),
-        };
-        finding.hint = mistake.hint;
     }
 }
