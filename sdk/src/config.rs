@@ -26,7 +26,7 @@ pub use at::At;
 #[doc(hidden)]
 pub use decode::Fields;
 pub use decode::{FromConfig, Reader};
-pub use duration::ConfigDuration;
+pub use duration::{ConfigDuration, nanos};
 pub use node::Node;
 pub use percentage::Percentage;
 #[doc(hidden)]

@@ -27,6 +27,7 @@ pub(crate) mod wire;
 pub use callbacks::{Callbacks, Registered};
 pub use dispatch::Dispatcher;
 pub use error::{HostError, Status};
+pub use ids::Calls;
 pub use metrics::{Counter, Gauge, Histogram};
 pub use plugin::PluginHost;
 pub use shared::{Json, Shared, SharedValue};

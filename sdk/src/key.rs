@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use schemars::JsonSchema;
 
-use crate::{At, FromConfig, Problems, RequestView, cookie, names, query_parameter, source_address};
+use crate::{At, FromConfig, Problems, RequestView, address, cookie, names, query_parameter, source_address};
 
 /// Where a key comes from.
 #[derive(Clone, Debug, FromConfig, JsonSchema)]
@@ -153,7 +153,7 @@ pub fn masked(address: IpAddr, v4: u8, v6: u8) -> Vec<u8> {
             IpAddr::V6((u128::from(address) & mask).into())
         }
     };
-    masked.to_string().into_bytes()
+    address::text(masked)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 // What the derive writes names the crate as filters do.
 extern crate self as weir_sdk;
 
+mod address;
 pub mod attributes;
 pub mod config;
 mod decision;
@@ -37,7 +38,7 @@ pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
 pub use config::{
-    At, ConfigDuration, ConfigError, FromConfig, Percentage, Problem, Problems, Timestamp, parse,
+    At, ConfigDuration, ConfigError, FromConfig, Percentage, Problem, Problems, Timestamp, nanos, parse,
 };
 pub use decision::{
     Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, GrpcCall, GrpcReply, LocalReply,
@@ -47,8 +48,8 @@ pub use filter::{FailurePolicy, HttpFilter};
 pub use fraction::{Denominator, Draw, FractionalPercent, Salt, Split};
 pub use headers::{HeaderMap, Headers};
 pub use host::{
-    Body, Callbacks, Counter, Dispatcher, Ended, Gauge, Histogram, HostError, Json, PluginHost, Registered,
-    Request, RequestTrailers, Response, ResponseTrailers, Shared, SharedValue, Status,
+    Body, Callbacks, Calls, Counter, Dispatcher, Ended, Gauge, Histogram, HostError, Json, PluginHost,
+    Registered, Request, RequestTrailers, Response, ResponseTrailers, Shared, SharedValue, Status,
 };
 #[cfg(all(target_arch = "wasm32", not(test)))]
 #[doc(hidden)]
@@ -58,3 +59,7 @@ pub use key::{AddressKey, Key, KeySource};
 pub use log;
 pub use matcher::{RequestMatch, RequestMatcher, RequestMatches, cookie, query_parameter, source_address};
 pub use per_route::{Override, PerRoute, PerRouteConfig};
+
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

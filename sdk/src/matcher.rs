@@ -7,6 +7,7 @@
 mod attribute;
 mod authority;
 mod cidr;
+mod compiled;
 mod cookie;
 mod header;
 mod path;

@@ -70,7 +70,7 @@ fn nanoseconds(text: &str) -> Option<u64> {
 /// A decimal number of units, in nanoseconds; `None` when it is none, or finer than a nanosecond.
 fn scaled(number: &str, scale: u64) -> Option<u64> {
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || decimals.is_empty() || decimals.contains('.') {
+    if whole.is_empty() || decimals.is_empty() || decimals.as_bytes().contains(&b'.') {
         return None;
     }
     let mut total = whole.parse::<u64>().ok()?.checked_mul(scale)?;
@@ -85,9 +85,16 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
     Some(total)
 }
 
+/// A time in nanoseconds; what is longer than some 584 years is that long.
+#[must_use]
+#[inline(never)]
+pub fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
+}
+
 impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX);
+        let total = nanos(self.0);
         let unit = UNITS.iter().find(|(_, scale)| total != 0 && total.is_multiple_of(*scale));
         match unit.and_then(|(unit, scale)| total.checked_div(*scale).map(|count| (count, unit))) {
             Some((count, unit)) => {

@@ -98,7 +98,7 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
             text.trim().parse::<i64>().ok().map(|number| number.to_string())
         }
         (Expected::Number, Node::Text(text)) if is_decimal(text.trim()) => Some(String::from(text.trim())),
-        (Expected::Whole(_), Node::Float(_)) => scalar(node).filter(|text| !text.contains('.')),
+        (Expected::Whole(_), Node::Float(_)) => scalar(node).filter(|text| !text.as_bytes().contains(&b'.')),
         (Expected::List, Node::Text(_) | Node::Unsigned(_) | Node::Negative(_) | Node::Bool(_)) => {
             Some(["[", &describe(node), "]"].concat())
         }

@@ -74,7 +74,7 @@ pub(super) fn push_index(path: &mut String, index: usize) {
 
 /// Extends the path of an object by a field as people write it: `a.b`, with keys that are not words quoted: `a["b.c"]`.
 pub(super) fn push_key(path: &mut String, key: &str) {
-    if !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-@".contains(c)) {
+    if !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '@')) {
         if !path.is_empty() {
             path.push('.');
         }

@@ -125,6 +125,8 @@ unsafe extern "C" {
 unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
+    fn environ_get(places: *mut *mut u8, data: *mut u8) -> u32;
 }
 
 unsafe extern "C" {
@@ -397,6 +399,17 @@ pub(crate) fn random() -> Result<u64> {
     // SAFETY: the host writes `size` bytes.
     check("random_get", unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) })?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// All of the environment, `NAME=value` and a NUL each. Not by `std::env`, which brings an allocator of its own.
+pub(crate) fn environment() -> Result<Vec<u8>> {
+    let (mut count, mut size) = (0, 0);
+    // SAFETY: as in `log_level`.
+    check("environ_sizes_get", unsafe { environ_sizes_get(&mut count, &mut size) })?;
+    let (mut places, mut data) = (vec![std::ptr::null_mut(); count], vec![0; size]);
+    // SAFETY: the host writes as many places and bytes as it said that there are.
+    check("environ_get", unsafe { environ_get(places.as_mut_ptr(), data.as_mut_ptr()) })?;
+    Ok(data)
 }
 
 pub(crate) fn define_metric(kind: MetricType, name: &[u8]) -> Result<u32> {

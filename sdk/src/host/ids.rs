@@ -4,8 +4,38 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::CalloutId;
+
 /// A table by context id or token.
 pub(crate) type IdMap<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
+
+/// What a plugin keeps of the calls that it has sent, until they are answered.
+#[derive(Debug)]
+pub struct Calls<T>(IdMap<T>);
+
+impl<T> Default for Calls<T> {
+    fn default() -> Self {
+        Self(IdMap::default())
+    }
+}
+
+impl<T> Calls<T> {
+    /// A call has left. What an id stood for before is given back, should the host use one again.
+    pub fn insert(&mut self, id: CalloutId, call: T) -> Option<T> {
+        self.0.insert(id.0, call)
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, id: CalloutId) -> Option<&T> {
+        self.0.get(&id.0)
+    }
+
+    /// A call was answered.
+    pub fn remove(&mut self, id: CalloutId) -> Option<T> {
+        self.0.remove(&id.0)
+    }
+}
 
 /// Fibonacci hashing of one `u32`.
 #[derive(Default)]

@@ -11,6 +11,9 @@ use super::{HostError, abi};
 pub struct Counter(u32);
 
 impl Counter {
+    /// Not a counter yet.
+    pub(super) const NONE: Self = Self(0);
+
     pub(crate) fn define(name: &str) -> Result<Self, HostError> {
         abi::define_metric(MetricType::Counter, name.as_bytes()).map(Self)
     }

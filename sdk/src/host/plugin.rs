@@ -124,7 +124,13 @@ impl PluginHost {
     pub fn secret(&self, secret: &Secret) -> Option<Vec<u8>> {
         match secret {
             Secret::Inline(_) | Secret::VmConfiguration(false) => secret.inline(),
-            Secret::Environment(name) => std::env::var(name).ok().map(String::into_bytes),
+            Secret::Environment(name) => {
+                let all = abi::environment().ok()?;
+                let mut values = all
+                    .split(|byte| *byte == 0)
+                    .filter_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+                values.next().map(<[u8]>::to_vec)
+            }
             Secret::VmConfiguration(true) => self.vm_configuration().ok().filter(|bytes| !bytes.is_empty()),
         }
     }
@@ -135,6 +141,22 @@ impl PluginHost {
     /// The host refuses.
     pub fn counter(&self, name: &str) -> Result<Counter, HostError> {
         Counter::define(name)
+    }
+
+    /// Defines several counters whose names begin alike, at configure.
+    ///
+    /// # Errors
+    /// The host refuses one.
+    pub fn counters<const N: usize>(
+        &self,
+        prefix: &str,
+        names: [&str; N],
+    ) -> Result<[Counter; N], HostError> {
+        let mut counters = [Counter::NONE; N];
+        for (counter, name) in counters.iter_mut().zip(names) {
+            *counter = self.counter(&[prefix, name].concat())?;
+        }
+        Ok(counters)
     }
 
     /// Defines a gauge, at configure.

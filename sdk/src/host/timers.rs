@@ -1,6 +1,6 @@
 //! What waits for a time, by deadline. Knows neither clock nor host: times come and go as nanoseconds.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::wire::Side;
@@ -20,23 +20,32 @@ pub(crate) type TimerKey = (u64, u64);
 /// All timers of a plugin over the one tick it has.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    sleepers: BTreeMap<TimerKey, Sleeper>,
+    /// In the order of the keys. A new one mostly belongs at the end and the due ones are at the beginning, where nothing has to be moved.
+    sleepers: VecDeque<(TimerKey, Sleeper)>,
     added: u64,
 }
 
 impl Timers {
-    /// Adds one; O(log n).
+    /// Adds one; what is behind it is moved.
     pub(crate) fn add(&mut self, now_ns: u64, after: Duration, sleeper: Sleeper) -> TimerKey {
-        let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         self.added = self.added.wrapping_add(1);
-        let key = (now_ns.saturating_add(after), self.added);
-        self.sleepers.insert(key, sleeper);
+        let key = (now_ns.saturating_add(crate::nanos(after)), self.added);
+        let place = self.place(key);
+        self.sleepers.insert(place, (key, sleeper));
         key
     }
 
-    /// Forgets one; O(log n).
+    /// Forgets one; what is on the shorter side of it is moved.
     pub(crate) fn remove(&mut self, key: TimerKey) {
-        self.sleepers.remove(&key);
+        let place = self.place(key);
+        if self.sleepers.get(place).is_some_and(|(other, _)| *other == key) {
+            self.sleepers.remove(place);
+        }
+    }
+
+    /// How many are before a key.
+    fn place(&self, key: TimerKey) -> usize {
+        self.sleepers.partition_point(|(other, _)| *other < key)
     }
 
     /// Takes those that are due, earliest first, at most so many. A tick that was set to `armed` has come.
@@ -48,7 +57,7 @@ impl Timers {
     ) -> Vec<(TimerKey, Sleeper)> {
         let due: Vec<_> = self.due(now_ns, armed).take(most).collect();
         for (key, _) in &due {
-            self.sleepers.remove(key);
+            self.remove(*key);
         }
         due
     }
@@ -61,14 +70,13 @@ impl Timers {
     fn due(&self, now_ns: u64, armed: Option<u64>) -> impl Iterator<Item = (TimerKey, Sleeper)> {
         let armed = armed.filter(|armed| *armed <= now_ns.saturating_add(EARLY_NS));
         let soon = now_ns.saturating_add(MS_NS - 1).max(armed.unwrap_or(0));
-        let soon = self.sleepers.range(..=(soon, u64::MAX));
-        soon.filter(move |((deadline, _), sleeper)| *deadline <= now_ns || sleeper.may_be_early())
-            .map(|(key, sleeper)| (*key, *sleeper))
+        let soon = self.sleepers.iter().take_while(move |((deadline, _), _)| *deadline <= soon);
+        soon.filter(move |((deadline, _), sleeper)| *deadline <= now_ns || sleeper.may_be_early()).copied()
     }
 
     /// The nearest deadline, and who waits for it.
     pub(crate) fn nearest(&self) -> Option<(u64, Sleeper)> {
-        self.sleepers.first_key_value().map(|((deadline, _), sleeper)| (*deadline, *sleeper))
+        self.sleepers.front().map(|((deadline, _), sleeper)| (*deadline, *sleeper))
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
 
 /// A timeout in ms: rounded up, as 0 is no timeout at all; more than `i32::MAX` would be negative.
 pub(crate) fn timeout_ms(timeout: Duration) -> u32 {
-    u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).min(i32::MAX as u32)
+    u32::try_from(crate::nanos(timeout).div_ceil(1_000_000)).unwrap_or(u32::MAX).min(i32::MAX as u32)
 }
 
 /// The arguments of Envoy's `set_envoy_filter_state`: a protobuf message with 1 path, 2 value; the span stays the filter chain.

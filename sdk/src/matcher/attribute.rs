@@ -5,10 +5,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compiled::{Compile, compiled};
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
 use crate::attributes::{decode_bool, decode_double, decode_int};
-use crate::{Attributes, ConfigError, FromConfig, Problems};
+use crate::{At, Attributes, FromConfig, Problems};
 
 /// The most segments a path may have; Envoy's longest, a key in a route's metadata, has five and one for each struct it is in.
 const MAX_SEGMENTS: usize = 12;
@@ -76,44 +77,33 @@ pub struct AttributeMatcher {
     invert: bool,
 }
 
-impl TryFrom<AttributeMatch> for AttributeMatcher {
-    type Error = ConfigError;
+compiled!(AttributeMatch => AttributeMatcher);
 
-    fn try_from(wire: AttributeMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for AttributeMatch {
+    type Matcher = AttributeMatcher;
 
-impl TryFrom<&AttributeMatch> for AttributeMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &AttributeMatch) -> Result<Self, ConfigError> {
-        let AttributeMatch { path, kind, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<AttributeMatcher> {
+        let Self { path, kind, exact, prefix, suffix, contains, regex, range, .. } = self;
+        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
         let kind = kind.unwrap_or(if range.is_some() { AttributeType::Int } else { AttributeType::String });
-        let mut problems = Problems::new();
         if path.is_empty()
             || path.len() > MAX_SEGMENTS
-            || path.iter().any(|s| s.is_empty() || s.contains('\0'))
+            || path.iter().any(|s| s.is_empty() || s.as_bytes().contains(&0))
         {
-            problems
-                .add("path", "expected 1 to 12 segments, none of them empty, such as [\"source\", \"port\"]");
+            let reason = "expected 1 to 12 segments, none of them empty, such as [\"source\", \"port\"]";
+            problems.add(at.field("path"), reason);
         }
         match kind {
             AttributeType::Int | AttributeType::Double if !text.given().is_empty() => {
-                problems.add("type", "a number is compared by `range` only");
+                problems.add(at.field("type"), "a number is compared by `range` only");
             }
             AttributeType::Bool if range.is_some() => {
-                problems.add("range", "does not go with the type `BOOL`")
+                problems.add(at.field("range"), "does not go with the type `BOOL`")
             }
             _ => {}
         }
-        match problems.take("", ValueMatcher::new(text, *range, *present)) {
-            Some(value) if problems.is_empty() => {
-                Ok(Self { path: path.as_slice().into(), kind, value, invert: wire.invert_match })
-            }
-            _ => Err(problems.into_error()),
-        }
+        let value = ValueMatcher::new(&text, *range, self.present, at, problems)?;
+        Some(AttributeMatcher { path: path.as_slice().into(), kind, value, invert: self.invert_match })
     }
 }
 

@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compiled::{Compile, compiled};
 use super::string::{StringMatcher, Text};
 use super::value::exactly_one;
-use crate::{ConfigError, FromConfig};
+use crate::{At, FromConfig, Problems};
 
 /// What the host must be: exactly one of `exact`, `wildcard`, `prefix`, `suffix`, `contains` and `regex`. Letters match in either
 /// case, as host names do.
@@ -46,35 +47,31 @@ pub struct AuthorityMatcher {
     min_length: usize,
 }
 
-impl TryFrom<AuthorityMatch> for AuthorityMatcher {
-    type Error = ConfigError;
+compiled!(AuthorityMatch => AuthorityMatcher);
 
-    fn try_from(wire: AuthorityMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for AuthorityMatch {
+    type Matcher = AuthorityMatcher;
 
-impl TryFrom<&AuthorityMatch> for AuthorityMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &AuthorityMatch) -> Result<Self, ConfigError> {
-        let AuthorityMatch { exact, wildcard, prefix, suffix, contains, regex, include_port } = wire;
-        if exact.as_ref().is_some_and(|host| host.contains('*')) {
-            return Err(ConfigError::invalid("exact", "never matches: a host has no `*`; write `wildcard`"));
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<AuthorityMatcher> {
+        let Self { exact, wildcard, prefix, suffix, contains, regex, include_port } = self;
+        if exact.as_ref().is_some_and(|host| host.as_bytes().contains(&b'*')) {
+            problems.add(at.field("exact"), "never matches: a host has no `*`; write `wildcard`");
+            return None;
         }
         for (field, host) in [("exact", exact), ("wildcard", wildcard), ("suffix", suffix)] {
             let port = host.as_ref().is_some_and(|host| without_port(host.as_bytes()).len() < host.len());
             if port && !*include_port {
-                return Err(ConfigError::invalid(
-                    field,
+                problems.add(
+                    at.field(field),
                     "never matches: it has a port; set `include_port` or leave the port out",
-                ));
+                );
+                return None;
             }
         }
         // Hosts match in either case, and so do the expressions for them.
         let regex = match regex {
             Some(regex) => {
-                super::string::regex_of("regex", regex)?;
+                super::string::regex_of(regex, &at.field("regex"), problems)?;
                 Some(["(?i)", regex].concat())
             }
             None => None,
@@ -82,22 +79,23 @@ impl TryFrom<&AuthorityMatch> for AuthorityMatcher {
         let mut text = Text::of([exact, prefix, suffix, contains, &regex], regex.is_none());
         let mut given = text.given();
         given.extend(wildcard.as_ref().map(|_| "wildcard"));
-        exactly_one(&given, "`exact`, `wildcard`, `prefix`, `suffix`, `contains`, `regex`")?;
+        let known = "`exact`, `wildcard`, `prefix`, `suffix`, `contains`, `regex`";
+        if !exactly_one(&given, known, at, problems) {
+            return None;
+        }
         let mut min_length = 0;
         if let Some(wildcard) = wildcard {
             let suffix = wildcard
                 .strip_prefix('*')
-                .filter(|rest| rest.len() > 1 && rest.starts_with('.') && !rest.contains('*'));
+                .filter(|rest| rest.len() > 1 && rest.starts_with('.') && !rest.as_bytes().contains(&b'*'));
             let Some(suffix) = suffix else {
-                return Err(ConfigError::invalid(
-                    "wildcard",
-                    "expected `*.` and a domain, such as `*.example.com`",
-                ));
+                problems.add(at.field("wildcard"), "expected `*.` and a domain, such as `*.example.com`");
+                return None;
             };
             min_length = wildcard.len();
-            text.suffix = Some(suffix);
+            text.fields[2] = Some(suffix);
         }
-        Ok(Self { text: StringMatcher::try_from(text)?, include_port: *include_port, min_length })
+        Some(AuthorityMatcher { text: text.compile(at, problems)?, include_port: *include_port, min_length })
     }
 }
 

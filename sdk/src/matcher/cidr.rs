@@ -2,13 +2,14 @@
 //!
 //! Knows the attribute `source.address` and the header `x-forwarded-for`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{ConfigError, FromConfig, Headers, Problems, RequestView};
+use super::compiled::{Compile, compiled};
+use crate::{At, ConfigError, FromConfig, Headers, Problems, RequestView, address};
 
 /// The addresses a request may come from: any of `ranges`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
@@ -41,29 +42,24 @@ pub struct CidrMatcher {
     invert: bool,
 }
 
-impl TryFrom<CidrMatch> for CidrMatcher {
-    type Error = ConfigError;
+compiled!(CidrMatch => CidrMatcher);
 
-    fn try_from(wire: CidrMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for CidrMatch {
+    type Matcher = CidrMatcher;
 
-impl TryFrom<&CidrMatch> for CidrMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &CidrMatch) -> Result<Self, ConfigError> {
-        let mut problems = Problems::new();
-        if wire.ranges.is_empty() {
-            problems.add("ranges", "needs at least one block, such as \"10.0.0.0/8\"");
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<CidrMatcher> {
+        if self.ranges.is_empty() {
+            problems.add(at.field("ranges"), "needs at least one block, such as \"10.0.0.0/8\"");
         }
-        let mut ranges = Vec::with_capacity(wire.ranges.len());
-        for (index, range) in wire.ranges.iter().enumerate() {
-            let path = ["ranges[", &index.to_string(), "]"].concat();
-            ranges.extend(problems.take(&path, range.parse::<Cidr>()));
-        }
-        problems.finish()?;
-        Ok(Self { ranges: ranges.into(), trusted_hops: wire.xff_num_trusted_hops, invert: wire.invert_match })
+        let ranges = self.ranges.iter().enumerate();
+        let ranges: Vec<Cidr> = ranges
+            .filter_map(|(index, range)| problems.take(at.item("ranges", index), range.parse()))
+            .collect();
+        Some(CidrMatcher {
+            ranges: ranges.into(),
+            trusted_hops: self.xff_num_trusted_hops,
+            invert: self.invert_match,
+        })
     }
 }
 
@@ -99,7 +95,7 @@ impl FromStr for Cidr {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| unknown())?;
+        let address = address::parse(address.as_bytes()).ok_or_else(unknown)?;
         let bits = if address.is_ipv4() { 32_u32 } else { 128 };
         let length = match length {
             None => bits,
@@ -157,10 +153,5 @@ fn forwarded(headers: &(impl Headers + ?Sized), trusted_hops: u32) -> Option<IpA
 
 /// An address, with or without a port.
 fn parse_address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let address = (text.parse::<SocketAddr>().map(|socket| socket.ip()))
-        .or_else(|_| bare.unwrap_or(text).parse::<IpAddr>())
-        .ok()?;
-    Some(address.to_canonical())
+    address::parse_with_port(text).map(|address| address.to_canonical())
 }

@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compiled::{Compile, compiled};
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
-use crate::{ConfigError, FromConfig, Headers, Problems};
+use crate::{At, FromConfig, Headers, Problems};
 
 /// A cookie and what its value must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and `present`; with
 /// none of them it must be there.
@@ -55,32 +56,22 @@ pub struct CookieMatcher {
     invert: bool,
 }
 
-impl TryFrom<CookieMatch> for CookieMatcher {
-    type Error = ConfigError;
+compiled!(CookieMatch => CookieMatcher);
 
-    fn try_from(wire: CookieMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for CookieMatch {
+    type Matcher = CookieMatcher;
 
-impl TryFrom<&CookieMatch> for CookieMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &CookieMatch) -> Result<Self, ConfigError> {
-        let CookieMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
-        let mut problems = Problems::new();
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<CookieMatcher> {
+        let Self { name, exact, prefix, suffix, contains, regex, .. } = self;
+        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
         if name.is_empty()
-            || name.contains(|c: char| c.is_whitespace() || c.is_control() || ";=,\"".contains(c))
+            || name
+                .contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, ';' | '=' | ',' | '"'))
         {
-            problems.add("name", "expected a cookie's name, without spaces and `;`, `=`, `,`");
+            problems.add(at.field("name"), "expected a cookie's name, without spaces and `;`, `=`, `,`");
         }
-        match problems.take("", ValueMatcher::new(text, *range, *present)) {
-            Some(value) if problems.is_empty() => {
-                Ok(Self { name: name.as_str().into(), value, invert: wire.invert_match })
-            }
-            _ => Err(problems.into_error()),
-        }
+        let value = ValueMatcher::new(&text, self.range, self.present, at, problems)?;
+        Some(CookieMatcher { name: name.as_str().into(), value, invert: self.invert_match })
     }
 }
 

@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compiled::{Compile, compiled};
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
-use crate::{ConfigError, FromConfig, Headers, Problems};
+use crate::{At, FromConfig, Headers, Problems};
 
 /// A header and what its value must be, as Envoy's `HeaderMatcher`: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`,
 /// `range` and `present`; with none of them the header must be there.
@@ -59,31 +60,21 @@ pub struct HeaderMatcher {
     missing_is_empty: bool,
 }
 
-impl TryFrom<HeaderMatch> for HeaderMatcher {
-    type Error = ConfigError;
+compiled!(HeaderMatch => HeaderMatcher);
 
-    fn try_from(wire: HeaderMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for HeaderMatch {
+    type Matcher = HeaderMatcher;
 
-impl TryFrom<&HeaderMatch> for HeaderMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &HeaderMatch) -> Result<Self, ConfigError> {
-        let HeaderMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
-        let mut problems = Problems::new();
-        let name = problems.take("", header_name(name));
-        let value = problems.take("", ValueMatcher::new(text, *range, *present));
-        let (Some(name), Some(value)) = (name, value) else {
-            return Err(problems.into_error());
-        };
-        Ok(Self {
-            name,
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<HeaderMatcher> {
+        let Self { exact, prefix, suffix, contains, regex, .. } = self;
+        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
+        let name = header_name(&self.name, at, problems);
+        let value = ValueMatcher::new(&text, self.range, self.present, at, problems)?;
+        Some(HeaderMatcher {
+            name: name?,
             value,
-            invert: wire.invert_match,
-            missing_is_empty: wire.treat_missing_header_as_empty,
+            invert: self.invert_match,
+            missing_is_empty: self.treat_missing_header_as_empty,
         })
     }
 }
@@ -99,14 +90,15 @@ impl HeaderMatcher {
 }
 
 /// A header's name as blocks have it: lower case, `:authority` for `host`.
-fn header_name(name: &str) -> Result<Box<str>, ConfigError> {
+fn header_name(name: &str, at: &At<'_>, problems: &mut Problems) -> Option<Box<str>> {
     let token = name.strip_prefix(':').unwrap_or(name);
     if token.is_empty()
         || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
     {
         let reason = ["expected a header's name, found ", &crate::config::quoted(name)].concat();
-        return Err(ConfigError::invalid("name", reason));
+        problems.add(at.field("name"), reason);
+        return None;
     }
     let name = name.to_ascii_lowercase();
-    Ok(if name == "host" { ":authority".into() } else { name.into() })
+    Some(if name == "host" { ":authority".into() } else { name.into() })
 }

@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compiled::{Compile, compiled};
 use super::string::{StringMatcher, Text};
 use super::value::exactly_one;
-use crate::{ConfigError, FromConfig};
+use crate::{At, FromConfig, Problems};
 
 /// What the path must be: exactly one of `exact`, `prefix`, `segment_prefix`, `suffix`, `contains` and `regex`. The query string is
 /// not part of the path, and nothing is decoded.
@@ -46,22 +47,17 @@ pub struct PathMatcher {
     segments: Option<usize>,
 }
 
-impl TryFrom<PathMatch> for PathMatcher {
-    type Error = ConfigError;
+compiled!(PathMatch => PathMatcher);
 
-    fn try_from(wire: PathMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for PathMatch {
+    type Matcher = PathMatcher;
 
-impl TryFrom<&PathMatch> for PathMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &PathMatch) -> Result<Self, ConfigError> {
-        let PathMatch { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = wire;
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<PathMatcher> {
+        let Self { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = self;
         for (field, text) in [("exact", exact), ("prefix", prefix), ("segment_prefix", segment_prefix)] {
             if text.as_ref().is_some_and(|text| !text.starts_with('/')) {
-                return Err(ConfigError::invalid(field, "never matches: a path begins with `/`"));
+                problems.add(at.field(field), "never matches: a path begins with `/`");
+                return None;
             }
         }
         for (field, text) in [
@@ -71,24 +67,28 @@ impl TryFrom<&PathMatch> for PathMatcher {
             ("suffix", suffix),
             ("contains", contains),
         ] {
-            if text.as_ref().is_some_and(|text| text.contains(['?', '#'])) {
-                return Err(ConfigError::invalid(
-                    field,
+            if text.as_ref().is_some_and(|text| text.bytes().any(|byte| matches!(byte, b'?' | b'#'))) {
+                problems.add(
+                    at.field(field),
                     "never matches: query and fragment are not part of the path; use `query_parameters`",
-                ));
+                );
+                return None;
             }
         }
         let mut text = Text::of([exact, prefix, suffix, contains, regex], *ignore_case);
         let mut given = text.given();
         given.extend(segment_prefix.as_ref().map(|_| "segment_prefix"));
-        exactly_one(&given, "`exact`, `prefix`, `segment_prefix`, `suffix`, `contains`, `regex`")?;
+        let known = "`exact`, `prefix`, `segment_prefix`, `suffix`, `contains`, `regex`";
+        if !exactly_one(&given, known, at, problems) {
+            return None;
+        }
         let mut segments = None;
         if let Some(prefix) = segment_prefix {
             let prefix = prefix.trim_end_matches('/');
             segments = Some(prefix.len());
-            text.prefix = Some(if prefix.is_empty() { "/" } else { prefix });
+            text.fields[1] = Some(if prefix.is_empty() { "/" } else { prefix });
         }
-        Ok(Self { text: StringMatcher::try_from(text)?, segments })
+        Some(PathMatcher { text: text.compile(at, problems)?, segments })
     }
 }
 

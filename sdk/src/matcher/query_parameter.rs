@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compiled::{Compile, compiled};
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
-use crate::{ConfigError, FromConfig, Problems};
+use crate::{At, FromConfig, Problems};
 
 /// A query parameter and what its value must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and
 /// `present`; with none of them it must be there.
@@ -55,31 +56,20 @@ pub struct QueryParameterMatcher {
     invert: bool,
 }
 
-impl TryFrom<QueryParameterMatch> for QueryParameterMatcher {
-    type Error = ConfigError;
+compiled!(QueryParameterMatch => QueryParameterMatcher);
 
-    fn try_from(wire: QueryParameterMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for QueryParameterMatch {
+    type Matcher = QueryParameterMatcher;
 
-impl TryFrom<&QueryParameterMatch> for QueryParameterMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &QueryParameterMatch) -> Result<Self, ConfigError> {
-        let QueryParameterMatch { name, exact, prefix, suffix, contains, regex, range, present, .. } = wire;
-        let text = Text::of([exact, prefix, suffix, contains, regex], wire.ignore_case);
-        let mut problems = Problems::new();
-        if name.is_empty() || name.contains(['&', '=', '#']) {
-            problems
-                .add("name", "expected a parameter's name as it stands in the URL, without `&`, `=` and `#`");
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<QueryParameterMatcher> {
+        let Self { name, exact, prefix, suffix, contains, regex, .. } = self;
+        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
+        if name.is_empty() || name.bytes().any(|byte| matches!(byte, b'&' | b'=' | b'#')) {
+            let reason = "expected a parameter's name as it stands in the URL, without `&`, `=` and `#`";
+            problems.add(at.field("name"), reason);
         }
-        match problems.take("", ValueMatcher::new(text, *range, *present)) {
-            Some(value) if problems.is_empty() => {
-                Ok(Self { name: name.as_str().into(), value, invert: wire.invert_match })
-            }
-            _ => Err(problems.into_error()),
-        }
+        let value = ValueMatcher::new(&text, self.range, self.present, at, problems)?;
+        Some(QueryParameterMatcher { name: name.as_str().into(), value, invert: self.invert_match })
     }
 }
 

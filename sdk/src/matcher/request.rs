@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+use super::compiled::Compile;
 use super::{
     AttributeMatch, AttributeMatcher, AuthorityMatch, AuthorityMatcher, CidrMatch, CidrMatcher, CookieMatch,
     CookieMatcher, HeaderMatch, HeaderMatcher, PathMatch, PathMatcher, QueryParameterMatch,
@@ -210,9 +211,12 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
     Block {
         methods: wire.methods.as_slice().into(),
         scheme: wire.scheme.clone(),
-        path: one(wire.path.as_ref(), at.field("path"), problems),
-        authority: one(wire.authority.as_ref(), at.field("authority"), problems),
-        source_address: one(wire.source_address.as_ref(), at.field("source_address"), problems),
+        path: wire.path.as_ref().and_then(|wire| wire.compile(&at.field("path"), problems)),
+        authority: wire.authority.as_ref().and_then(|wire| wire.compile(&at.field("authority"), problems)),
+        source_address: wire
+            .source_address
+            .as_ref()
+            .and_then(|wire| wire.compile(&at.field("source_address"), problems)),
         headers: all(&wire.headers, &at.field("headers"), problems),
         query_parameters: all(&wire.query_parameters, &at.field("query_parameters"), problems),
         cookies: all(&wire.cookies, &at.field("cookies"), problems),
@@ -221,24 +225,9 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
     }
 }
 
-fn one<W, M: TryFrom<W, Error = ConfigError>>(
-    wire: Option<W>,
-    at: At<'_>,
-    problems: &mut Problems,
-) -> Option<M> {
-    problems.take(at, M::try_from(wire?))
-}
-
-fn all<'w, W, M: TryFrom<&'w W, Error = ConfigError>>(
-    wire: &'w [W],
-    at: &At<'_>,
-    problems: &mut Problems,
-) -> Box<[M]> {
-    let mut compiled = Vec::with_capacity(wire.len());
-    for (index, wire) in wire.iter().enumerate() {
-        compiled.extend(problems.take(at.index(index), M::try_from(wire)));
-    }
-    compiled.into()
+fn all<W: Compile>(wire: &[W], at: &At<'_>, problems: &mut Problems) -> Box<[W::Matcher]> {
+    let compile = |(index, wire): (usize, &W)| wire.compile(&at.index(index), problems);
+    wire.iter().enumerate().filter_map(compile).collect()
 }
 
 impl RequestMatcher {

@@ -6,7 +6,8 @@ use regex_lite::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{ConfigError, FromConfig};
+use super::compiled::{Compile, compiled};
+use crate::{At, FromConfig, Problems};
 
 /// Longest regular expression, in bytes. With [`MAX_REGEX_SIZE`] it bounds what one match can cost: the engine is linear in the
 /// length of the value times the size of the expression.
@@ -42,123 +43,106 @@ pub struct StringMatch {
 /// A compiled [`StringMatch`].
 #[derive(Clone, Debug)]
 pub struct StringMatcher {
-    pattern: Pattern,
+    kind: Kind,
+    /// Empty for a regular expression.
+    text: Box<[u8]>,
+    regex: Option<Regex>,
     ignore_case: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Pattern {
-    Exact(Box<[u8]>),
-    Prefix(Box<[u8]>),
-    Suffix(Box<[u8]>),
-    Contains(Box<[u8]>),
-    Regex(Regex),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Exact,
+    Prefix,
+    Suffix,
+    Contains,
+    Regex,
 }
 
-/// The fields of a [`StringMatch`], wherever they are written.
+/// The fields of a [`StringMatch`], and what each is.
+const FIELDS: [(&str, Kind); 5] = [
+    ("exact", Kind::Exact),
+    ("prefix", Kind::Prefix),
+    ("suffix", Kind::Suffix),
+    ("contains", Kind::Contains),
+    ("regex", Kind::Regex),
+];
+
+/// The fields of a [`StringMatch`], wherever they are written: exact, prefix, suffix, contains, regex.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'w> {
-    pub(super) exact: Option<&'w str>,
-    pub(super) prefix: Option<&'w str>,
-    pub(super) suffix: Option<&'w str>,
-    pub(super) contains: Option<&'w str>,
-    pub(super) regex: Option<&'w str>,
+    pub(super) fields: [Option<&'w str>; 5],
     pub(super) ignore_case: bool,
 }
 
 impl<'w> Text<'w> {
-    /// Exact, prefix, suffix, contains, regex.
+    #[inline(never)]
     pub(super) fn of(texts: [&'w Option<String>; 5], ignore_case: bool) -> Self {
-        let [exact, prefix, suffix, contains, regex] = texts.map(Option::as_deref);
-        Self { exact, prefix, suffix, contains, regex, ignore_case }
+        Self { fields: texts.map(Option::as_deref), ignore_case }
     }
 
     /// The fields that are given, by name.
-    pub(super) fn given(self) -> Vec<&'static str> {
-        let fields = [
-            ("exact", self.exact),
-            ("prefix", self.prefix),
-            ("suffix", self.suffix),
-            ("contains", self.contains),
-            ("regex", self.regex),
-        ];
-        fields.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let fields = FIELDS.iter().zip(&self.fields);
+        fields.filter(|(_, value)| value.is_some()).map(|((name, _), _)| *name).collect()
     }
 
-    /// Compiles the one field that is given; `None` when none is.
-    pub(super) fn compile(self) -> Result<Option<StringMatcher>, ConfigError> {
-        let Self { exact, prefix, suffix, contains, regex, ignore_case } = self;
-        if ignore_case && regex.is_some() {
-            return Err(ConfigError::invalid(
-                "ignore_case",
-                "does not go with `regex`; begin the expression with (?i)",
-            ));
+    /// Compiles the one field that is given; nothing when none is, or when it means nothing, which is noted.
+    #[inline(never)]
+    pub(super) fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<StringMatcher> {
+        let mut fields = FIELDS.iter().zip(&self.fields);
+        let ((field, kind), text) = fields.find(|(_, value)| value.is_some())?;
+        let (kind, text, ignore_case) = (*kind, (*text)?, self.ignore_case);
+        if kind == Kind::Regex {
+            if ignore_case {
+                let reason = "does not go with `regex`; begin the expression with (?i)";
+                problems.add(at.field("ignore_case"), reason);
+                return None;
+            }
+            let regex = regex_of(text, &at.field(field), problems)?;
+            return Some(StringMatcher { kind, text: Box::default(), regex: Some(regex), ignore_case });
         }
-        let pattern = match (exact, prefix, suffix, contains, regex) {
-            (Some(text), ..) => Pattern::Exact(text.as_bytes().into()),
-            (_, Some(text), ..) => Pattern::Prefix(filled("prefix", text)?),
-            (_, _, Some(text), ..) => Pattern::Suffix(filled("suffix", text)?),
-            (_, _, _, Some(text), _) => Pattern::Contains(filled("contains", text)?),
-            (_, _, _, _, Some(text)) => Pattern::Regex(regex_of("regex", text)?),
-            _ => return Ok(None),
-        };
-        Ok(Some(StringMatcher { pattern, ignore_case }))
+        if text.is_empty() && kind != Kind::Exact {
+            let reason = "is empty and would match everything; leave it out, or use `present`";
+            problems.add(at.field(field), reason);
+        }
+        Some(StringMatcher { kind, text: text.as_bytes().into(), regex: None, ignore_case })
     }
-}
-
-fn filled(field: &str, text: &str) -> Result<Box<[u8]>, ConfigError> {
-    if text.is_empty() {
-        return Err(ConfigError::invalid(
-            field,
-            "is empty and would match everything; leave it out, or use `present`",
-        ));
-    }
-    Ok(text.as_bytes().into())
 }
 
 /// A regular expression that matches whole values.
-pub(super) fn regex_of(field: &str, text: &str) -> Result<Regex, ConfigError> {
-    let refused = |reason: String| Err(ConfigError::invalid(field, reason));
+pub(super) fn regex_of(text: &str, at: &At<'_>, problems: &mut Problems) -> Option<Regex> {
+    let mut refused = |reason: &[&str]| problems.add(at, reason.concat());
     if text.is_empty() {
-        return refused(String::from("is empty; to match an empty value use `exact`"));
+        refused(&["is empty; to match an empty value use `exact`"]);
+        return None;
     }
     if text.len() > MAX_REGEX_LENGTH {
-        return refused(["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"].concat());
+        refused(&["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"]);
+        return None;
     }
     let build = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX_SIZE).build();
-    // Alone first, or `a)|(b` would pass as part of the group around it.
-    if let Err(error) = build(text) {
-        return refused(["is not a regular expression: ", &error.to_string()].concat());
-    }
-    // A comment of `(?x)` at the end hides the closing bracket; a line break ends it.
-    build(&["^(?:", text, ")$"].concat())
-        .or_else(|_| build(&["^(?:", text, "\n)$"].concat()))
-        .or_else(|error| refused(["is not a regular expression: ", &error.to_string()].concat()))
+    // Alone first, or `a)|(b` would pass as part of the group around it. A comment of `(?x)` at the end hides the closing bracket; a line break
+    // ends it.
+    let whole = build(text).and_then(|_| {
+        build(&["^(?:", text, ")$"].concat()).or_else(|_| build(&["^(?:", text, "\n)$"].concat()))
+    });
+    whole.map_err(|error| refused(&["is not a regular expression: ", &error.to_string()])).ok()
 }
 
-impl TryFrom<StringMatch> for StringMatcher {
-    type Error = ConfigError;
+compiled!(StringMatch => StringMatcher);
 
-    fn try_from(wire: StringMatch) -> Result<Self, ConfigError> {
-        Self::try_from(&wire)
-    }
-}
+impl Compile for StringMatch {
+    type Matcher = StringMatcher;
 
-impl TryFrom<&StringMatch> for StringMatcher {
-    type Error = ConfigError;
-
-    fn try_from(wire: &StringMatch) -> Result<Self, ConfigError> {
-        let StringMatch { exact, prefix, suffix, contains, regex, ignore_case } = wire;
-        Self::try_from(Text::of([exact, prefix, suffix, contains, regex], *ignore_case))
-    }
-}
-
-impl TryFrom<Text<'_>> for StringMatcher {
-    type Error = ConfigError;
-
-    fn try_from(text: Text<'_>) -> Result<Self, ConfigError> {
-        super::value::exactly_one(&text.given(), "`exact`, `prefix`, `suffix`, `contains`, `regex`")?;
-        text.compile()?.ok_or_else(|| ConfigError::invalid("", "cannot match anything"))
+    fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<StringMatcher> {
+        let Self { exact, prefix, suffix, contains, regex, ignore_case } = self;
+        let text = Text::of([exact, prefix, suffix, contains, regex], *ignore_case);
+        let known = "`exact`, `prefix`, `suffix`, `contains`, `regex`";
+        if !super::value::exactly_one(&text.given(), known, at, problems) {
+            return None;
+        }
+        text.compile(at, problems)
     }
 }
 
@@ -169,16 +153,20 @@ impl StringMatcher {
         let equal = |part: &[u8], text: &[u8]| {
             if self.ignore_case { part.eq_ignore_ascii_case(text) } else { part == text }
         };
-        match &self.pattern {
-            Pattern::Exact(text) => equal(value, text),
-            Pattern::Prefix(text) => value.get(..text.len()).is_some_and(|part| equal(part, text)),
-            Pattern::Suffix(text) => {
+        let text = &*self.text;
+        match self.kind {
+            Kind::Exact => equal(value, text),
+            Kind::Prefix => value.get(..text.len()).is_some_and(|part| equal(part, text)),
+            Kind::Suffix => {
                 let start = value.len().checked_sub(text.len());
                 start.and_then(|start| value.get(start..)).is_some_and(|part| equal(part, text))
             }
             // An empty text is refused at configure; `windows` takes no length of zero.
-            Pattern::Contains(text) => value.windows(text.len().max(1)).any(|part| equal(part, text)),
-            Pattern::Regex(regex) => std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text)),
+            Kind::Contains => value.windows(text.len().max(1)).any(|part| equal(part, text)),
+            Kind::Regex => {
+                let text = std::str::from_utf8(value).ok();
+                text.zip(self.regex.as_ref()).is_some_and(|(text, regex)| regex.is_match(text))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::string::{StringMatcher, Text};
-use crate::{ConfigError, FromConfig};
+use crate::{At, FromConfig, Problems};
 
 /// A range of integers, as Envoy's `Int64Range`: from `start` up to, but without, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
@@ -43,30 +43,38 @@ pub(super) enum ValueMatcher {
 }
 
 impl ValueMatcher {
-    /// Compiles the one question that is asked; none at all asks for presence.
+    /// Compiles the one question that is asked; none at all asks for presence. What is wrong is noted.
+    #[inline(never)]
     pub(super) fn new(
-        text: Text<'_>,
+        text: &Text<'_>,
         range: Option<IntegerRange>,
         present: Option<bool>,
-    ) -> Result<Self, ConfigError> {
+        at: &At<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let mut given = text.given();
+        let has_text = !given.is_empty();
         given.extend(range.map(|_| "range"));
         given.extend(present.map(|_| "present"));
-        at_most_one(&given)?;
-        if text.ignore_case && (given.is_empty() || range.is_some() || present.is_some()) {
-            return Err(ConfigError::invalid(
-                "ignore_case",
-                "goes with `exact`, `prefix`, `suffix` or `contains` only",
-            ));
+        if !at_most_one(&given, at, problems) {
+            return None;
         }
-        match (range, present) {
-            (Some(range), _) if range.start >= range.end => Err(ConfigError::invalid(
-                "range",
-                "contains no number: `end` is not in the range and must be more than `start`",
-            )),
-            (Some(range), _) => Ok(Self::Range(range)),
-            (_, Some(present)) => Ok(Self::Present(present)),
-            _ => Ok(text.compile()?.map_or(Self::Present(true), Self::Text)),
+        if text.ignore_case && !has_text {
+            problems.add(at.field("ignore_case"), "goes with `exact`, `prefix`, `suffix` or `contains` only");
+            return None;
+        }
+        if let Some(range) = range {
+            if range.start >= range.end {
+                problems.add(
+                    at.field("range"),
+                    "contains no number: `end` is not in the range and must be more than `start`",
+                );
+            }
+            return Some(Self::Range(range));
+        }
+        match has_text {
+            true => text.compile(at, problems).map(Self::Text),
+            false => Some(Self::Present(present.unwrap_or(true))),
         }
     }
 
@@ -81,18 +89,18 @@ impl ValueMatcher {
     }
 }
 
-fn at_most_one(given: &[&str]) -> Result<(), ConfigError> {
-    if given.len() < 2 {
-        return Ok(());
+fn at_most_one(given: &[&str], at: &At<'_>, problems: &mut Problems) -> bool {
+    if given.len() > 1 {
+        let names = crate::config::list(given.iter().copied(), '`');
+        problems.add(at, ["has ", &names, "; only one of them can be given"].concat());
     }
-    let names = crate::config::list(given.iter().copied(), '`');
-    Err(ConfigError::invalid("", ["has ", &names, "; only one of them can be given"].concat()))
+    given.len() < 2
 }
 
-/// Checks that one of some fields is given.
-pub(super) fn exactly_one(given: &[&str], known: &str) -> Result<(), ConfigError> {
+/// Whether one of some fields is given; if not, that is noted.
+pub(super) fn exactly_one(given: &[&str], known: &str, at: &At<'_>, problems: &mut Problems) -> bool {
     if given.is_empty() {
-        return Err(ConfigError::invalid("", ["needs one of ", known].concat()));
+        problems.add(at, ["needs one of ", known].concat());
     }
-    at_most_one(given)
+    !given.is_empty() && at_most_one(given, at, problems)
 }

@@ -336,6 +336,14 @@ pub(crate) fn monotonic_ns() -> Result<u64> {
     call("clock_time_get", number, |state| Ok(state.monotonic_ns))
 }
 
+pub(crate) fn environment() -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        all.extend_from_slice(&[name.as_encoded_bytes(), b"=", value.as_encoded_bytes(), b"\0"].concat());
+    }
+    Ok(all)
+}
+
 pub(crate) fn random() -> Result<u64> {
     call("random_get", number, |state| {
         state.random = state.random.wrapping_add(1);

@@ -1,0 +1,285 @@
+//! IP addresses as text, without the code of the standard library for it, which is five times as long: a module carries what it uses.
+//!
+//! Both ways agree with the standard library on every text; the tests compare the two.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Reads an address, and no more than that.
+pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
+    v4(text).map(IpAddr::V4).or_else(|| v6(text).map(IpAddr::V6))
+}
+
+/// Reads an address with or without a port, IPv6 with a port in brackets, without one in brackets or not.
+pub(crate) fn parse_with_port(text: &[u8]) -> Option<IpAddr> {
+    let Some(text) = text.strip_prefix(b"[") else {
+        return match text.iter().position(|byte| *byte == b':') {
+            // More than one colon is no port.
+            Some(colon) if text.contains(&b'.') && !text.starts_with(b":") => {
+                let (address, port) = text.split_at_checked(colon)?;
+                match v4(address) {
+                    Some(address) => is_number(port.get(1..)?, u16::MAX.into()).then_some(address.into()),
+                    None => parse(text),
+                }
+            }
+            _ => parse(text),
+        };
+    };
+    let end = text.iter().position(|byte| *byte == b']')?;
+    let (address, rest) = text.split_at_checked(end)?;
+    if rest == b"]" {
+        return parse(address);
+    }
+    if !is_number(rest.strip_prefix(b"]:")?, u16::MAX.into()) {
+        return None;
+    }
+    let mut parts = address.splitn(2, |byte| *byte == b'%');
+    let address = v6(parts.next()?)?;
+    parts.next().is_none_or(|scope| is_number(scope, u32::MAX.into())).then_some(address.into())
+}
+
+/// Whether the text is a decimal number up to this one; zeros before it are accepted.
+fn is_number(text: &[u8], most: u64) -> bool {
+    let value = text.iter().try_fold(0_u64, |value, byte| match byte {
+        b'0'..=b'9' => Some(value.saturating_mul(10).saturating_add(u64::from(byte & 15))),
+        _ => None,
+    });
+    !text.is_empty() && value.is_some_and(|value| value <= most)
+}
+
+fn v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut parts = text.split(|byte| *byte == b'.');
+    let mut octets = [0; 4];
+    for octet in &mut octets {
+        let part = parts.next()?;
+        if part.len() > 3 || (part.len() > 1 && part.starts_with(b"0")) || !is_number(part, 255) {
+            return None;
+        }
+        *octet = part.iter().fold(0_u8, |value, byte| value.wrapping_mul(10).wrapping_add(byte & 15));
+    }
+    parts.next().is_none().then(|| octets.into())
+}
+
+/// The eight groups of an IPv6 address, and how many of them are filled.
+#[derive(Default)]
+struct Groups {
+    all: [u16; 8],
+    count: usize,
+}
+
+impl Groups {
+    /// Reads groups between colons, of which the last may be an IPv4 address, behind those that are there.
+    fn read(&mut self, text: &[u8], may_end_in_v4: bool) -> Option<()> {
+        let mut parts = text.split(|byte| *byte == b':').peekable();
+        while let Some(part) = parts.next() {
+            if may_end_in_v4 && parts.peek().is_none() && part.contains(&b'.') {
+                let [a, b, c, d] = v4(part)?.octets();
+                self.push(u16::from_be_bytes([a, b]))?;
+                self.push(u16::from_be_bytes([c, d]))?;
+            } else {
+                if part.is_empty() || part.len() > 4 {
+                    return None;
+                }
+                let mut group = 0_u16;
+                for byte in part {
+                    let digit = char::from(*byte).to_digit(16)?;
+                    group = (group << 4) | u16::try_from(digit).ok()?;
+                }
+                self.push(group)?;
+            }
+        }
+        Some(())
+    }
+
+    fn push(&mut self, group: u16) -> Option<()> {
+        *self.all.get_mut(self.count)? = group;
+        self.count = self.count.saturating_add(1);
+        Some(())
+    }
+}
+
+fn v6(text: &[u8]) -> Option<Ipv6Addr> {
+    let mut groups = Groups::default();
+    let Some(gap) = text.windows(2).position(|pair| pair == b"::") else {
+        groups.read(text, true)?;
+        return (groups.count == 8).then(|| groups.all.into());
+    };
+    let (before, after) = (text.get(..gap)?, text.get(gap.saturating_add(2)..)?);
+    if !before.is_empty() {
+        groups.read(before, false)?;
+    }
+    let head = groups.count;
+    if !after.is_empty() {
+        groups.read(after, true)?;
+    }
+    // The gap stands for one group at least.
+    let missing = 8_usize.checked_sub(groups.count).filter(|missing| *missing > 0)?;
+    groups.all.get_mut(head..)?.rotate_right(missing);
+    Some(groups.all.into())
+}
+
+/// An address as text: IPv6 in the form of RFC 5952, and an IPv4 address in it in the form of an IPv4 address.
+pub(crate) fn text(address: IpAddr) -> Vec<u8> {
+    let mut text = Vec::new();
+    match address {
+        IpAddr::V4(address) => push_v4(&mut text, address),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => {
+                text.extend_from_slice(b"::ffff:");
+                push_v4(&mut text, address);
+            }
+            None => push_v6(&mut text, address.segments()),
+        },
+    }
+    text
+}
+
+fn push_v4(text: &mut Vec<u8>, address: Ipv4Addr) {
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push(b'.');
+        }
+        text.extend_from_slice(octet.to_string().as_bytes());
+    }
+}
+
+fn push_v6(text: &mut Vec<u8>, groups: [u16; 8]) {
+    // The first of the longest runs of zeros.
+    let (mut gap, mut longest, mut run) = (8, 1, 0_usize);
+    for (index, group) in groups.iter().enumerate() {
+        run = if *group == 0 { run.saturating_add(1) } else { 0 };
+        if run > longest {
+            longest = run;
+            gap = index.saturating_add(1).saturating_sub(run);
+        }
+    }
+    for (index, group) in groups.iter().enumerate() {
+        let in_gap = index >= gap && index < gap.saturating_add(longest);
+        // One colon between two groups, and two for the gap.
+        if index == gap || (index > 0 && !in_gap) {
+            text.push(b':');
+        }
+        if in_gap {
+            if index == 7 {
+                text.push(b':');
+            }
+            continue;
+        }
+        let digits = [group >> 12, (group >> 8) & 15, (group >> 4) & 15, group & 15];
+        let zeros = digits.iter().take(3).take_while(|digit| **digit == 0).count();
+        for digit in digits.into_iter().skip(zeros) {
+            text.extend(char::from_digit(digit.into(), 16).map(|digit| digit as u8));
+        }
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn by_the_standard_library(text: &str) -> Option<IpAddr> {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let with_port = text.parse::<SocketAddr>().map(|socket| socket.ip());
+        with_port.or_else(|_| bare.unwrap_or(text).parse()).ok()
+    }
+
+    #[track_caller]
+    fn check(text: &str) {
+        assert_eq!(parse(text.as_bytes()), text.parse().ok(), "{text:?}");
+        assert_eq!(parse_with_port(text.as_bytes()), by_the_standard_library(text), "{text:?} with a port");
+    }
+
+    #[test]
+    fn texts_are_read_as_by_the_standard_library() {
+        for text in [
+            "",
+            ":",
+            "::",
+            ":::",
+            "::1",
+            "1::",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "1:2:3:4::5:6:7:8",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            "1::2::3",
+            "::1.2.3.4",
+            "::ffff:1.2.3.4",
+            "1:2:3:4:5:6:1.2.3.4",
+            "1:2:3:4:5:6:7:1.2.3.4",
+            "1.2.3.4::",
+            "1:2:3:4:5:1.2.3.4::",
+            "::1.2.3.4:5",
+            "::1:2:3:4:5:6:1.2.3.4",
+            "::1:2:3:4:5:1.2.3.4",
+            "00001::",
+            "0001::",
+            "g::",
+            "FE80::A",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.4",
+            "01.2.3.4",
+            "0.0.0.0",
+            "256.1.1.1",
+            "1.2.3.1234",
+            "1..2.3",
+            "1.2.3.4:80",
+            "1.2.3.4:",
+            "1.2.3.4:080",
+            "1.2.3.4:65535",
+            "1.2.3.4:65536",
+            "1.2.3.4:1:2",
+            "1.2.3.4:+1",
+            "[::1]",
+            "[::1]:80",
+            "[::1]:",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "[::1%5]:80",
+            "[::1%4294967296]:80",
+            "[::1%]:80",
+            "[::1%5]",
+            "::1%5",
+            "[1.2.3.4]",
+            "[1.2.3.4]:80",
+            "[]",
+            "[]:80",
+            "[[::1]]",
+            " 1.2.3.4",
+            "1.2.3.4 ",
+            "[::1]:80:90",
+            "[::1%a]:1",
+            "1:2",
+            "1:80",
+            ".:80",
+            ":.",
+            "[::1]]",
+        ] {
+            check(text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_as_by_the_standard_library(text in "[0-9a-fA-F:.\\[\\]%]{0,24}|([0-9]{1,3}\\.){3}[0-9]{1,3}(:[0-9]{1,6})?|\\[?([0-9a-f]{0,5}:){2,8}([0-9a-f]{0,4}|[0-9.]{7,15})(\\]:[0-9]{1,5})?") {
+            check(&text);
+        }
+
+        #[test]
+        fn any_address_is_written_as_by_the_standard_library(groups: [u16; 8], zeros: u8, v4: [u8; 4]) {
+            let groups: [u16; 8] = std::array::from_fn(|index| if zeros & (1 << index) == 0 { 0 } else { groups[index] });
+            for address in [IpAddr::from(groups), IpAddr::from(v4), Ipv4Addr::from(v4).to_ipv6_mapped().into()] {
+                let want = address.to_string();
+                prop_assert_eq!(String::from_utf8(text(address)).unwrap(), want.clone());
+                check(&want);
+            }
+        }
+    }
+}
