@@ -90,7 +90,7 @@ impl HttpFilter for CircuitBreaker {
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let (places, prefix) = (config.max_keys, config.stat_prefix.clone());
-        let refresh_ns = u64::try_from(config.refresh.0.as_nanos()).unwrap_or(u64::MAX);
+        let refresh_ns = weir_sdk::nanos(config.refresh.0);
         let policy = Policy::try_from(config)?;
         let metrics = Metrics::define(host, &prefix)?;
         let name = format!("{}.{prefix}", host.name());
@@ -285,7 +285,7 @@ impl CircuitBreaker {
 /// Since 1970; 0 before.
 fn nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    weir_sdk::nanos(since)
 }
 
 weir_sdk::register!(CircuitBreaker: on_request_headers, on_response_headers, on_timer, on_log);

@@ -48,40 +48,46 @@ impl Metrics {
     /// The host refuses a name.
     pub(crate) fn define(host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
         let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.to_string());
-        let counter = |name: &str| host.counter(&format!("{prefix}.{name}")).map_err(refused);
-        let gauge = |name: &str| host.gauge(&format!("{prefix}.{name}")).map_err(refused);
-        let refusals = |dry: &str| -> Result<_, ConfigError> {
-            Ok(Refusals {
-                not_permitted: counter(&format!("{dry}not_permitted"))?,
-                concurrency_limited: counter(&format!("{dry}concurrency_limited"))?,
-                shed: counter(&format!("{dry}shed"))?,
-                fallback: counter(&format!("{dry}fallback"))?,
-            })
+        let prefix = [prefix, "."].concat();
+        let refusals = |prefix: &str| -> Result<_, ConfigError> {
+            let names = ["not_permitted", "concurrency_limited", "shed", "fallback"];
+            let [not_permitted, concurrency_limited, shed, fallback] =
+                host.counters(prefix, names).map_err(refused)?;
+            Ok(Refusals { not_permitted, concurrency_limited, shed, fallback })
         };
+        let gauge = |name: &str| host.gauge(&[&prefix, name].concat()).map_err(refused);
+        let states = ["opened", "half_opened", "recoveries", "closed"];
+        let [opened, half_opened, recoveries, closed] = host.counters(&prefix, states).map_err(refused)?;
+        let calls = ["probes", "probes_lost", "successes", "errors", "slow", "ignored", "late"];
+        let [probes, probes_lost, successes, errors, slow, ignored, late] =
+            host.counters(&prefix, calls).map_err(refused)?;
+        let requests = ["waited", "fallback_asked", "no_key", "no_room", "contended", "route_invalid"];
+        let [waited, fallback_asked, no_key, no_room, contended, route_invalid] =
+            host.counters(&prefix, requests).map_err(refused)?;
         Ok(Self {
-            opened: counter("opened")?,
-            half_opened: counter("half_opened")?,
-            recoveries: counter("recoveries")?,
-            closed: counter("closed")?,
+            opened,
+            half_opened,
+            recoveries,
+            closed,
             open: gauge("open")?,
             half_open: gauge("half_open")?,
             recovering: gauge("recovering")?,
             concurrency_limit: gauge("concurrency_limit")?,
-            probes: counter("probes")?,
-            probes_lost: counter("probes_lost")?,
-            successes: counter("successes")?,
-            errors: counter("errors")?,
-            slow: counter("slow")?,
-            ignored: counter("ignored")?,
-            late: counter("late")?,
-            waited: counter("waited")?,
-            fallback_asked: counter("fallback_asked")?,
-            no_key: counter("no_key")?,
-            no_room: counter("no_room")?,
-            contended: counter("contended")?,
-            route_invalid: counter("route_invalid")?,
-            refusals: refusals("")?,
-            dry_run: refusals("dry_run.")?,
+            probes,
+            probes_lost,
+            successes,
+            errors,
+            slow,
+            ignored,
+            late,
+            waited,
+            fallback_asked,
+            no_key,
+            no_room,
+            contended,
+            route_invalid,
+            refusals: refusals(&prefix)?,
+            dry_run: refusals(&[&prefix, "dry_run."].concat())?,
         })
     }
 

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use weir_sdk::{
-    Attributes, Bytes, ConfigError, Decision, Explanation, Flow, Key, PerRoute, Problems, RequestMatcher,
+    At, Attributes, Bytes, ConfigError, Decision, Explanation, Flow, Key, PerRoute, Problems, RequestMatcher,
     RequestView, names,
 };
 
-use crate::config::{Class, Config, Force, NamedPolicy, Scope};
+use weir_sdk::outcome::ErrorsAre;
+
+use crate::config::{self, Class, Config, Force, NamedPolicy, Scope};
 use answer::{Answer, Export};
 use outcome::Judge;
 
@@ -90,38 +92,37 @@ impl TryFrom<Config> for Policy {
 
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
-        let first = NamedPolicy {
-            name: String::new(),
-            open_when: config.open_when.clone(),
-            errors_are: config.errors_are.clone(),
-            open: config.open.clone(),
-            probes: config.probes.clone(),
-            recovery: config.recovery.clone(),
-            concurrency: config.concurrency.clone(),
-            shed: config.shed.clone(),
-            reply: config.reply.clone(),
-            fallback: config.fallback.clone(),
+        let first = Written {
+            name: "",
+            open_when: config.open_when.as_ref(),
+            errors_are: config.errors_are.as_ref(),
+            open: config.open.as_ref(),
+            probes: config.probes.as_ref(),
+            recovery: config.recovery.as_ref(),
+            concurrency: config.concurrency.as_ref(),
+            shed: config.shed.as_ref(),
+            reply: config.reply.as_ref(),
+            fallback: config.fallback.as_ref(),
             force: config.force,
         };
-        let mut sets = vec![Set::compile("", &first, &mut problems)];
+        let mut sets = vec![Set::compile(&At::ROOT, &first, &mut problems)];
         for (index, named) in config.policies.iter().enumerate() {
-            let path = format!("policies[{index}].");
+            let at = At::ROOT.item("policies", index);
             if let Err(reason) = names::plain("a policy", &named.name, 32) {
-                problems.add(format!("{path}name"), reason);
+                problems.add(at.field("name"), reason);
             }
             if sets.iter().any(|set| set.name == named.name) && !named.name.is_empty() {
-                let reason = format!("`{}` is there already; expected another name", named.name);
-                problems.add(format!("{path}name"), reason);
+                let reason = ["`", &named.name, "` is there already; expected another name"].concat();
+                problems.add(at.field("name"), reason);
             }
-            sets.push(Set::compile(&path, &named.over(&first), &mut problems));
+            sets.push(Set::compile(&at, &first.under(named), &mut problems));
         }
         if !config.policies.is_empty() && config.per_route.is_none() {
             problems.add("per_route", "is missing: without it no route can choose one of `policies`");
         }
         let keys = config.key.iter().enumerate();
-        let keys = keys.filter_map(|(index, key)| {
-            Key::compile(&weir_sdk::At::ROOT.item("key", index), key, &mut problems)
-        });
+        let keys =
+            keys.filter_map(|(index, key)| Key::compile(&At::ROOT.item("key", index), key, &mut problems));
         let keys = keys.collect();
         if !(1..=4096).contains(&config.max_keys) {
             problems.add("max_keys", format!("expected 1 to 4096, found {}", config.max_keys));
@@ -153,44 +154,60 @@ fn classes(written: &[Class], problems: &mut Problems) -> Vec<(RequestMatcher, u
     }
     let mut compiled = Vec::new();
     for (index, Class { matches, share }) in written.iter().enumerate() {
+        let at = At::ROOT.item("classes", index);
         let share_ppm = rules::ppm(*share);
         if share_ppm == 0 {
-            problems.add(format!("classes[{index}].share"), "expected more than 0");
+            problems.add(at.field("share"), "expected more than 0");
         }
-        let matches = problems.take(format!("classes[{index}].match"), RequestMatcher::try_from(matches));
+        let matches = problems.take(at.field("match"), RequestMatcher::try_from(matches));
         compiled.extend(matches.map(|matches| (matches, share_ppm)));
     }
     compiled
 }
 
-impl NamedPolicy {
-    /// What is not given is as in `base`.
-    fn over(&self, base: &Self) -> Self {
-        let own = self.clone();
-        let base = base.clone();
+/// The settings of a set of circuits, wherever each is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written<'a> {
+    name: &'a str,
+    open_when: Option<&'a config::OpenWhen>,
+    errors_are: Option<&'a ErrorsAre>,
+    open: Option<&'a config::Open>,
+    probes: Option<&'a config::Probes>,
+    recovery: Option<&'a config::Recovery>,
+    concurrency: Option<&'a config::Concurrency>,
+    shed: Option<&'a config::Shed>,
+    reply: Option<&'a config::Reply>,
+    fallback: Option<&'a config::Fallback>,
+    force: Option<Force>,
+}
+
+impl<'a> Written<'a> {
+    /// What a named policy does not give is as here.
+    fn under(&self, named: &'a NamedPolicy) -> Self {
         Self {
-            name: own.name,
-            open_when: own.open_when.or(base.open_when),
-            errors_are: own.errors_are.or(base.errors_are),
-            open: own.open.or(base.open),
-            probes: own.probes.or(base.probes),
-            recovery: own.recovery.or(base.recovery),
-            concurrency: own.concurrency.or(base.concurrency),
-            shed: own.shed.or(base.shed),
-            reply: own.reply.or(base.reply),
-            fallback: own.fallback.or(base.fallback),
-            force: own.force.or(base.force),
+            name: &named.name,
+            open_when: named.open_when.as_ref().or(self.open_when),
+            errors_are: named.errors_are.as_ref().or(self.errors_are),
+            open: named.open.as_ref().or(self.open),
+            probes: named.probes.as_ref().or(self.probes),
+            recovery: named.recovery.as_ref().or(self.recovery),
+            concurrency: named.concurrency.as_ref().or(self.concurrency),
+            shed: named.shed.as_ref().or(self.shed),
+            reply: named.reply.as_ref().or(self.reply),
+            fallback: named.fallback.as_ref().or(self.fallback),
+            force: named.force.or(self.force),
         }
     }
 }
 
 impl Set {
-    fn compile(path: &str, written: &NamedPolicy, problems: &mut Problems) -> Self {
-        let rules = Rules::compile(path, written, problems);
-        let errors_are = written.errors_are.clone().unwrap_or_default();
-        let judge = Judge::compile(path, &errors_are, rules.slow_ns, problems);
-        let answer = Answer::compile(path, written, problems);
-        Self { name: written.name.clone(), rules, judge, answer, force: written.force }
+    fn compile(at: &At<'_>, written: &Written<'_>, problems: &mut Problems) -> Self {
+        let rules = Rules::compile(at, written, problems);
+        let default = ErrorsAre::default();
+        let errors_are = written.errors_are.unwrap_or(&default);
+        let judge = Judge::compile(at, errors_are, rules.slow_ns, problems);
+        let answer = Answer::compile(at, written, problems);
+        Self { name: written.name.to_owned(), rules, judge, answer, force: written.force }
     }
 }
 

@@ -1,17 +1,16 @@
 //! What this worker has sent and not heard of yet.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use weir_sdk::CalloutId;
+use weir_sdk::{CalloutId, Calls};
 
 use crate::sender::{Flight, InFlight};
 use crate::trials::Case;
 
 /// All of it. What is dropped with it gives back its place among the copies in flight.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(RefCell<BTreeMap<CalloutId, Kind>>);
+pub(crate) struct Flights(RefCell<Calls<Kind>>);
 
 /// One call.
 #[derive(Debug)]
@@ -34,12 +33,12 @@ impl Flights {
 
     /// It was answered.
     pub(crate) fn land(&self, id: CalloutId) -> Option<Kind> {
-        self.0.borrow_mut().remove(&id)
+        self.0.borrow_mut().remove(id)
     }
 
     /// The target whose comparison waits for this answer.
     pub(crate) fn compared(&self, id: CalloutId) -> Option<usize> {
-        match self.0.borrow().get(&id)? {
+        match self.0.borrow().get(id)? {
             Kind::Copy { case: Some(case), .. } | Kind::Control { case, .. } => Some(case.target),
             Kind::Copy { .. } | Kind::Report => None,
         }

@@ -87,14 +87,17 @@ impl Metrics {
             true => Some((define.counter("gzipped")?, define.counter("gzip_failed")?)),
             false => None,
         };
+        let names = ["sent", "bytes", "truncated", "answered", "answered_5xx", "failed", "timed_out"];
+        let [sent, bytes, truncated, answered, errors, failed, timed_out] =
+            host.counters(&define.prefix, names)?;
         Ok(Self {
-            sent: define.counter("sent")?,
-            bytes: define.counter("bytes")?,
-            truncated: define.counter("truncated")?,
-            answered: define.counter("answered")?,
-            errors: define.counter("answered_5xx")?,
-            failed: define.counter("failed")?,
-            timed_out: define.counter("timed_out")?,
+            sent,
+            bytes,
+            truncated,
+            answered,
+            errors,
+            failed,
+            timed_out,
             skipped: define.counters(&mut Why::ALL.iter().map(|why| why.counter()))?,
             latency: host.histogram(&define.name("latency_ms"))?,
             gzip,

@@ -18,11 +18,10 @@ pub use config::Config;
 pub use policy::{Clocks, Counts, End, Held, Inputs, Later, Policy, Refill, Setup, Stream};
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use weir_sdk::{
-    CalloutId, ConfigError, Counter, Decision, Ended, FailurePolicy, GrpcReply, HostError, HttpFilter,
+    CalloutId, Calls, ConfigError, Counter, Decision, Ended, FailurePolicy, GrpcReply, HostError, HttpFilter,
     PluginHost, Request, Response,
 };
 
@@ -36,7 +35,7 @@ pub struct RateLimit {
     /// What could not be given back when its stream ended: tried again with the next request.
     late: RefCell<Vec<Held>>,
     /// Tokens that the service was asked for in the background, and whether in a dry run.
-    refills: RefCell<BTreeMap<CalloutId, (Refill, bool)>>,
+    refills: RefCell<Calls<(Refill, bool)>>,
 }
 
 /// The longest answer of a rate limit service that is read, in bytes.
@@ -101,7 +100,7 @@ impl HttpFilter for RateLimit {
 
     fn on_plugin_grpc_reply(&self, _host: &PluginHost, id: CalloutId, reply: GrpcReply) {
         // Others are of streams that are gone, or of a configuration that is.
-        if let Some((refill, dry_run)) = self.refills.borrow_mut().remove(&id) {
+        if let Some((refill, dry_run)) = self.refills.borrow_mut().remove(id) {
             self.refilled(&refill, dry_run, reply.ok());
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_sdk::limit::{Receipt, Store};
 use weir_sdk::{
-    Attributes, ConfigError, Decision, Draw, Explanation, Flow, FractionalPercent, Headers, Mutation,
+    At, Attributes, ConfigError, Decision, Draw, Explanation, Flow, FractionalPercent, Headers, Mutation,
     PerRoute, Problems, RequestMatcher, RequestView,
 };
 
@@ -76,8 +76,7 @@ impl<'a> Clocks<'a> {
         if !of_day {
             return *monotonic.get_or_init(|| (self.monotonic_ns)());
         }
-        let since = || (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        *day.get_or_init(|| u64::try_from(since()).unwrap_or(u64::MAX))
+        *day.get_or_init(|| weir_sdk::nanos((self.now)().duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 }
 
@@ -232,15 +231,15 @@ impl Policy {
         let mut counted = Vec::new();
         let service = config.service.as_ref().map(|service| Service::compile(service, &mut problems));
         let setup = (setup, service.as_ref());
-        let limits = Limit::compile_list("", &config.limits, setup, &mut counted, &mut problems);
+        let limits = Limit::compile_list(&At::ROOT, &config.limits, setup, &mut counted, &mut problems);
         let mut policies: Vec<(String, Rc<[Rc<Limit>]>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
-            let path = format!("policies[{index}].");
+            let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
-                let reason = format!("`{}` is there already; expected another name", named.name);
-                problems.add(format!("{path}name"), reason);
+                let reason = ["`", &named.name, "` is there already; expected another name"].concat();
+                problems.add(at.field("name"), reason);
             }
-            let list = Limit::compile_list(&path, &named.limits, setup, &mut counted, &mut problems);
+            let list = Limit::compile_list(&at, &named.limits, setup, &mut counted, &mut problems);
             policies.push((named.name.clone(), list));
         }
         if config.limits.is_empty() && config.policies.is_empty() {

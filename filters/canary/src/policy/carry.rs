@@ -201,7 +201,7 @@ fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
         }
         config::Carry::FilterState(key) | config::Carry::Property(key) => {
             let is_state = matches!(carry, config::Carry::FilterState(_));
-            if key.is_empty() || (!is_state && key.contains('\0')) {
+            if key.is_empty() || (!is_state && key.as_bytes().contains(&0)) {
                 problems.add(at, "expected a name, such as `envoy.string`");
             }
             for (id, arm) in arms.iter() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use weir_sdk::{At, Draw, FractionalPercent, Problems};
+use weir_sdk::{At, Draw, FractionalPercent, Problems, nanos};
 
 use crate::config;
 
@@ -89,12 +89,9 @@ impl Ramp {
     }
 
     fn step(&self, passed: Duration, steps: &[FractionalPercent]) -> Option<FractionalPercent> {
-        let count = u128::try_from(steps.len()).unwrap_or(0);
-        let index = passed.as_nanos().saturating_mul(count).checked_div(self.duration.as_nanos())?;
-        steps.get(usize::try_from(index).ok()?).copied()
+        let step_ns = nanos(self.duration).checked_div(u64::try_from(steps.len()).ok()?)?;
+        let index = usize::try_from(nanos(passed).checked_div(step_ns)?).ok()?;
+        // What is left over of steps of whole nanoseconds belongs to the last.
+        steps.get(index).or(steps.last()).copied()
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

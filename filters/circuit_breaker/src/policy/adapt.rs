@@ -75,9 +75,10 @@ impl Circuit {
             }
             head.limit_milli = head.kept_milli;
             head.kept_milli = 0;
-            let jitter = u128::from(gradient.every_ns).saturating_mul(gradient.jitter_ppm.into());
-            let jitter = jitter.saturating_mul(u128::from(end.random >> 32)) >> 32;
-            let jitter = jitter.checked_div(MILLION.into()).unwrap_or(0);
+            // A time is at most a day, so this much of it fits.
+            let jitter = (gradient.every_ns / 8).saturating_mul(gradient.jitter_ppm.into());
+            let jitter = jitter.checked_div(u64::from(MILLION) / 8).unwrap_or(0);
+            let jitter = u128::from(jitter).saturating_mul(u128::from(end.random >> 32)) >> 32;
             let every_ns = gradient.every_ns.saturating_add(u64::try_from(jitter).unwrap_or(0));
             head.measure_ns = end.now_ns.saturating_add(every_ns);
             head.least_us = quantile(&self.samples, gradient.quantile_ppm).max(1);

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Bytes, Decision, LocalReply, Mutation, Problems, names};
+use weir_sdk::{At, Bytes, Decision, LocalReply, Mutation, Problems, names};
 
+use super::Written;
 use super::machine::{Refusal, Why};
-use crate::config::{Export as ExportConfig, Fallback, NamedPolicy};
+use crate::config::{Export as ExportConfig, Fallback, Reply};
 
 /// A compiled answer, or the header of the fallback.
 #[derive(Clone, Debug)]
@@ -19,15 +20,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn compile(path: &str, written: &NamedPolicy, problems: &mut Problems) -> Self {
-        let reply = written.reply.clone().unwrap_or_default();
+    pub(super) fn compile(at: &At<'_>, written: &Written<'_>, problems: &mut Problems) -> Self {
+        let default = Reply::default();
+        let reply = written.reply.unwrap_or(&default);
         let has_body = reply.body.is_some();
-        let mut refuse = |field: &str, reason: String| problems.add(format!("{path}{field}"), reason);
+        let at_reply = at.field("reply");
         if !(400..600).contains(&reply.status) {
-            refuse("reply.status", format!("expected 400 to 599, found {}", reply.status));
+            problems.add(at_reply.field("status"), format!("expected 400 to 599, found {}", reply.status));
         }
         if !(1..=16).contains(&reply.grpc_status) {
-            refuse("reply.grpc_status", format!("expected 1 to 16, found {}", reply.grpc_status));
+            problems
+                .add(at_reply.field("grpc_status"), format!("expected 1 to 16, found {}", reply.grpc_status));
         }
         let mut headers: Vec<(Rc<str>, Bytes)> = Vec::new();
         for (index, line) in reply.headers.iter().enumerate() {
@@ -36,7 +39,7 @@ impl Answer {
                 (name, value) => {
                     for (field, result) in [("name", name.map(|_| ())), ("value", value)] {
                         if let Err(reason) = result {
-                            refuse(&format!("reply.headers[{index}].{field}"), reason);
+                            problems.add(at_reply.item("headers", index).field(field), reason);
                         }
                     }
                 }
@@ -45,13 +48,15 @@ impl Answer {
         if reply.overloaded {
             headers.push(("x-envoy-overloaded".into(), "true".into()));
         }
-        let fallback =
-            written.fallback.as_ref().map(|fallback| set(fallback, &mut refuse)).unwrap_or_default();
+        let fallback = written
+            .fallback
+            .map(|fallback| set(fallback, &at.field("fallback"), problems))
+            .unwrap_or_default();
         Self {
             reply: LocalReply {
                 status: reply.status,
                 headers,
-                body: reply.body.unwrap_or_default().into(),
+                body: reply.body.clone().unwrap_or_default().into(),
                 details: "".into(),
                 grpc_status: Some(reply.grpc_status),
             },
@@ -111,13 +116,13 @@ impl Answer {
 }
 
 /// What sets a fallback.
-fn set(fallback: &Fallback, refuse: &mut impl FnMut(&str, String)) -> Vec<Mutation> {
+fn set(fallback: &Fallback, at: &At<'_>, problems: &mut Problems) -> Vec<Mutation> {
     let (kind, line) = match fallback {
         Fallback::RequestHeader(line) => ("request_header", line),
         Fallback::Property(line) => ("property", line),
     };
     if let Err(reason) = names::header_value(&line.value) {
-        refuse(&format!("fallback.{kind}.value"), reason);
+        problems.add(at.field(kind).field("value"), reason);
     }
     let name = match fallback {
         Fallback::RequestHeader(line) => names::header(&line.name, "x-breaker-fallback"),
@@ -131,7 +136,7 @@ fn set(fallback: &Fallback, refuse: &mut impl FnMut(&str, String)) -> Vec<Mutati
             vec![Mutation::Property(name, line.value.as_str().into()), Mutation::ClearRouteCache]
         }
         (Err(reason), _) => {
-            refuse(&format!("fallback.{kind}.name"), reason);
+            problems.add(at.field(kind).field("name"), reason);
             Vec::new()
         }
     }
@@ -148,7 +153,7 @@ impl Export {
     pub(super) fn compile(written: &ExportConfig, problems: &mut Problems) -> Self {
         let mut name = |field: &str, written: &Option<String>| {
             let name = names::header(written.as_ref()?, "x-breaker");
-            name.map_err(|reason| problems.add(format!("export.{field}"), reason)).ok()
+            name.map_err(|reason| problems.add(At::of("export").field(field), reason)).ok()
         };
         Self {
             request: name("request_header", &written.request_header),

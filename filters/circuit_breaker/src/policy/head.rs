@@ -83,8 +83,10 @@ impl Head {
             return MILLION;
         };
         let passed = now_ns.saturating_sub(self.since_ns).min(recovery.duration_ns);
-        let rest = u128::from(MILLION.saturating_sub(recovery.from_ppm)).saturating_mul(passed.into());
-        let grown = rest.checked_div(recovery.duration_ns.into()).unwrap_or(0);
+        // A time is at most a day, so this much of it fits.
+        let (passed, whole) = (passed / 8, (recovery.duration_ns / 8).max(1));
+        let rest = u64::from(MILLION.saturating_sub(recovery.from_ppm)).saturating_mul(passed);
+        let grown = rest.checked_div(whole).unwrap_or(0);
         recovery.from_ppm.saturating_add(u32::try_from(grown).unwrap_or(MILLION)).min(MILLION)
     }
 

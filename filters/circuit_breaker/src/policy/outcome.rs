@@ -1,7 +1,7 @@
 //! What the end of a call says to a circuit: the SDK's verdict, and how long it took.
 
 use weir_sdk::outcome::{ErrorsAre, Judge as Verdicts, Verdict};
-use weir_sdk::{Attributes, Problems};
+use weir_sdk::{At, Attributes, Problems};
 
 use super::machine::Outcome;
 
@@ -14,18 +14,18 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn compile(
-        path: &str,
+        at: &At<'_>,
         written: &ErrorsAre,
         slow_ns: Option<u64>,
         problems: &mut Problems,
     ) -> Self {
         if written.slow_aborts && slow_ns.is_none() {
             problems.add(
-                format!("{path}errors_are.slow_aborts"),
+                at.field("errors_are.slow_aborts"),
                 "needs `open_when.slow_call`: after which time has a client waited too long?",
             );
         }
-        let verdicts = Verdicts::compile(&weir_sdk::At::of(&format!("{path}errors_are")), written, problems);
+        let verdicts = Verdicts::compile(&at.field("errors_are"), written, problems);
         Self { verdicts, slow_ns }
     }
 
@@ -56,7 +56,7 @@ impl Judge {
 /// How long the upstream took until the first byte of its answer; without one, the whole time.
 pub(super) fn time_ns(ended: &dyn Attributes, whole_ns: u64) -> u64 {
     let time = ended.attribute_duration(&["response", "backend_latency"]);
-    time.map_or(whole_ns, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    time.map_or(whole_ns, weir_sdk::nanos)
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
     fn check(written: serde_json::Value, grpc: bool, ended: &Ended, want: Outcome) {
         let written: ErrorsAre = serde_json::from_value(written).unwrap();
         let mut problems = Problems::new();
-        let judge = Judge::compile("", &written, Some(1000), &mut problems);
+        let judge = Judge::compile(&At::ROOT, &written, Some(1000), &mut problems);
         problems.finish().unwrap();
         assert_eq!(judge.outcome(ended, grpc, 2000), want);
     }

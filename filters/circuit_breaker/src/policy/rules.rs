@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use weir_sdk::{ConfigDuration, Percentage, Problems};
+use weir_sdk::{At, ConfigDuration, Percentage, Problems};
 
+use super::Written;
 use super::circuit::SLOTS;
 use super::window::{Shape, Tally};
 use crate::config;
@@ -211,11 +212,12 @@ impl Rules {
         self.concurrency.is_some()
     }
 
-    /// Checks and compiles what stands at `path` (ends in `.` or is empty).
-    pub(super) fn compile(path: &str, written: &config::NamedPolicy, problems: &mut Problems) -> Self {
-        let mut at = At { path, problems };
+    /// Checks and compiles what stands at a place.
+    pub(super) fn compile(at: &At<'_>, written: &Written<'_>, problems: &mut Problems) -> Self {
+        let mut at = Place { at, problems };
         let (trip, shape, slow_ns) = trip(written, &mut at);
-        let open = written.open.clone().unwrap_or_default();
+        let default = config::Open::default();
+        let open = written.open.unwrap_or(&default);
         let first_ns = at.time("open.duration", open.duration);
         let max_ns = match open.max {
             Some(max) => at.time("open.max", max),
@@ -230,7 +232,8 @@ impl Rules {
         let jitter_ppm = open.jitter.map_or(0, ppm);
         let open = Open { first_ns, multiplier: open.multiplier, max_ns, jitter_ppm };
 
-        let probes = written.probes.clone().unwrap_or_default();
+        let default = config::Probes::default();
+        let probes = written.probes.unwrap_or(&default);
         at.range("probes.calls", probes.calls, 1, 1000);
         let most = u32::try_from(SLOTS).unwrap_or(u32::MAX);
         let slots = probes.max_concurrent.unwrap_or(probes.calls.min(most));
@@ -249,22 +252,23 @@ impl Rules {
             lease_ns,
             safe_only: probes.safe_methods_only,
         };
-        let recovery = written.recovery.as_ref().map(|recovery| Recovery {
+        let recovery = written.recovery.map(|recovery| Recovery {
             duration_ns: at.time("recovery.duration", recovery.duration),
             from_ppm: recovery.from.map_or(100_000, ppm),
         });
-        let concurrency = written.concurrency.as_ref().map(|limit| concurrency(limit, &mut at));
+        let concurrency = written.concurrency.map(|limit| concurrency(limit, &mut at));
         let mut more = Vec::new();
-        let burn = written.open_when.as_ref().and_then(|when| Some((when, when.burn_rate.as_ref()?)));
+        let burn = written.open_when.and_then(|when| Some((when, when.burn_rate.as_ref()?)));
         let burn = burn.map(|(when, burn)| burn_rate(burn, when.minimum_calls, &mut more, &mut at));
-        let shed = written.shed.as_ref().map(|written| shed(written, &mut more, &mut at));
+        let shed = written.shed.map(|written| shed(written, &mut more, &mut at));
         Self { trip, shape, slow_ns, open, probes, recovery, concurrency, burn, shed, more }
     }
 }
 
-fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<u64>) {
-    let when = match &written.open_when {
-        Some(when) => when.clone(),
+fn trip(written: &Written<'_>, at: &mut Place<'_>) -> (Trip, Shape, Option<u64>) {
+    let default = config::OpenWhen { minimum_calls: 1, buckets: 10, ..config::OpenWhen::default() };
+    let when = match written.open_when {
+        Some(when) => when,
         None => {
             if written.force.is_none() && written.concurrency.is_none() && written.shed.is_none() {
                 at.refuse(
@@ -272,7 +276,7 @@ fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<
                     "is missing: nothing would ever open a circuit; expected conditions such as `{consecutive_errors: 5}`",
                 );
             }
-            config::OpenWhen { minimum_calls: 1, buckets: 10, ..config::OpenWhen::default() }
+            &default
         }
     };
     let given = [when.consecutive_errors, when.errors].iter().any(Option::is_some)
@@ -287,15 +291,13 @@ fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<
     }
     for (field, count) in [("consecutive_errors", when.consecutive_errors), ("errors", when.errors)] {
         if count == Some(0) {
-            at.refuse(&format!("open_when.{field}"), "expected 1 or more, found 0");
+            at.problems.add(at.at.field("open_when").field(field), "expected 1 or more, found 0");
         }
     }
     for (field, rate) in [("error_rate", when.error_rate), ("slow_rate", when.slow_rate)] {
         if rate.is_some_and(|rate| ppm(rate) == 0) {
-            at.refuse(
-                &format!("open_when.{field}"),
-                "expected more than 0: every call would open the circuit",
-            );
+            let reason = "expected more than 0: every call would open the circuit";
+            at.problems.add(at.at.field("open_when").field(field), reason);
         }
     }
     if when.slow_rate.is_some() && when.slow_call.is_none() {
@@ -342,14 +344,14 @@ fn trip(written: &config::NamedPolicy, at: &mut At<'_>) -> (Trip, Shape, Option<
 }
 
 /// Where a field stands, and where problems go.
-struct At<'a> {
-    path: &'a str,
+struct Place<'a> {
+    at: &'a At<'a>,
     problems: &'a mut Problems,
 }
 
-impl At<'_> {
+impl Place<'_> {
     fn refuse(&mut self, field: &str, reason: &str) {
-        self.problems.add(format!("{}{field}", self.path), reason);
+        self.problems.add(self.at.field(field), reason);
     }
 
     fn range(&mut self, field: &str, value: u32, least: u32, most: u32) {
@@ -363,7 +365,7 @@ impl At<'_> {
         if !(Duration::from_millis(1)..=LONGEST).contains(&time.0) {
             self.refuse(field, &format!("expected 1ms to 1d, found {time}"));
         }
-        u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)
+        weir_sdk::nanos(time.0)
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::circuit::{Circuit, State};
 use super::machine::{Admission, Call, End, Outcome, Recorded, Ticket};
 use super::rules::Rules;
-use super::{Reason, Tally};
+use super::{Reason, Tally, Written};
 use crate::config::NamedPolicy;
-use weir_sdk::Problems;
+use weir_sdk::{At, Problems};
 
 mod limits;
 mod workers;
@@ -24,7 +24,7 @@ fn rules(config: Value) -> Rules {
     config["name"] = json!("test");
     let written: NamedPolicy = serde_json::from_value(config).unwrap();
     let mut problems = Problems::new();
-    let rules = Rules::compile("", &written, &mut problems);
+    let rules = Rules::compile(&At::ROOT, &Written::default().under(&written), &mut problems);
     problems.finish().unwrap();
     rules
 }

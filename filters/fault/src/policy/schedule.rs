@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_sdk::{At, Draw, FractionalPercent, Problems};
+use weir_sdk::{At, Draw, FractionalPercent, Problems, nanos};
 
 use crate::config;
 
@@ -12,7 +12,7 @@ pub(crate) struct Schedule {
     start: Option<SystemTime>,
     end: Option<SystemTime>,
     /// On, then the whole period, in ns. Invariant: the period is more than `on`, which is more than 0.
-    wave: Option<(u128, u128)>,
+    wave: Option<(u64, u64)>,
     /// Invariant: not zero, and only with a start.
     ramp: Option<Duration>,
 }
@@ -41,7 +41,7 @@ impl Schedule {
                         problems.add(at.field(name), "expected more than 0");
                     }
                 }
-                Some((on.0.as_nanos(), on.0.as_nanos().saturating_add(off.0.as_nanos())))
+                Some((nanos(on.0), nanos(on.0).saturating_add(nanos(off.0))))
             }
             (None, None) => None,
             (Some(_), None) => {
@@ -76,14 +76,17 @@ impl Schedule {
         }
         let passed = now.duration_since(self.start.unwrap_or(UNIX_EPOCH)).ok()?;
         if let Some((on, period)) = self.wave
-            && passed.as_nanos().checked_rem(period).unwrap_or(0) >= on
+            && nanos(passed).checked_rem(period).unwrap_or(0) >= on
         {
             return None;
         }
         let Some(ramp) = self.ramp.filter(|ramp| passed < *ramp) else {
             return Some(Level::Full);
         };
-        let parts = passed.as_nanos().saturating_mul(1 << 32).checked_div(ramp.as_nanos()).unwrap_or(0);
+        // As many bits of both as fit in 32.
+        let (passed, ramp) = (nanos(passed), nanos(ramp));
+        let bits = 32_u32.saturating_sub(ramp.leading_zeros());
+        let parts = ((passed >> bits) << 32).checked_div(ramp >> bits).unwrap_or(0);
         Some(Level::Part(u32::try_from(parts).unwrap_or(u32::MAX)))
     }
 }

@@ -47,14 +47,14 @@ impl TokenBucket {
         if interval < Duration::from_millis(1) || interval > Duration::from_secs(86_400) {
             problems.add(at.field("fill_interval"), "expected 1ms to a day");
         }
-        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        let interval_ns = weir_sdk::nanos(interval);
         Self { max: config.max_tokens, per_fill: config.tokens_per_fill, interval_ns }
     }
 
     /// Takes a token. A bucket that nobody has seen is full; one from the future, as after a restart of the machine, too.
     #[must_use]
     pub fn take(&self, level: Option<Level>, now: Duration) -> (Level, bool) {
-        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now_ns = weir_sdk::nanos(now);
         let full = Level { tokens: self.max, filled_ns: now_ns };
         let level = level.filter(|level| level.filled_ns <= now_ns).unwrap_or(full);
         let passed = now_ns.saturating_sub(level.filled_ns);

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use weir_sdk::Problems;
 use weir_sdk::limit::{self, Algorithm, Queue, Table};
+use weir_sdk::{At, Problems};
 
 use super::Setup;
 use super::meaning::meaning;
@@ -79,31 +79,31 @@ pub(crate) fn may_queue(algorithm: &config::Algorithm) -> bool {
 }
 
 /// Checks and compiles a limit's queue.
-pub(crate) fn queue(path: &str, limit: &config::Limit, problems: &mut Problems) -> Option<Queue> {
+pub(crate) fn queue(at: &At<'_>, limit: &config::Limit, problems: &mut Problems) -> Option<Queue> {
     let queue = limit.queue.as_ref()?;
-    let path = format!("{path}.queue");
+    let at = at.field("queue");
     if !may_queue(&limit.algorithm) {
-        problems.add(&path, "is for `token_bucket` and `gcra` only");
+        problems.add(at, "is for `token_bucket` and `gcra` only");
     }
     if queue.max_queued == 0 {
-        problems.add(format!("{path}.max_queued"), "expected 1 or more, found 0");
+        problems.add(at.field("max_queued"), "expected 1 or more, found 0");
     }
-    let max_wait_ns = u64::try_from(queue.max_wait.0.as_nanos()).unwrap_or(u64::MAX);
+    let max_wait_ns = weir_sdk::nanos(queue.max_wait.0);
     if !(1..=LONGEST_WAIT_NS).contains(&max_wait_ns) {
         let reason = format!("expected more than 0 and at most `1h`, found `{}`", queue.max_wait);
-        problems.add(format!("{path}.max_wait"), reason);
+        problems.add(at.field("max_wait"), reason);
     }
     Some(Queue { max_queued: queue.max_queued.into(), max_wait_ns })
 }
 
-/// Checks and compiles what stands at `path`.
+/// Checks and compiles what stands at a place.
 pub(crate) fn algorithm(
-    path: &str,
+    at: &At<'_>,
     written: &config::Algorithm,
     queue: Option<Queue>,
     problems: &mut Problems,
 ) -> Option<Algorithm> {
-    let ns = |time: weir_sdk::ConfigDuration| u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX);
+    let ns = |time: weir_sdk::ConfigDuration| weir_sdk::nanos(time.0);
     let (name, numbers) = match written {
         config::Algorithm::TokenBucket(bucket) => (
             "token_bucket",
@@ -135,7 +135,7 @@ pub(crate) fn algorithm(
         config::Algorithm::Global(_) => return None,
     };
     for (field, _) in numbers.iter().filter(|(_, number)| *number == 0_u64) {
-        problems.add(format!("{path}.{name}.{field}"), "expected more than 0");
+        problems.add(at.field(name).field(field), "expected more than 0");
     }
     let queue = queue.unwrap_or_default();
     match written {
@@ -146,7 +146,7 @@ pub(crate) fn algorithm(
         config::Algorithm::Gcra(gcra) => limit::Gcra::new(gcra.requests, ns(gcra.period), gcra.burst)
             .map(|gcra| Algorithm::Gcra(gcra.with_queue(queue))),
         config::Algorithm::FixedWindow(window) => {
-            fixed_window(&format!("{path}.fixed_window"), window, problems).map(Algorithm::FixedWindow)
+            fixed_window(&at.field("fixed_window"), window, problems).map(Algorithm::FixedWindow)
         }
         config::Algorithm::SlidingWindow(window) => {
             limit::SlidingWindow::new(window.max_requests, ns(window.window)).map(Algorithm::SlidingWindow)
@@ -159,15 +159,13 @@ pub(crate) fn algorithm(
 }
 
 fn fixed_window(
-    path: &str,
+    at: &At<'_>,
     written: &config::FixedWindow,
     problems: &mut Problems,
 ) -> Option<limit::FixedWindow> {
     let max = written.max_requests.into();
     let window = match (written.window, written.calendar) {
-        (Some(window), None) => {
-            limit::FixedWindow::new(max, u64::try_from(window.0.as_nanos()).unwrap_or(u64::MAX))
-        }
+        (Some(window), None) => limit::FixedWindow::new(max, weir_sdk::nanos(window.0)),
         (None, Some(Unit::Week)) => limit::FixedWindow::weeks(max),
         (None, Some(Unit::Month)) => limit::FixedWindow::months(max, 1),
         (None, Some(Unit::Year)) => limit::FixedWindow::months(max, 12),
@@ -176,7 +174,7 @@ fn fixed_window(
         (None, Some(Unit::Minute)) => limit::FixedWindow::new(max, 60_000_000_000),
         (None, Some(Unit::Second)) => limit::FixedWindow::new(max, 1_000_000_000),
         _ => {
-            problems.add(path, "expected exactly one of `window` and `calendar`");
+            problems.add(at, "expected exactly one of `window` and `calendar`");
             return None;
         }
     }?;
@@ -186,7 +184,7 @@ fn fixed_window(
     let offset = utc_offset(text);
     if offset.is_none() {
         problems.add(
-            [path, ".utc_offset"].concat(),
+            at.field("utc_offset"),
             "expected a difference from UTC such as `+01:00` or `-08:00`, at most 18 hours",
         );
     }

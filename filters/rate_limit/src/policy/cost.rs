@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Problems, RequestView};
+use weir_sdk::{At, Problems, RequestView};
 
 use super::{End, names};
 use crate::config;
@@ -24,24 +24,24 @@ pub(crate) enum Charge {
 }
 
 impl Cost {
-    pub(crate) fn compile(path: &str, cost: Option<&config::Cost>, problems: &mut Problems) -> Self {
+    pub(crate) fn compile(at: &At<'_>, cost: Option<&config::Cost>, problems: &mut Problems) -> Self {
         match cost {
             None => Self::Fixed(1),
             Some(config::Cost::Fixed(cost)) => {
                 if *cost == 0 {
-                    problems.add(format!("{path}.fixed"), "expected 1 or more, found 0");
+                    problems.add(at.field("fixed"), "expected 1 or more, found 0");
                 }
                 Self::Fixed((*cost).into())
             }
             Some(config::Cost::Header(header)) => {
                 let name =
                     weir_sdk::names::readable_header(&header.name, "x-cost").unwrap_or_else(|reason| {
-                        problems.add(format!("{path}.header.name"), reason);
+                        problems.add(at.field("header.name"), reason);
                         "x-cost".into()
                     });
                 if header.max == 0 || header.min > header.max {
                     let reason = "expected `min` to be at most `max`, and `max` at least 1";
-                    problems.add(format!("{path}.header"), reason);
+                    problems.add(at.field("header"), reason);
                 }
                 Self::Header {
                     name,
@@ -64,8 +64,8 @@ impl Cost {
 }
 
 impl Charge {
-    pub(crate) fn compile(path: &str, charge: &config::Charge, problems: &mut Problems) -> Self {
-        let mut refuse = |field: &str, reason: &str| problems.add(format!("{path}.{field}"), reason);
+    pub(crate) fn compile(at: &At<'_>, charge: &config::Charge, problems: &mut Problems) -> Self {
+        let mut refuse = |field: &str, reason: &str| problems.add(at.field(field), reason);
         let mut positive = |field: &str, value: u64| {
             if value == 0 {
                 refuse(field, "expected more than 0");
@@ -82,14 +82,14 @@ impl Charge {
                 unit: positive("request_bytes.unit_bytes", per.unit_bytes.into()),
             },
             config::Charge::Latency(per) => {
-                let unit_ns = u64::try_from(per.unit.0.as_nanos()).unwrap_or(u64::MAX);
+                let unit_ns = weir_sdk::nanos(per.unit.0);
                 Self::Latency { unit_ns: positive("latency.unit", unit_ns) }
             }
             config::Charge::ResponseHeader(header) => {
-                Self::Header(name(path, "response_header", header, problems))
+                Self::Header(name(at, "response_header", header, problems))
             }
             config::Charge::ResponseTrailer(trailer) => {
-                Self::Trailer(name(path, "response_trailer", trailer, problems))
+                Self::Trailer(name(at, "response_trailer", trailer, problems))
             }
         }
     }
@@ -118,9 +118,9 @@ impl Charge {
     }
 }
 
-fn name(path: &str, field: &str, name: &str, problems: &mut Problems) -> Rc<str> {
+fn name(at: &At<'_>, field: &str, name: &str, problems: &mut Problems) -> Rc<str> {
     names::header(name).unwrap_or_else(|reason| {
-        problems.add(format!("{path}.{field}"), reason);
+        problems.add(at.field(field), reason);
         name.into()
     })
 }

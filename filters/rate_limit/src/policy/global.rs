@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_sdk::fraction::xxh64;
 use weir_sdk::limit::Store;
-use weir_sdk::{Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, Problems, Status};
+use weir_sdk::{At, Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, Problems, Status};
 
 use super::key::Written;
 use super::lease::{Lease, Spend, State};
@@ -74,7 +74,7 @@ impl Service {
     }
 
     fn timeout_ns(&self) -> u64 {
-        u64::try_from(self.template.timeout.as_nanos()).unwrap_or(u64::MAX)
+        weir_sdk::nanos(self.template.timeout)
     }
 
     /// The call that asks for so many hits of each of these descriptors.
@@ -100,9 +100,9 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Checks and compiles what stands at `path`.
+    /// Checks and compiles what stands at a place.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         limit: &config::Limit,
         global: &config::Global,
         place: usize,
@@ -110,16 +110,16 @@ impl Global {
         problems: &mut Problems,
     ) -> Self {
         if service.is_none() {
-            problems.add(path, "needs `service`, which says whom to ask");
+            problems.add(at, "needs `service`, which says whom to ask");
         }
         let parts = limit.key.len().max(1);
         if !global.entries.is_empty() && global.entries.len() != parts {
             let found = global.entries.len();
             let reason = format!("expected as many as the limit's `key` has parts, {parts}, found {found}");
-            problems.add(format!("{path}.entries"), reason);
+            problems.add(at.field("entries"), reason);
         }
         if global.entries.iter().any(String::is_empty) {
-            problems.add(format!("{path}.entries"), "expected names, found an empty one");
+            problems.add(at.field("entries"), "expected names, found an empty one");
         }
         let entries = match global.entries.is_empty() {
             false => global.entries.iter().map(|name| name.as_str().into()).collect(),
@@ -128,7 +128,7 @@ impl Global {
         };
         let leases = global.lease.as_ref().map(|lease| {
             let timeout_ns = service.map_or(0, Service::timeout_ns);
-            let lease = Lease::compile(&format!("{path}.lease"), lease, timeout_ns, problems);
+            let lease = Lease::compile(&at.field("lease"), lease, timeout_ns, problems);
             let scope = match &limit.share {
                 Some(share) => ["share/", share].concat(),
                 None => ["plugin/", setup.scope, "/", &limit.name].concat(),

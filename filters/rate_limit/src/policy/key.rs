@@ -1,6 +1,6 @@
 //! Keys of several parts: what tells apart who has a limit of its own.
 
-use weir_sdk::{Key, KeySource, Problems, RequestView};
+use weir_sdk::{At, Key, KeySource, Problems, RequestView};
 
 use crate::config::{KeyPart, Override};
 
@@ -56,8 +56,8 @@ impl<'a> Iterator for Values<'a> {
 }
 
 impl Parts {
-    /// Checks and compiles what stands at `path`.
-    pub(crate) fn compile(path: &str, parts: &[KeyPart], problems: &mut Problems) -> Self {
+    /// Checks and compiles what stands at a place.
+    pub(crate) fn compile(at: &At<'_>, parts: &[KeyPart], problems: &mut Problems) -> Self {
         let mut compiled = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let source = match part {
@@ -72,8 +72,7 @@ impl Parts {
                     continue;
                 }
             };
-            compiled
-                .extend(Key::compile(&weir_sdk::At::of(path).index(index), &source, problems).map(Part::Of));
+            compiled.extend(Key::compile(&at.index(index), &source, problems).map(Part::Of));
         }
         Self(compiled)
     }
@@ -100,8 +99,8 @@ impl Parts {
 pub(crate) struct Pattern(Vec<Option<Vec<u8>>>);
 
 impl Pattern {
-    /// Checks and compiles what stands at `path`.
-    pub(crate) fn compile(path: &str, written: &Override, parts: usize, problems: &mut Problems) -> Self {
+    /// Checks and compiles what stands at a place.
+    pub(crate) fn compile(at: &At<'_>, written: &Override, parts: usize, problems: &mut Problems) -> Self {
         if written.key.len() != parts || parts == 0 {
             let found = written.key.len();
             let reason = match parts {
@@ -110,7 +109,7 @@ impl Pattern {
                     format!("expected as many texts as the limit's `key` has parts, {parts}, found {found}")
                 }
             };
-            problems.add(format!("{path}.key"), reason);
+            problems.add(at.field("key"), reason);
         }
         Self(written.key.iter().map(|text| (text != "*").then(|| text.clone().into_bytes())).collect())
     }

@@ -4,7 +4,7 @@
 //! expire. Who takes more says so in the state first (`asking`): of many workers one asks.
 
 use crate::config;
-use weir_sdk::Problems;
+use weir_sdk::{At, Problems};
 
 /// A compiled [`config::Lease`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,25 +47,25 @@ pub(crate) enum Spend {
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 impl Lease {
-    /// Checks and compiles what stands at `path`.
+    /// Checks and compiles what stands at a place.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         lease: &config::Lease,
         timeout_ns: u64,
         problems: &mut Problems,
     ) -> Self {
         if lease.tokens == 0 {
-            problems.add(format!("{path}.tokens"), "expected 1 or more, found 0");
+            problems.add(at.field("tokens"), "expected 1 or more, found 0");
         }
         let refill_below = lease.refill_below.unwrap_or(lease.tokens.div_ceil(2));
         if lease.tokens > 0 && !(1..=lease.tokens).contains(&refill_below) {
             let reason = format!("expected 1 to `tokens`, {}, found {refill_below}", lease.tokens);
-            problems.add(format!("{path}.refill_below"), reason);
+            problems.add(at.field("refill_below"), reason);
         }
-        let duration_ns = u64::try_from(lease.duration.0.as_nanos()).unwrap_or(u64::MAX);
+        let duration_ns = weir_sdk::nanos(lease.duration.0);
         if !(1..=LONGEST_NS).contains(&duration_ns) {
             let reason = format!("expected more than 0 and at most `1h`, found `{}`", lease.duration);
-            problems.add(format!("{path}.duration"), reason);
+            problems.add(at.field("duration"), reason);
         }
         Self {
             tokens: lease.tokens.into(),

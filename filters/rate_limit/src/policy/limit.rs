@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use weir_sdk::limit::{Algorithm, Store};
 use weir_sdk::matcher::IntegerRange;
-use weir_sdk::{Problems, RequestMatcher};
+use weir_sdk::{At, Problems, RequestMatcher};
 
 use super::bucket::{Bucket, algorithm, may_queue, queue};
 use super::cost::{Charge, Cost};
@@ -59,9 +59,9 @@ pub(crate) struct LimitTexts {
 const MOST_KEYS: u32 = 1 << 20;
 
 impl Limit {
-    /// Checks and compiles the limits at `<path>limits`.
+    /// Checks and compiles the limits at `limits` there.
     pub(crate) fn compile_list(
-        path: &str,
+        at: &At<'_>,
         limits: &[config::Limit],
         setup: (&Setup<'_>, Option<&Service>),
         counted: &mut Vec<String>,
@@ -69,38 +69,38 @@ impl Limit {
     ) -> Rc<[Rc<Self>]> {
         let mut compiled: Vec<Rc<Self>> = Vec::new();
         for (index, limit) in limits.iter().enumerate() {
-            let path = format!("{path}limits[{index}]");
+            let at = at.item("limits", index);
             if limits.iter().take(index).any(|other| other.name == limit.name) {
                 let reason = format!("`{}` is there already; expected another name", limit.name);
-                problems.add(format!("{path}.name"), reason);
+                problems.add(at.field("name"), reason);
             }
             let counter = counted.iter().position(|name| *name == limit.name).unwrap_or_else(|| {
                 counted.push(limit.name.clone());
                 counted.len().saturating_sub(1)
             });
-            compiled.extend(Self::compile(&path, limit, counter, setup, problems).map(Rc::new));
+            compiled.extend(Self::compile(&at, limit, counter, setup, problems).map(Rc::new));
         }
         compiled.into()
     }
 
     fn compile(
-        path: &str,
+        at: &At<'_>,
         limit: &config::Limit,
         counter: usize,
         setup: (&Setup<'_>, Option<&Service>),
         problems: &mut Problems,
     ) -> Option<Self> {
         if let Err(reason) = names::limit(&limit.name) {
-            problems.add(format!("{path}.name"), reason);
+            problems.add(at.field("name"), reason);
         }
         if !(8..=MOST_KEYS).contains(&limit.max_keys) {
             let reason = format!("expected 8 to {MOST_KEYS}, found {}", limit.max_keys);
-            problems.add(format!("{path}.max_keys"), reason);
+            problems.add(at.field("max_keys"), reason);
         }
         for (index, range) in limit.refund_statuses.iter().enumerate() {
             if range.start < 100 || range.end > 600 || range.start >= range.end {
                 let reason = "expected a range within 100 to 600, `start` below `end`";
-                problems.add(format!("{path}.refund_statuses[{index}]"), reason);
+                problems.add(at.item("refund_statuses", index), reason);
             }
         }
         let why = match &limit.algorithm {
@@ -114,22 +114,22 @@ impl Limit {
             && (limit.charge.is_some() || !limit.refund_statuses.is_empty())
         {
             let field = if limit.charge.is_some() { "charge" } else { "refund_statuses" };
-            problems.add(format!("{path}.{field}"), why);
+            problems.add(at.field(field), why);
         }
-        let matches = problems.take(format!("{path}.match"), RequestMatcher::try_from(&limit.matches));
-        let key = key::Parts::compile(&format!("{path}.key"), &limit.key, problems);
-        let queue = queue(path, limit, problems);
-        let own = kind(limit, (path, &limit.algorithm), (0, key.is_constant(), queue), setup, problems);
+        let matches = problems.take(at.field("match"), RequestMatcher::try_from(&limit.matches));
+        let key = key::Parts::compile(&at.field("key"), &limit.key, problems);
+        let queue = queue(at, limit, problems);
+        let own = kind(limit, (at, &limit.algorithm), (0, key.is_constant(), queue), setup, problems);
         let size = match &own {
             Some(Kind::Local(bucket)) => Some(bucket.size),
             _ => None,
         };
-        let parts = Parts::compile(path, limit, size, problems);
+        let parts = Parts::compile(at, limit, size, problems);
         let mut kinds = vec![own];
         let mut overrides = Vec::new();
         for (index, other) in limit.overrides.iter().enumerate() {
-            let path = format!("{path}.overrides[{index}]");
-            let pattern = Pattern::compile(&path, other, limit.key.len(), problems);
+            let at = at.item("overrides", index);
+            let pattern = Pattern::compile(&at, other, limit.key.len(), problems);
             let family = |written: &config::Algorithm| match written {
                 config::Algorithm::Concurrency(_) => Some("concurrency"),
                 config::Algorithm::Global(_) => Some("global"),
@@ -140,12 +140,12 @@ impl Limit {
             if other.algorithm.is_some() && want != found {
                 let name = want.or(found).unwrap_or_default();
                 let reason = format!("expected `{name}` where the limit is `{name}`, and nowhere else");
-                problems.add(format!("{path}.algorithm"), reason);
+                problems.add(at.field("algorithm"), reason);
             }
             let place = kinds.len();
             let queue = queue.filter(|_| other.algorithm.as_ref().is_some_and(may_queue));
             kinds.push(other.algorithm.as_ref().and_then(|written| {
-                kind(limit, (&path, written), (place, pattern.is_one(), queue), setup, problems)
+                kind(limit, (&at, written), (place, pattern.is_one(), queue), setup, problems)
             }));
             overrides.push(pattern);
         }
@@ -156,15 +156,15 @@ impl Limit {
             matches: matches?,
             key,
             parts,
-            penalty: Penalty::compile(path, limit, setup.0, problems),
+            penalty: Penalty::compile(at, limit, setup.0, problems),
             on_missing: limit.on_missing,
             kinds,
             overrides,
-            cost: Cost::compile(&format!("{path}.cost"), limit.cost.as_ref(), problems),
+            cost: Cost::compile(&at.field("cost"), limit.cost.as_ref(), problems),
             charge: limit
                 .charge
                 .as_ref()
-                .map(|charge| Charge::compile(&format!("{path}.charge"), charge, problems)),
+                .map(|charge| Charge::compile(&at.field("charge"), charge, problems)),
             refund_statuses: limit.refund_statuses.clone(),
             dry_run: limit.dry_run,
             texts: LimitTexts {
@@ -269,20 +269,20 @@ impl Limit {
     }
 }
 
-/// Checks and compiles what stands at `<path>.algorithm`: at which place, whether for one key only, with which queue.
+/// Checks and compiles what stands at `algorithm` there: at which place, whether for one key only, with which queue.
 fn kind(
     limit: &config::Limit,
-    (path, written): (&str, &config::Algorithm),
+    (at, written): (&At<'_>, &config::Algorithm),
     (place, single, queue): (usize, bool, Option<weir_sdk::limit::Queue>),
     (setup, service): (&Setup<'_>, Option<&Service>),
     problems: &mut Problems,
 ) -> Option<Kind> {
-    let path = format!("{path}.algorithm");
+    let at = at.field("algorithm");
     if let config::Algorithm::Global(global) = written {
-        let path = format!("{path}.global");
-        return Some(Kind::Global(Global::compile(&path, limit, global, place, (setup, service), problems)));
+        let at = at.field("global");
+        return Some(Kind::Global(Global::compile(&at, limit, global, place, (setup, service), problems)));
     }
-    let algorithm: Algorithm = algorithm(&path, written, queue, problems)?;
+    let algorithm: Algorithm = algorithm(&at, written, queue, problems)?;
     Some(Kind::Local(Bucket::new(limit, place, algorithm, single, setup)))
 }
 

@@ -1,7 +1,7 @@
 //! Which part of a limit a request may take: one of several Envoys' parts, its class's share. And from where on a limit is nearly used.
 
 use weir_sdk::limit::{Admission, Ask};
-use weir_sdk::{Key, KeySource, Problems, RequestMatcher, RequestView};
+use weir_sdk::{At, Key, KeySource, Problems, RequestMatcher, RequestView};
 
 use crate::config;
 
@@ -22,9 +22,9 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Checks and compiles those of the limit at `path`, which has this size where it is not the service's.
+    /// Checks and compiles those of the limit at a place, which has this size where it is not the service's.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         limit: &config::Limit,
         size: Option<u64>,
         problems: &mut Problems,
@@ -42,34 +42,34 @@ impl Parts {
         ];
         if matches!(limit.algorithm, config::Algorithm::Global(_)) {
             for (field, _) in given.iter().filter(|(_, given)| *given) {
-                problems.add([path, ".", field].concat(), "is not for `global`: the service decides");
+                problems.add(at.field(field), "is not for `global`: the service decides");
             }
         }
         if let Some(instances) = &limit.instances {
-            let path = [path, ".instances"].concat();
+            let at = at.field("instances");
             let most = size.unwrap_or(MOST_INSTANCES).min(MOST_INSTANCES);
             parts.instances = instances.count.into();
             if !(1..=most).contains(&parts.instances) {
                 let reason = format!("expected 1 to {most}, found {}", instances.count);
-                problems.add([&path, ".count"].concat(), reason);
+                problems.add(at.field("count"), reason);
             }
             if !instances.attribute.is_empty() {
                 let source = KeySource::Attribute(instances.attribute.clone());
-                parts.attribute = Key::compile(&weir_sdk::At::of(&path), &source, problems);
+                parts.attribute = Key::compile(&at, &source, problems);
             }
         }
         if limit.classes.len() > MOST_CLASSES {
-            problems.add([path, ".classes"].concat(), "expected at most 16");
+            problems.add(at.field("classes"), "expected at most 16");
         }
         if limit.queue.is_some() && !limit.classes.is_empty() {
-            problems.add([path, ".classes"].concat(), "is not for a limit with a `queue`");
+            problems.add(at.field("classes"), "is not for a limit with a `queue`");
         }
         for (index, class) in limit.classes.iter().enumerate() {
-            let path = format!("{path}.classes[{index}]");
-            let matches = problems.take([&path, ".match"].concat(), RequestMatcher::try_from(&class.matches));
+            let at = at.item("classes", index);
+            let matches = problems.take(at.field("match"), RequestMatcher::try_from(&class.matches));
             let share = class.share.0.ppm();
             if size.is_some_and(|size| part(size, share) == 0) {
-                problems.add([&path, ".share"].concat(), "is less than one request of the limit");
+                problems.add(at.field("share"), "is less than one request of the limit");
             }
             parts.classes.extend(matches.map(|matches| (matches, share)));
         }

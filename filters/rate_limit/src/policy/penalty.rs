@@ -2,7 +2,7 @@
 //! which takes as long to come back as the key is blocked.
 
 use weir_sdk::limit::{Algorithm, OnFull, Store, Table, TokenBucket};
-use weir_sdk::{ConfigDuration, Problems, Status};
+use weir_sdk::{At, ConfigDuration, Problems, Status};
 
 use super::Setup;
 use super::meaning::meaning;
@@ -18,29 +18,29 @@ pub(crate) struct Penalty {
 }
 
 impl Penalty {
-    /// Checks and compiles that of the limit at `path`.
+    /// Checks and compiles that of the limit at a place.
     pub(crate) fn compile(
-        path: &str,
+        at: &At<'_>,
         limit: &config::Limit,
         setup: &Setup<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let written = limit.penalty.as_ref()?;
-        let path = [path, ".penalty"].concat();
+        let at = at.field("penalty");
         if limit.key.is_empty() || matches!(limit.algorithm, config::Algorithm::Global(_)) {
-            problems.add(&path, "needs a limit with a `key`, and not a `global` one");
+            problems.add(at, "needs a limit with a `key`, and not a `global` one");
         }
         if !(1..=1_000_000).contains(&written.after) {
-            problems.add([&path, ".after"].concat(), "expected 1 to 1000000");
+            problems.add(at.field("after"), "expected 1 to 1000000");
         }
         let mut time = |field: &str, time: ConfigDuration| {
-            let ns = u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX);
+            let ns = weir_sdk::nanos(time.0);
             if !(1_000_000..=DAY_NS).contains(&ns) {
-                problems.add([&path, field].concat(), "expected 1ms to 1d");
+                problems.add(at.field(field), "expected 1ms to 1d");
             }
             ns
         };
-        let (within, block) = (time(".within", written.within), time(".block", written.block));
+        let (within, block) = (time("within", written.within), time("block", written.block));
         let bucket = TokenBucket::new(written.after, written.after, within)?;
         // What comes in that time; one more, as a refused take leaves up to one.
         let come = u128::from(block).saturating_mul(written.after.into());
@@ -112,7 +112,8 @@ mod tests {
         });
         let mut problems = Problems::new();
         let limit = weir_sdk::parse::<config::Limit>(Some(limit.to_string().as_bytes())).unwrap();
-        let penalty = Penalty::compile("l", &limit, &Setup { scope: "s", seed: 7 }, &mut problems);
+        let penalty =
+            Penalty::compile(&weir_sdk::At::of("l"), &limit, &Setup { scope: "s", seed: 7 }, &mut problems);
         problems.finish().unwrap();
         penalty.unwrap()
     }

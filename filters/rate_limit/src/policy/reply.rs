@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Bytes, LocalReply, Mutation, Problems};
+use weir_sdk::{At, Bytes, LocalReply, Mutation, Problems};
 
 use super::attempt::{Refusal, Told, Within};
 use super::global::Service;
@@ -56,7 +56,7 @@ impl Replies {
         Self {
             reply: LocalReply {
                 status: reply.status,
-                headers: lines("reply.headers", &reply.headers, problems),
+                headers: lines(&At::of("reply.headers"), &reply.headers, problems),
                 body: reply.body.as_deref().unwrap_or(LOCAL).into(),
                 details: reply.details.as_deref().unwrap_or(LOCAL).into(),
                 grpc_status: Some(grpc_status),
@@ -68,7 +68,11 @@ impl Replies {
             ratelimited: service
                 .is_some_and(|service| service.says_ratelimited)
                 .then(|| "x-envoy-ratelimited".into()),
-            not_enforced: lines("headers_when_not_enforced", &config.headers_when_not_enforced, problems),
+            not_enforced: lines(
+                &At::of("headers_when_not_enforced"),
+                &config.headers_when_not_enforced,
+                problems,
+            ),
             retry_after: headers.retry_after.then(|| "retry-after".into()),
             x_ratelimit: headers
                 .x_ratelimit
@@ -157,19 +161,19 @@ impl Replies {
 /// The most lines, as Envoy's.
 const MOST_LINES: usize = 10;
 
-fn lines(path: &str, lines: &[HeaderLine], problems: &mut Problems) -> Lines {
+fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems) -> Lines {
     if lines.len() > MOST_LINES {
-        problems.add(path, format!("expected at most {MOST_LINES} headers, found {}", lines.len()));
+        problems.add(at, format!("expected at most {MOST_LINES} headers, found {}", lines.len()));
     }
     let mut compiled = Lines::new();
     for (index, line) in lines.iter().enumerate() {
         let name = names::header(&line.name);
         if let Err(reason) = names::header_value(&line.value) {
-            problems.add(format!("{path}[{index}].value"), reason);
+            problems.add(at.index(index).field("value"), reason);
         }
         match name {
             Ok(name) => compiled.push((name, line.value.as_str().into())),
-            Err(reason) => problems.add(format!("{path}[{index}].name"), reason),
+            Err(reason) => problems.add(at.index(index).field("name"), reason),
         }
     }
     compiled

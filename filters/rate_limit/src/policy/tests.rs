@@ -11,7 +11,7 @@ use crate::config::{Config, KeyPart, Override};
 fn parts(parts: Value) -> Parts {
     let parts: Vec<KeyPart> = serde_json::from_value(parts).unwrap();
     let mut problems = Problems::new();
-    let parts = Parts::compile("key", &parts, &mut problems);
+    let parts = Parts::compile(&weir_sdk::At::of("key"), &parts, &mut problems);
     problems.finish().unwrap();
     parts
 }
@@ -43,7 +43,8 @@ fn no_two_keys_are_written_alike() {
 fn check_pattern(pattern: &[&str], lines: &[(&str, &str)], want: bool) {
     let parts = parts(json!([{"header": "a"}, {"header": "b"}]));
     let key = pattern.iter().map(|text| (*text).to_owned()).collect();
-    let pattern = Pattern::compile("", &Override { key, algorithm: None }, 2, &mut Problems::new());
+    let pattern =
+        Pattern::compile(&weir_sdk::At::of(""), &Override { key, algorithm: None }, 2, &mut Problems::new());
     assert_eq!(pattern.is_match(&parts.of(&request(lines))), want);
 }
 
@@ -61,7 +62,7 @@ fn overrides_are_for_whole_keys() {
 #[test]
 fn a_cost_is_a_number_within_bounds() {
     let written = serde_json::from_value(json!({"header": {"name": "x", "default": 3, "max": 9}})).unwrap();
-    let cost = Cost::compile("cost", Some(&written), &mut Problems::new());
+    let cost = Cost::compile(&weir_sdk::At::of("cost"), Some(&written), &mut Problems::new());
     for (text, want) in [("4", 4), ("0", 1), ("10", 9), ("", 3), ("-1", 3), ("4.5", 3), (" 5 ", 5)] {
         assert_eq!(cost.of(&request(&[("x", text)])), want, "{text}");
     }

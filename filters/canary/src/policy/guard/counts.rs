@@ -1,7 +1,5 @@
 //! Calls of each arm in a sliding window, in parts that any number of workers add to in any order. Knows no clock.
 
-use std::collections::BTreeMap;
-
 use weir_sdk::outcome::Verdict;
 
 /// Parts of a window.
@@ -34,28 +32,32 @@ impl Counts {
     }
 }
 
-/// The parts of a window that have calls, by their number since the clock's beginning; the counts of each by the arm's lane.
+/// The parts of a window that have calls, by their number since the clock's beginning, in its order; the counts of each by the arm's lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Slices(pub(crate) BTreeMap<u64, Vec<Counts>>);
+pub(crate) struct Slices(pub(crate) Vec<(u64, Vec<Counts>)>);
 
 impl Slices {
     /// Adds calls that ended in this part.
     pub(crate) fn add(&mut self, slice: u64, counts: &[Counts]) {
-        let lanes = self.0.entry(slice).or_insert_with(|| vec![Counts::default(); counts.len()]);
-        for (lane, more) in lanes.iter_mut().zip(counts) {
+        let place = self.0.partition_point(|(number, _)| *number < slice);
+        if self.0.get(place).is_none_or(|(number, _)| *number != slice) {
+            self.0.insert(place, (slice, vec![Counts::default(); counts.len()]));
+        }
+        let lanes = self.0.get_mut(place).map(|(_, lanes)| lanes).into_iter().flatten();
+        for (lane, more) in lanes.zip(counts) {
             lane.merge(*more);
         }
     }
 
     /// Forgets what is no longer in the window that ends in this part, and what lies behind it: the clock was set back.
     pub(crate) fn advance(&mut self, slice: u64) {
-        self.0.retain(|number, _| *number <= slice && number.saturating_add(SLICES) > slice);
+        self.0.retain(|(number, _)| *number <= slice && number.saturating_add(SLICES) > slice);
     }
 
     /// All calls of an arm.
     pub(crate) fn sum(&self, lane: usize) -> Counts {
         let mut sum = Counts::default();
-        for counts in self.0.values() {
+        for (_, counts) in &self.0 {
             sum.merge(counts.get(lane).copied().unwrap_or_default());
         }
         sum
@@ -63,7 +65,7 @@ impl Slices {
 
     /// Forgets an arm's calls.
     pub(crate) fn clear(&mut self, lane: usize) {
-        for counts in self.0.values_mut() {
+        for (_, counts) in &mut self.0 {
             counts.get_mut(lane).into_iter().for_each(|counts| *counts = Counts::default());
         }
     }

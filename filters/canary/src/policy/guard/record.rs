@@ -159,7 +159,7 @@ impl SharedValue for Record {
         while let Some(number) = words.next() {
             let lanes = words.next()?;
             let lanes: Option<Vec<Counts>> = (0..lanes).map(|_| counts(&mut words)).collect();
-            record.slices.0.insert(number, lanes?);
+            record.slices.0.push((number, lanes?));
         }
         Some(record)
     }

@@ -178,5 +178,5 @@ pub(crate) fn ppm((part, whole): (u64, u64)) -> u64 {
 
 /// In nanoseconds.
 pub(crate) fn nanoseconds(duration: ConfigDuration) -> u64 {
-    u64::try_from(duration.0.as_nanos()).unwrap_or(u64::MAX)
+    weir_sdk::nanos(duration.0)
 }

@@ -15,10 +15,8 @@ pub(crate) fn two_samples(one: (u64, u64), other: (u64, u64)) -> f64 {
     let least = all_errors.saturating_sub(other_calls);
     let most = all_errors.min(calls);
     // The mode of the hypergeometric distribution.
-    let product =
-        u128::from(calls).saturating_add(1).saturating_mul(u128::from(all_errors).saturating_add(1));
-    let mode = product.checked_div(u128::from(all_calls).saturating_add(2)).unwrap_or(0);
-    let mode = u64::try_from(mode).unwrap_or(most).clamp(least, most);
+    let mode = (float(calls) + 1.0) * (float(all_errors) + 1.0) / (float(all_calls) + 2.0);
+    let mode = whole(mode).clamp(least, most);
     // From so many errors here to one more.
     let ratio = |here: u64| {
         let missing = float(all_errors.saturating_sub(here)) * float(calls.saturating_sub(here));
@@ -35,9 +33,7 @@ pub(crate) fn one_sample((errors, calls): (u64, u64), assumed_ppm: u32) -> f64 {
     if assumed_ppm == 0 || !odds.is_finite() {
         return if errors == 0 || assumed_ppm > 0 { 1.0 } else { 0.0 };
     }
-    let mode =
-        u128::from(calls).saturating_add(1).saturating_mul(u128::from(assumed_ppm)).wrapping_div(1_000_000);
-    let mode = u64::try_from(mode).unwrap_or(calls).min(calls);
+    let mode = whole((float(calls) + 1.0) * f64::from(assumed_ppm) / 1e6).min(calls);
     let ratio = |here: u64| float(calls.saturating_sub(here)) / float(here.saturating_add(1)) * odds;
     upper_tail(errors, 0, mode, calls, ratio)
 }
@@ -67,6 +63,16 @@ fn upper_tail(from: u64, least: u64, mode: u64, most: u64, ratio: impl Fn(u64) -
 /// Counts are far below 2^53.
 fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// Where a mode lies, which need not be exact.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast saturates, and it is not negative"
+)]
+fn whole(mode: f64) -> u64 {
+    mode as u64
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use weir_sdk::config::decimal;
 
-use super::{Adaptive, At, Burn, Concurrency, Gradient, MILLION, Queue, Shed, ppm};
+use super::{Adaptive, Burn, Concurrency, Gradient, MILLION, Place, Queue, Shed, ppm};
 use crate::config;
 use crate::policy::circuit::SAMPLES;
 use crate::policy::window::Shape;
@@ -11,7 +11,7 @@ use crate::policy::window::Shape;
 const BURN_BUCKETS: u8 = 12;
 const SHED_BUCKETS: u8 = 15;
 
-pub(super) fn concurrency(limit: &config::Concurrency, at: &mut At<'_>) -> Concurrency {
+pub(super) fn concurrency(limit: &config::Concurrency, at: &mut Place<'_>) -> Concurrency {
     at.range("concurrency.max", limit.max, 1, 1_000_000);
     let adaptive = limit.adaptive.as_ref().map(|adaptive| {
         let min = adaptive.min.unwrap_or(3_u32.min(limit.max.max(1)));
@@ -35,16 +35,15 @@ pub(super) fn concurrency(limit: &config::Concurrency, at: &mut At<'_>) -> Concu
     Concurrency { max: limit.max, adaptive, queue }
 }
 
-fn gradient(written: &config::Gradient, at: &mut At<'_>) -> Gradient {
-    let path = "concurrency.adaptive.gradient";
+fn gradient(written: &config::Gradient, at: &mut Place<'_>) -> Gradient {
     at.range(
-        &format!("{path}.measure_calls"),
+        "concurrency.adaptive.gradient.measure_calls",
         written.measure_calls,
         1,
         u32::try_from(SAMPLES).unwrap_or(u32::MAX),
     );
     Gradient {
-        every_ns: at.time(&format!("{path}.measure_every"), written.measure_every),
+        every_ns: at.time("concurrency.adaptive.gradient.measure_every", written.measure_every),
         calls: written.measure_calls,
         jitter_ppm: written.jitter.map_or(150_000, ppm),
         buffer_ppm: written.buffer.map_or(250_000, ppm),
@@ -56,13 +55,12 @@ pub(super) fn burn_rate(
     written: &config::BurnRate,
     minimum: u32,
     more: &mut Vec<Shape>,
-    at: &mut At<'_>,
+    at: &mut Place<'_>,
 ) -> Burn {
-    let path = "open_when.burn_rate";
-    let [short, long] = [("short", written.short), ("long", written.long)]
-        .map(|(name, time)| at.time(&format!("{path}.{name}"), time));
+    let short = at.time("open_when.burn_rate.short", written.short);
+    let long = at.time("open_when.burn_rate.long", written.long);
     if short >= long {
-        at.refuse(&format!("{path}.short"), "is not shorter than `long`; expected a twelfth of it or so");
+        at.refuse("open_when.burn_rate.short", "is not shorter than `long`; expected a twelfth of it or so");
     }
     let budget = MILLION.saturating_sub(ppm(written.objective));
     // NaN is refused as well.
@@ -71,7 +69,7 @@ pub(super) fn burn_rate(
         let factor = decimal(written.factor).unwrap_or_else(|| "so many".to_owned());
         let found = format!("{factor} times the budget of {budget} errors in a million calls");
         at.refuse(
-            &format!("{path}.factor"),
+            "open_when.burn_rate.factor",
             &format!("{found} is no error rate; expected one above 0 and up to 100 %"),
         );
     }
@@ -86,7 +84,7 @@ pub(super) fn burn_rate(
     Burn { short: place, long: place.saturating_add(1), ppm, minimum }
 }
 
-pub(super) fn shed(written: &config::Shed, more: &mut Vec<Shape>, at: &mut At<'_>) -> Shed {
+pub(super) fn shed(written: &config::Shed, more: &mut Vec<Shape>, at: &mut Place<'_>) -> Shed {
     let time_ns = at.time("shed.window", written.window);
     let success_ppm = written.success_rate.map_or(950_000, ppm);
     if success_ppm == 0 {

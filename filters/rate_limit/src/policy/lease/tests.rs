@@ -13,7 +13,7 @@ fn lease(tokens: u32, hot_after: u32) -> Lease {
     let duration = ConfigDuration(Duration::from_secs(1));
     let written = config::Lease { tokens, refill_below: None, duration, hot_after };
     let mut problems = Problems::new();
-    let lease = Lease::compile("lease", &written, 20_000_000, &mut problems);
+    let lease = Lease::compile(&weir_sdk::At::of("lease"), &written, 20_000_000, &mut problems);
     problems.finish().unwrap();
     lease
 }
