@@ -18,8 +18,8 @@ use weir_harness::exchange::Message;
 
 const USAGE: i32 = 2;
 const REFUSED: i32 = 3;
-/// 128 and the number of SIGINT.
-const INTERRUPTED: i32 = 130;
+/// 128 and the number of the signal, as shells have it.
+const SIGNALS: [(&str, i32); 3] = [("-HUP", 129), ("-INT", 130), ("-TERM", 143)];
 
 /// The command, running.
 struct Running {
@@ -178,15 +178,73 @@ fn requests_are_routed_as_the_scenario_says() {
     assert!(said.contains("404      GET nowhere/  (no route name)  NR route_not_found"), "{said}");
     let stats = client::exchange(weir.admin, None, &client::get("/ready"), Wait::default()).unwrap().unwrap();
     assert!(stats.body.starts_with(b"LIVE"));
-    assert_eq!(weir.end("-INT").0.code(), Some(INTERRUPTED));
+    assert_eq!(weir.end("-INT").0.code(), Some(130));
 }
 
 #[test]
 fn every_signal_ends_it() {
     let Some(envoy) = tools::envoy_or_skip("every_signal_ends_it").unwrap() else { return };
-    for signal in ["-TERM", "-HUP"] {
+    for (signal, code) in SIGNALS {
         let weir = Running::start(envoy, &["examples/bookinfo"]);
-        assert_eq!(weir.end(signal).0.code(), Some(INTERRUPTED), "{signal}");
+        assert_eq!(weir.end(signal).0.code(), Some(code), "{signal}");
+    }
+}
+
+/// Something in the place of Envoy: a shell script that knows its version, and then runs these commands.
+fn instead(envoy: &Path, folder: &Path, commands: &str) -> PathBuf {
+    let file = folder.join("envoy");
+    let version = format!("case \"$*\" in *--version*) exec {} --version;; esac", envoy.display());
+    fs::write(&file, format!("#!/bin/sh\n{version}\ncd {}\n{commands}\n", folder.display())).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    file
+}
+
+/// While Envoy is starting, too: it has a process and files by then.
+#[test]
+fn a_signal_while_envoy_starts() {
+    let Some(envoy) = tools::envoy_or_skip("a_signal_while_envoy_starts").unwrap() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let never = instead(envoy, folder.path(), "echo $$ >pid\nexec sleep 600");
+    let pid = folder.path().join("pid");
+    for (signal, code) in SIGNALS {
+        let _ = fs::remove_file(&pid);
+        let scratch = tempfile::tempdir().unwrap();
+        let mut weir = command(&never, scratch.path(), &["examples/bookinfo", "--port", "0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = loop {
+            let pid = fs::read_to_string(&pid).unwrap_or_default();
+            if pid.ends_with('\n') {
+                break pid.trim().to_owned();
+            }
+            assert!(weir.try_wait().unwrap().is_none(), "it ended before");
+            std::thread::yield_now();
+        };
+        kill(signal, &weir.id().to_string());
+        assert_eq!(weir.wait().unwrap().code(), Some(code), "{signal}");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "files are left");
+    }
+}
+
+/// Not what it says when it refuses what it was given.
+#[test]
+fn an_envoy_that_dies_while_it_starts() {
+    let Some(envoy) = tools::envoy_or_skip("an_envoy_that_dies_while_it_starts").unwrap() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (commands, want) in [
+        (
+            "echo out of memory >&2\nkill -KILL $$",
+            "(signal: 9 (SIGKILL)); the last it wrote:\n  out of memory\n",
+        ),
+        ("exit 127", "(exit status: 127) and wrote nothing\n"),
+    ] {
+        let dies = instead(envoy, folder.path(), commands);
+        let (code, _, said) = run(&dies, &["examples/bookinfo", "--port", "0"]);
+        assert_eq!(code, Some(USAGE), "{said}");
+        assert!(said.contains(&format!("error: envoy ended by itself while it started {want}")), "{said}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod banner;
 mod lines;
+mod signals;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,16 +14,9 @@ use super::{Exit, Failure, Run, Terminal, chain, check};
 use crate::envoy::bootstrap::Ports;
 use crate::envoy::find::{self, Found};
 use crate::envoy::foreground::{Behind, Foreground, Hosts, Stand};
-use crate::envoy::process::{self, Line};
+use crate::envoy::process::{self, LAST, Line};
 use crate::scenario::MAX_WORKERS;
-use crate::style::printable;
 use crate::yaml;
-
-/// How a command that ends by a signal ends: 128 and the number of SIGINT, as shells have it.
-const INTERRUPTED: i32 = 130;
-
-/// So many lines of an Envoy that ended are shown.
-const LAST: usize = 12;
 
 /// Run a scenario in a real Envoy in the foreground, to try it with curl
 ///
@@ -39,7 +33,7 @@ const LAST: usize = 12;
 
 The Envoy is --envoy-path, else $WEIR_ENVOY, else `envoy` on the PATH.
 
-Exit codes: 130 ended by a signal (INT, TERM, HUP); 2 wrong usage, no Envoy, a port that is taken, or Envoy ended by itself;
+Exit codes: 129, 130, 143 ended by a signal (HUP, INT, TERM); 2 wrong usage, no Envoy, a port that is taken, or Envoy ended by itself;
 3 a filter refused its configuration")]
 pub(super) struct EnvoyCommand {
     /// A scenario: a folder with scenario.yaml, or a .yaml file
@@ -107,8 +101,7 @@ pub(super) fn find(path: Option<&Path>) -> Result<Found, Failure> {
         error: error.into(),
         hint: Some(find::hint()),
     })?;
-    // Where there is a handler already, it is this one.
-    let _ = ctrlc::set_handler(|| process::exit(INTERRUPTED));
+    signals::end_envoys()?;
     eprintln!("Envoy {} ({})", found.version, found.path.display());
     Ok(found)
 }
@@ -181,12 +174,7 @@ fn serve(
 fn ended(foreground: &Foreground, last: &[String]) -> Result<Failure, Failure> {
     process::unless_ending();
     let how = foreground.ended()?;
-    let lines: String = last.iter().map(|line| format!("\n  {}", printable(line.as_bytes()))).collect();
-    let lines = if lines.is_empty() {
-        " and wrote nothing".to_owned()
-    } else {
-        format!("; the last it wrote:{lines}")
-    };
+    let lines = process::last(last.iter().map(String::as_str));
     Ok(anyhow!("Envoy ended by itself ({how}){lines}").into())
 }
 

@@ -19,7 +19,7 @@ use super::client::{self, Wait};
 
 mod watched;
 
-pub use watched::{Line, Watched};
+pub use watched::{LAST, Line, Watched, last};
 
 /// Until then it must be up; compiling modules on a busy machine takes seconds.
 const START: Duration = Duration::from_secs(60);

@@ -10,9 +10,13 @@ use serde_json::Value;
 
 use super::{Envoy, Process, command, folder, lock};
 use crate::envoy::EnvoyError;
+use crate::style::printable;
 
 /// Of Envoy's own loggers, what is worth a look.
 const LEVEL: &str = "warning";
+
+/// So many lines of an Envoy that ended are shown.
+pub const LAST: usize = 12;
 
 /// A line that an Envoy wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +71,14 @@ impl Watched {
             Line::Log(line) => Some(line + "\n"),
             Line::Access(_) => None,
         });
-        Ok(Err(said.collect()))
+        let said: String = said.collect();
+        let status = Self { envoy, lines }.ended()?;
+        // With 1 it ends by its own judgement of what it was given.
+        if status.code() == Some(1) {
+            return Ok(Err(said));
+        }
+        let what = format!("ended by itself while it started ({status}){}", last(said.lines()));
+        Err(EnvoyError::Unexpected { what })
     }
 
     /// How it ended; waits for that.
@@ -76,6 +87,19 @@ impl Watched {
     /// When it cannot be told.
     pub fn ended(&self) -> Result<ExitStatus, EnvoyError> {
         lock(&self.envoy.process.child).wait().map_err(EnvoyError::io("cannot look after envoy"))
+    }
+}
+
+/// The last of the lines that an Envoy wrote which has ended, to be shown behind how it did.
+#[must_use]
+pub fn last<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> String {
+    let mut last: Vec<String> =
+        lines.rev().take(LAST).map(|line| format!("\n  {}", printable(line.as_bytes()))).collect();
+    last.reverse();
+    if last.is_empty() {
+        " and wrote nothing".to_owned()
+    } else {
+        format!("; the last it wrote:{}", last.concat())
     }
 }
 
