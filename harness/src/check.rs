@@ -13,6 +13,7 @@ mod findings;
 mod istio;
 pub mod output;
 mod patch_policy;
+mod pattern;
 pub mod plugin;
 mod proto;
 pub mod rules;

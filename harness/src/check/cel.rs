@@ -45,7 +45,7 @@ fn add_functions(context: &mut Context<'_, '_>) -> Result<(), String> {
     let scheme = |This(url): This<Arc<String>>| url::scheme(&url).unwrap_or_default();
     context.add_function("getScheme", scheme).map_err(text)?;
     // Durations are compared only: nanoseconds do for that.
-    context.add_function("duration", nanoseconds).map_err(text)?;
+    context.add_function("duration", duration).map_err(text)?;
     let upper = |This(value): This<Arc<String>>| value.to_ascii_uppercase();
     context.add_function("upperAscii", upper).map_err(text)
 }
@@ -57,11 +57,15 @@ fn url_of(text: Arc<String>) -> Result<Arc<String>, ExecutionError> {
     }
 }
 
-fn nanoseconds(text: Arc<String>) -> Result<i64, ExecutionError> {
-    let (sign, unsigned) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
-    let duration = go_duration(unsigned)
-        .ok_or_else(|| ExecutionError::function_error("duration", format!("`{text}` is no duration")))?;
-    Ok(sign * duration)
+fn duration(text: Arc<String>) -> Result<i64, ExecutionError> {
+    nanoseconds(&text)
+        .ok_or_else(|| ExecutionError::function_error("duration", format!("`{text}` is no duration")))
+}
+
+/// How long a duration of Go is; nothing where a text is none.
+pub(super) fn nanoseconds(text: &str) -> Option<i64> {
+    let (sign, unsigned) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    Some(sign * go_duration(unsigned)?)
 }
 
 /// A duration as Go writes it: numbers with units one after another, such as `1h30m` or `1.5s`.

@@ -61,7 +61,7 @@ pub(super) fn resource(message: &str, value: &Value, at: &str, findings: &mut Fi
         let rule = match mistake.problem {
             Problem::Type => &rules::ENVOY_TYPE,
             Problem::Field => &rules::ENVOY_FIELD,
-            Problem::Value => &rules::ENVOY_VALUE,
+            Problem::Value | Problem::Duration => &rules::ENVOY_VALUE,
             Problem::Deprecated => &rules::ENVOY_DEPRECATED,
             Problem::Untyped => &rules::ENVOY_UNTYPED,
         };

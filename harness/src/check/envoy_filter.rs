@@ -1,15 +1,15 @@
 //! `EnvoyFilter`: what Istio's webhook asks of its patches, and the values as Envoy's API.
 
-use regex::Regex;
 use serde_json::Value;
 
+use super::document::step;
 use super::findings::Findings;
+use super::pattern::{self, LONGEST};
 use super::proto::{self, Problem, Wholeness};
-use super::rules;
+use super::{cel, istio, rules};
 
-/// The longest `proxyVersion` that Istio compiles.
-const LONGEST_VERSION: usize = 1024;
 const HCM: &str = "envoy.filters.network.http_connection_manager";
+const SELECTOR: &str = "/spec/workloadSelector";
 
 /// What a patch of a kind is applied to: the match that fits, and the message that its value is.
 const KINDS: &[(&str, &str, &str)] = &[
@@ -51,12 +51,11 @@ pub(super) fn check(value: &Value, findings: &mut Findings<'_>) {
     for (index, patch) in patches.into_iter().flatten().enumerate() {
         Patch { patch, pointer: format!("/spec/configPatches/{index}") }.check(findings);
     }
-    let selector = value.pointer("/spec/workloadSelector");
-    if selector.is_some_and(|selector| {
-        selector.get("labels").and_then(Value::as_object).is_none_or(|l| l.is_empty())
-    }) {
-        let reason = "a selector without labels: applied to all workloads of the namespace";
-        findings.add(&rules::SELECTOR, "/spec/workloadSelector", reason);
+    istio::selector(value, SELECTOR, "labels", findings);
+    let labels = value.pointer(&format!("{SELECTOR}/labels")).and_then(Value::as_object);
+    for (key, _) in labels.into_iter().flatten().filter(|(key, _)| key.is_empty() || key.contains('*')) {
+        let reason = format!("`{key}` is no key of a label");
+        findings.at_key(&rules::ENVOY_FILTER, &format!("{SELECTOR}/labels{}", step(key)), reason);
     }
 }
 
@@ -70,6 +69,7 @@ impl Patch<'_> {
         self.patch.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
+    #[track_caller]
     fn refuse(&self, at: &str, reason: String, findings: &mut Findings<'_>) {
         findings.add(&rules::ENVOY_FILTER, &format!("{}{at}", self.pointer), reason);
     }
@@ -109,16 +109,10 @@ impl Patch<'_> {
     fn version(&self, findings: &mut Findings<'_>) {
         let at = "/match/proxy/proxyVersion";
         let version = self.text(at);
-        if version.len() > LONGEST_VERSION {
-            let reason = format!("longer than {LONGEST_VERSION} characters: Istio ignores it");
+        if version.len() > LONGEST {
+            let reason = format!("longer than {LONGEST} bytes: Istio ignores it");
             findings.add(&rules::ENVOY_FILTER_EFFECT, &format!("{}{at}", self.pointer), reason);
-        } else if let Err(error) = Regex::new(version) {
-            let error = error.to_string();
-            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            self.refuse(at, format!("is no regular expression: {reason}"), findings);
-        } else if let Some(twice) = repeated_twice(version) {
-            let reason =
-                format!("is no regular expression of Go's: `{twice}` repeats what is repeated already");
+        } else if let Some(reason) = pattern::problem(version) {
             self.refuse(at, reason, findings);
         }
     }
@@ -130,7 +124,12 @@ impl Patch<'_> {
             let at = format!("/match/{found}");
             if !want.is_empty() && found != *want && self.patch.pointer(&at).is_some() {
                 let reason = format!("`applyTo: {apply_to}` is matched by `{want}`, not by `{found}`");
-                self.refuse(&at, reason, findings);
+                // Istio asks that of the older kinds only.
+                if apply_to == "LISTENER_FILTER" {
+                    findings.add(&rules::ENVOY_FILTER_EFFECT, &format!("{}{at}", self.pointer), reason);
+                } else {
+                    self.refuse(&at, reason, findings);
+                }
             }
         }
         let Some(filter) = self.patch.pointer("/match/listener/filterChain/filter") else { return };
@@ -181,7 +180,8 @@ impl Patch<'_> {
             let rule = match mistake.problem {
                 Problem::Type => &rules::ENVOY_TYPE,
                 Problem::Field => &rules::ISTIO_ENVOY_FIELD,
-                Problem::Value => &rules::ENVOY_VALUE,
+                Problem::Duration if duration(value, &mistake.pointer).is_some() => continue,
+                Problem::Value | Problem::Duration => &rules::ENVOY_VALUE,
                 Problem::Deprecated => &rules::ENVOY_DEPRECATED,
                 Problem::Untyped if is_part => continue,
                 Problem::Untyped => &rules::ISTIO_UNTYPED,
@@ -224,6 +224,18 @@ impl Patch<'_> {
             );
         }
     }
+}
+
+/// The duration at a place as Envoy gets it, where Istio reads it as Go does: `500ms`. It does not look into a `TypedStruct`.
+pub(super) fn duration(value: &Value, pointer: &str) -> Option<String> {
+    let nanoseconds = cel::nanoseconds(value.pointer(pointer)?.as_str()?)?;
+    let is_opaque = pointer.match_indices('/').any(|(end, _)| {
+        let kind = value.pointer(&pointer[..end]).and_then(|parent| parent.get("@type")?.as_str());
+        kind.is_some_and(|kind| kind.ends_with(".TypedStruct"))
+    });
+    let (sign, whole) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
+    let (seconds, rest) = (whole / 1_000_000_000, whole % 1_000_000_000);
+    (!is_opaque).then(|| format!("{sign}{seconds}.{rest:09}s"))
 }
 
 /// Plugins by ECDS: what is discovered must be there, and what Istio's agent is to fetch must be typed so that it sees it.
@@ -281,53 +293,5 @@ pub(super) fn check_remote(value: &Value, at: &str, findings: &mut Findings<'_>)
         findings.add(&rules::REMOTE, &format!("{code}/http_uri/uri"), reason).hint(
             "Istio's agent fetches images for EXTENSION_CONFIG patches, which an HTTP_FILTER with `config_discovery` takes up",
         );
-    }
-}
-
-/// Two repetitions behind each other, which Go's regular expressions refuse. Classes and what is escaped have none.
-fn repeated_twice(pattern: &str) -> Option<String> {
-    let mut rest = pattern.char_indices().peekable();
-    // Where the repetition begins that has just ended.
-    let mut last: Option<usize> = None;
-    let mut in_class = false;
-    while let Some((index, c)) = rest.next() {
-        let begins = last.take();
-        match c {
-            '\\' => {
-                rest.next();
-            }
-            '[' => in_class = true,
-            ']' => in_class = false,
-            _ if in_class => {}
-            '*' | '+' | '?' => {
-                if let Some(begin) = begins {
-                    return Some(pattern[begin..=index].to_owned());
-                }
-                // It may be lazy.
-                rest.next_if(|(_, next)| *next == '?');
-                last = Some(index);
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_repeated_twice_is_found() {
-        for (pattern, want) in [
-            ("a++", Some("++")),
-            ("a+?*", Some("+?*")),
-            ("a+?b*", None),
-            (r"a\++", None),
-            ("[+*]+", None),
-            (r"release-1\.2.*", None),
-        ] {
-            assert_eq!(repeated_twice(pattern).as_deref(), want, "{pattern}");
-        }
     }
 }

@@ -54,18 +54,21 @@ impl<'a> Findings<'a> {
     }
 
     /// Says that the value at `pointer` breaks a rule.
+    #[track_caller]
     pub fn add(&mut self, rule: &'static Rule, pointer: &str, message: impl Into<String>) -> &mut Finding {
         let place = self.document.shown_place(pointer);
         self.push(rule, pointer, place, message.into())
     }
 
     /// Says that there should be no field as at `pointer`, or that its name is meant.
+    #[track_caller]
     pub fn at_key(&mut self, rule: &'static Rule, pointer: &str, message: impl Into<String>) -> &mut Finding {
         let place = self.document.key_place(pointer);
         self.push(rule, pointer, place, message.into())
     }
 
     /// Says that a rule is broken at a place of the file.
+    #[track_caller]
     pub fn push(
         &mut self,
         rule: &'static Rule,
@@ -73,6 +76,8 @@ impl<'a> Findings<'a> {
         place: Option<Place>,
         message: String,
     ) -> &mut Finding {
+        #[cfg(test)]
+        super::tests::coverage::note(std::panic::Location::caller());
         let index = self.found.len();
         if rule.severity == Severity::Error {
             self.errors.push(pointer.to_owned());

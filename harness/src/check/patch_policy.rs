@@ -61,17 +61,16 @@ fn operation(patch: &Value, at: &str, findings: &mut Findings<'_>) {
     let at = format!("{at}/operation");
     let has = |field: &str| operation.get(field).is_some_and(|value| !value.is_null());
     let op = operation.get("op").and_then(Value::as_str).unwrap_or_default();
-    let mut refuse = |field: &str, reason: String| {
-        findings.at_key(&rules::PATCH, &format!("{at}{field}"), reason);
-    };
+    let at = |field: &str| format!("{at}{field}");
     if !has("path") && !has("jsonPath") {
         let reason =
             "`path` or `jsonPath` is missing; `path: \"\"` with `op: add` adds the value as a resource";
-        refuse("", reason.to_owned());
+        findings.at_key(&rules::PATCH, &at(""), reason);
     }
     let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
     if !path.is_empty() && !path.starts_with('/') {
-        refuse("/path", format!("`{path}` is no JSON pointer: it begins with `/`"));
+        let reason = format!("`{path}` is no JSON pointer: it begins with `/`");
+        findings.at_key(&rules::PATCH, &at("/path"), reason);
     }
     let (needs, refuses): (&str, &[&str]) = match op {
         "add" | "replace" | "test" => ("value", &["from"]),
@@ -80,9 +79,9 @@ fn operation(patch: &Value, at: &str, findings: &mut Findings<'_>) {
         _ => return,
     };
     if !needs.is_empty() && !has(needs) {
-        refuse("", format!("`op: {op}` needs `{needs}`"));
+        findings.at_key(&rules::PATCH, &at(""), format!("`op: {op}` needs `{needs}`"));
     }
     for field in refuses.iter().filter(|field| has(field)) {
-        refuse(&format!("/{field}"), format!("`op: {op}` takes no `{field}`"));
+        findings.at_key(&rules::PATCH, &at(&format!("/{field}")), format!("`op: {op}` takes no `{field}`"));
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum Problem {
     Field,
     /// A value that cannot be one of the field, or that Envoy refuses.
     Value,
+    /// A value that is no duration, or one in another form than protobuf's.
+    Duration,
     /// A field or value that Envoy will drop.
     Deprecated,
     /// A filter named without its configuration.
@@ -90,7 +92,9 @@ impl Walk {
     fn message(&mut self, message: &MessageDescriptor, value: &Value, pointer: &mut String) {
         if let Some(is_one) = scalar::well_known(message.full_name(), value) {
             if let Err(expected) = is_one {
-                self.say(Problem::Value, pointer, format!("expected {expected}, found {}", describe(value)));
+                let is_duration = message.full_name() == "google.protobuf.Duration";
+                let problem = if is_duration { Problem::Duration } else { Problem::Value };
+                self.say(problem, pointer, format!("expected {expected}, found {}", describe(value)));
             }
             return;
         }

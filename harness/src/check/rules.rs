@@ -57,6 +57,7 @@ rules! {
     CEL = "schema-cel" Error "A rule of the custom resource's `x-kubernetes-validations` (CEL) does not hold.";
     LIST = "schema-list" Error "A list that is a map or a set has an entry twice (`x-kubernetes-list-type`).";
     METADATA = "metadata" Error "`metadata` is not what Kubernetes accepts: a name, labels and annotations that are texts.";
+    ANNOTATION = "istio-annotation" Error "Istio's webhook refuses the annotation: it is Istio's own, or for another kind.";
     SELECTOR = "istio-selector" Warning "A selector without labels selects every workload of the namespace.";
     TARGET = "istio-target" Error "A `targetRef` names something that Istio attaches no plugin to (webhook).";
     ENVOY_FILTER = "istio-envoy-filter" Error "Istio's webhook refuses the patch: `applyTo`, match, operation and value must be there and fit.";
@@ -64,6 +65,10 @@ rules! {
     ENVOY_FILTER_NAME = "istio-filter-name" Warning "A filter's name that Envoy no longer uses.";
     ISTIO_ENVOY_FIELD = "istio-envoy-field" Warning "A patch sets a field that Envoy's message does not have; Istio warns and drops it.";
     ISTIO_UNTYPED = "istio-envoy-untyped" Warning "A patch adds a filter by its name, without `typed_config`; Istio warns, Envoy refuses.";
+    VIRTUAL_SERVICE = "istio-virtual-service" Error "Istio's webhook refuses the `VirtualService`: hosts, gateways, matches, and what a route does.";
+    DESTINATION_RULE = "istio-destination-rule" Error "Istio's webhook refuses the `DestinationRule`: its host, subsets, and traffic policies.";
+    UNREACHABLE = "istio-unreachable" Warning "A route or a match of a `VirtualService` that nothing reaches: what stands before takes it all.";
+    ISTIO_WARNS = "istio-warning" Warning "Istio's webhook warns: an old form of a field, or what has no effect.";
     ECDS = "istio-ecds-missing" Warning "A patch takes its configuration by `config_discovery`, and no EXTENSION_CONFIG of the same object has that name.";
     ECDS_WAIT = "istio-ecds-wait" Note "With `initial_fetch_timeout: 0s` the listener waits for the plugin for ever.";
     AGENT = "istio-agent" Warning "Istio's agent fetches modules for EXTENSION_CONFIGs typed as Wasm or `udpa.type.v1.TypedStruct` only.";

@@ -97,8 +97,15 @@ impl Set {
                 plugins = of_envoy(value, findings);
             }
             "EnvoyPatchPolicy" => patch_policy::check(value, findings),
-            "VirtualService" => istio::check_subsets(value, &self.subsets, findings),
+            "VirtualService" => {
+                istio::virtual_service::check(value, findings);
+                istio::check_subsets(value, &self.subsets, findings);
+            }
+            "DestinationRule" => istio::destination_rule::check(value, findings),
             _ => {}
+        }
+        if !kind.starts_with("Envoy") || kind == "EnvoyFilter" {
+            istio::check_annotations(value, findings);
         }
         for plugin in &plugins {
             let metadata = plugin::check(plugin, document, &source.text, runner, findings);

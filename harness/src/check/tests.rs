@@ -1,8 +1,12 @@
-//! The cases in `cases/`: each finding is expected by a comment `#! rule` on its line, or `#! LINE rule` where no comment can stand.
+//! The cases in `cases/`: each finding is expected by a comment `#! rule` on its line, or `#! LINE rule` where no comment can stand; `rule:COLUMN`
+//! expects it in that column, too.
+
+pub(super) mod coverage;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde_json::json;
 
@@ -62,7 +66,19 @@ impl Runner for Bench {
     }
 }
 
+/// Lines and rules, with columns where they are told.
 type Expected = Vec<(u64, String)>;
+
+/// Each case with what is found in it, and where in the code.
+static CHECKED: LazyLock<(Vec<(Source, Report)>, BTreeSet<coverage::Site>)> = LazyLock::new(|| {
+    let check = |source| {
+        let report = check(std::slice::from_ref(&source), &mut Bench);
+        (source, report)
+    };
+    let _ = coverage::made();
+    let checked = cases().into_iter().map(check).collect();
+    (checked, coverage::made())
+});
 
 fn cases() -> Vec<Source> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/check/cases");
@@ -92,20 +108,26 @@ fn expected(text: &str) -> Expected {
     expected
 }
 
+/// A rule without its column.
+fn plain(rule: &str) -> String {
+    rule.split(':').next().unwrap_or_default().to_owned()
+}
+
 #[test]
 fn every_case_gives_what_it_says() {
     let mut wrong = String::new();
-    for source in cases() {
+    for (source, report) in &CHECKED.0 {
         let want = expected(&source.text);
-        let report = check(std::slice::from_ref(&source), &mut Bench);
-        let mut got: Expected = report
-            .findings
-            .iter()
-            .map(|finding| (finding.line.unwrap_or(0), finding.rule.to_owned()))
-            .collect();
+        let told = |line: u64, rule: &str| want.contains(&(line, rule.to_owned()));
+        let found = report.findings.iter().map(|finding| {
+            let (line, column) = (finding.line.unwrap_or(0), finding.column.unwrap_or(0));
+            let exact = format!("{}:{column}", finding.rule);
+            (line, if told(line, &exact) { exact } else { finding.rule.to_owned() })
+        });
+        let mut got: Expected = found.collect();
         got.sort();
         if got != want {
-            let shown = output::render(&report, std::slice::from_ref(&source), output::Format::Text, false);
+            let shown = output::render(report, std::slice::from_ref(source), output::Format::Text, false);
             let missing: Expected = want.iter().filter(|one| !got.contains(one)).cloned().collect();
             let more: Expected = got.iter().filter(|one| !want.contains(one)).cloned().collect();
             wrong.push_str(&format!("{}: missing {missing:?}, more {more:?}\n{shown}\n", source.file));
@@ -117,7 +139,7 @@ fn every_case_gives_what_it_says() {
 #[test]
 fn every_rule_has_a_case() {
     let covered: BTreeSet<String> =
-        cases().iter().flat_map(|source| expected(&source.text)).map(|(_, rule)| rule).collect();
+        cases().iter().flat_map(|source| expected(&source.text)).map(|(_, rule)| plain(&rule)).collect();
     let missing: Vec<&str> =
         rules::ALL.iter().map(|rule| rule.id).filter(|id| !covered.contains(*id)).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
