@@ -6,7 +6,7 @@ use super::document::step;
 use super::findings::Findings;
 use super::pattern::{self, LONGEST};
 use super::proto::{self, Problem, Wholeness};
-use super::{cel, istio, rules};
+use super::{cel, image, istio, rules};
 
 const HCM: &str = "envoy.filters.network.http_connection_manager";
 const SELECTOR: &str = "/spec/workloadSelector";
@@ -261,11 +261,14 @@ pub(super) fn check_discovery(value: &Value, findings: &mut Findings<'_>) {
                     .add(&rules::AGENT, &format!("{at}/typed_config/@type"), reason)
                     .hint("`type.googleapis.com/udpa.type.v1.TypedStruct`");
             }
+            for (plugin, _) in super::envoy::plugins(patch) {
+                image::check_remote(value, &format!("/spec/configPatches/{index}{plugin}"), true, findings);
+            }
             continue;
         }
         if patch.pointer("/patch/value/config_discovery").is_none() {
             for (plugin, _) in super::envoy::plugins(patch) {
-                check_remote(value, &format!("/spec/configPatches/{index}{plugin}"), findings);
+                image::check_remote(value, &format!("/spec/configPatches/{index}{plugin}"), false, findings);
             }
             continue;
         }
@@ -279,19 +282,5 @@ pub(super) fn check_discovery(value: &Value, findings: &mut Findings<'_>) {
             let reason = "the listener waits for the plugin for ever: requests hang while its configuration is refused";
             findings.at_key(&rules::ECDS_WAIT, &format!("{at}{timeout}"), reason);
         }
-    }
-}
-
-/// Code that Envoy fetches itself.
-pub(super) fn check_remote(value: &Value, at: &str, findings: &mut Findings<'_>) {
-    let code = format!("{at}/vm_config/code/remote");
-    let Some(remote) = value.pointer(&code) else { return };
-    let text = |pointer: &str| remote.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let uri = text("/http_uri/uri");
-    if !uri.starts_with("http://") && !uri.starts_with("https://") {
-        let reason = format!("Envoy cannot fetch `{uri}`: http and https only");
-        findings.add(&rules::REMOTE, &format!("{code}/http_uri/uri"), reason).hint(
-            "Istio's agent fetches images for EXTENSION_CONFIG patches, which an HTTP_FILTER with `config_discovery` takes up",
-        );
     }
 }

@@ -102,7 +102,10 @@ rules! {
     LATEST = "image-latest" Warning "An image without a version, or `latest`.";
     UNPINNED = "image-unpinned" Note "An image by tag, without a digest.";
     UNPINNED_HTTP = "module-unpinned" Warning "A module over http(s) without `sha256`.";
-    GATEWAY_URL = "gateway-image-url" Error "Envoy Gateway's image URL has no scheme.";
+    IMAGE = "image-reference" Error "No image has such a name: the registry, the repository, the tag or the digest is malformed.";
+    MODULE_URL = "module-url" Error "A URL that a module cannot be fetched from: its scheme, or its host.";
+    SHA256 = "module-digest" Error "A `sha256` that no module or image has: malformed, or another than the digest in the URL.";
+    GATEWAY_URL = "gateway-image-url" Warning "Envoy Gateway documents image URLs without a scheme; not every release takes `oci://`.";
     PATCH = "gateway-patch" Error "Envoy Gateway refuses the patch: its target, or what stands beside `op`.";
     PATCH_NAME = "gateway-patch-name" Warning "A patch adds a resource under another name than it says.";
     GATEWAY_PLUGIN_CLUSTER = "gateway-cluster" Warning "A plugin names a cluster that is neither a route's (`httproute/NAMESPACE/NAME/rule/0`) nor added by a patch.";

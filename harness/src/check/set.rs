@@ -7,7 +7,7 @@ use super::envoy::{self, Clusters};
 use super::findings::Findings;
 use super::istio::{self, Subsets};
 use super::plugin::{self, Plugin, Runner};
-use super::{Kind, Source, envoy_filter, patch_policy, rules, strategy};
+use super::{Kind, Source, envoy_filter, image, patch_policy, rules, strategy};
 use crate::inspect::Metadata;
 
 /// Clusters that every proxy of Istio has.
@@ -129,7 +129,7 @@ impl Set {
         self.clusters.check(&document.value, findings);
         for plugin in of_envoy(&document.value, findings) {
             if let Some(at) = plugin.pointer.split("/configuration").next() {
-                envoy_filter::check_remote(&document.value, at, findings);
+                image::check_remote(&document.value, at, false, findings);
             }
             let metadata = plugin::check(&plugin, document, &source.text, runner, findings);
             if !self.clusters.is_complete() {

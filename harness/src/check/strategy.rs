@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::findings::Findings;
+use super::image::Named;
 use super::rules;
 
 /// What a name of an environment variable says that should not stand in a manifest.
@@ -22,7 +23,7 @@ pub(super) fn istio(value: &Value, at: &str, findings: &mut Findings<'_>) {
         let names = [text("/pluginName"), text("/url")];
         open(&format!("{at}/failStrategy"), matches!(phase, "AUTHN" | "AUTHZ") || is_guard(&names), findings);
     }
-    pinned(text("/url"), text("/sha256"), &format!("{at}/url"), findings);
+    module(spec, "", at, |named, findings| named.check_istio(findings), findings);
     let env = spec.pointer("/vmConfig/env").and_then(Value::as_array);
     for (index, one) in env.into_iter().flatten().enumerate() {
         let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -42,14 +43,12 @@ pub(super) fn gateway(value: &Value, findings: &mut Findings<'_>) {
             let names = [text("/name"), text("/rootID"), text("/code/image/url"), text("/code/http/url")];
             open(&format!("{at}/failOpen"), is_guard(&names), findings);
         }
-        let image = text("/code/image/url");
-        if image.starts_with("oci://") {
-            let reason = "Envoy Gateway wants the image's name without `oci://`";
+        if text("/code/image/url").starts_with("oci://") {
+            let reason = "Envoy Gateway documents the image's name without `oci://`";
             findings.add(&rules::GATEWAY_URL, &format!("{at}/code/image/url"), reason);
-        } else {
-            pinned(image, text("/code/image/sha256"), &format!("{at}/code/image/url"), findings);
         }
-        pinned(text("/code/http/url"), text("/code/http/sha256"), &format!("{at}/code/http/url"), findings);
+        module(spec, "/code/image", &at, |named, findings| named.check_gateway_image(findings), findings);
+        module(spec, "/code/http", &at, |named, findings| named.check_gateway_file(findings), findings);
     }
 }
 
@@ -114,12 +113,25 @@ fn secret(name: &str, pointer: &str, findings: &mut Findings<'_>) {
     }
 }
 
+/// A module by its URL in `field`: whether there can be one, and whether it can change.
+fn module(
+    spec: &Value,
+    field: &str,
+    at: &str,
+    check: fn(Named<'_>, &mut Findings<'_>) -> bool,
+    findings: &mut Findings<'_>,
+) {
+    let text = |name: &str| spec.pointer(&format!("{field}/{name}")).and_then(Value::as_str);
+    let Some(url) = text("url").filter(|url| !url.is_empty()) else { return };
+    let sha256 = text("sha256").unwrap_or_default();
+    let (url_at, sha256_at) = (format!("{at}{field}/url"), format!("{at}{field}/sha256"));
+    if check(Named { url, url_at: &url_at, sha256, sha256_at: &sha256_at }, findings) {
+        pinned(url, sha256, &url_at, findings);
+    }
+}
+
 /// Whether a module can change under the name that it has.
 fn pinned(url: &str, sha256: &str, pointer: &str, findings: &mut Findings<'_>) {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    if url.is_empty() || !matches!(scheme, None | Some("oci" | "http" | "https")) {
-        return;
-    }
     let is_http = url.starts_with("http://") || url.starts_with("https://");
     if is_http && sha256.is_empty() {
         let reason = "without `sha256` whatever the server sends is run";

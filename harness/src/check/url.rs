@@ -37,7 +37,9 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     Some(("", text))
 }
 
-fn is_authority(authority: &str) -> bool {
+/// Whether Go takes a text for `user@host:port`; an empty host is one.
+#[must_use]
+pub(super) fn is_authority(authority: &str) -> bool {
     let (user, host) =
         authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let is_user = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);

@@ -143,6 +143,9 @@ const REFUSALS: &[&Rule] = &[
     &rules::VIRTUAL_SERVICE,
     &rules::DESTINATION_RULE,
     &rules::ISTIO_WARNS,
+    &rules::IMAGE,
+    &rules::MODULE_URL,
+    &rules::SHA256,
 ];
 
 /// Fields that are never accepted.
