@@ -140,6 +140,10 @@ pub fn check(sources: &[Source], runner: &mut dyn Runner) -> Report {
                     crd.check(&document.value, &mut findings);
                 }
                 set.check(index, &kind, source, document, runner, &mut findings);
+                if runner.asks_envoy() {
+                    let errors = findings.error_places();
+                    validate::check_patches(&kind, document, &errors, runner, &mut findings);
+                }
             }
             Kind::Envoy(message) => {
                 report.checked += 1;

@@ -267,6 +267,88 @@ fn what_a_real_envoy_refuses() {
     );
 }
 
+/// An `EnvoyFilter` with these patches.
+fn filter(patches: &str) -> String {
+    let begin = "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a, namespace: a}\nspec:\n  configPatches:\n";
+    format!("{begin}{patches}")
+}
+
+/// Values that are patched in, each kind once as Envoy accepts it, and then with a mistake that no rule of ours finds.
+#[test]
+fn what_a_real_envoy_says_of_patches() {
+    const ACCEPTED: &str = r#"
+  - {applyTo: CLUSTER, patch: {operation: ADD, value: {name: a, connect_timeout: 1s, type: STRICT_DNS}}}
+  - {applyTo: CLUSTER, patch: {operation: MERGE, value: {connectTimeout: 500ms, lb_policy: RING_HASH}}}
+  - {applyTo: LISTENER, patch: {operation: MERGE, value: {per_connection_buffer_limit_bytes: 1024}}}
+  - {applyTo: LISTENER_FILTER, patch: {operation: INSERT_FIRST, value: {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}}}
+  - {applyTo: FILTER_CHAIN, patch: {operation: MERGE, value: {transport_socket_connect_timeout: 1s}}}
+  - {applyTo: NETWORK_FILTER, patch: {operation: MERGE, value: {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, server_name: a}}}}
+  - {applyTo: NETWORK_FILTER, patch: {operation: INSERT_FIRST, value: {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: a}}}}
+  - {applyTo: NETWORK_FILTER, patch: {operation: REPLACE, value: {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: b}}}}
+  - {applyTo: HTTP_FILTER, patch: {operation: INSERT_FIRST, value: {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer, max_request_bytes: 1, typo: 1}}}}
+  - {applyTo: HTTP_FILTER, patch: {operation: MERGE, value: {typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer}}}}
+  - {applyTo: HTTP_FILTER, patch: {operation: ADD, value: {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}
+  - {applyTo: HTTP_FILTER, patch: {operation: INSERT_FIRST, value: {name: a.lua, config_discovery: {config_source: {ads: {}, resource_api_version: V3}, type_urls: [type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua]}}}}
+  - {applyTo: EXTENSION_CONFIG, patch: {operation: ADD, value: {name: a.lua, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, default_source_code: {inline_string: "-- nothing"}}}}}
+  - {applyTo: ROUTE_CONFIGURATION, patch: {operation: MERGE, value: {max_direct_response_body_size_bytes: 1}}}
+  - {applyTo: VIRTUAL_HOST, patch: {operation: ADD, value: {name: a, domains: [a], routes: [{match: {prefix: /}, route: {cluster: c}}]}}}
+  - {applyTo: HTTP_ROUTE, patch: {operation: MERGE, value: {route: {timeout: 1s, retry_policy: {retry_on: 5xx}}}}}
+  - {applyTo: HTTP_ROUTE, patch: {operation: INSERT_FIRST, value: {match: {safe_regex: {regex: /a.*}}, redirect: {path_redirect: /b}}}}
+  - {applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {stats_flush_interval: 5s}}}
+"#;
+    // Each with the place of what is wrong, and words of Envoy's.
+    const REFUSED: &[(&str, &str, &str)] = &[
+        (
+            "{applyTo: CLUSTER, patch: {operation: ADD, value: {name: a, type: STATIC, load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: WRONG, port_value: 1}}}}]}]}}}}",
+            "not-an-address",
+            "not-an-address",
+        ),
+        (
+            "{applyTo: LISTENER, patch: {operation: MERGE, value: {address: {socket_address: {address: WRONG}}}}}",
+            "not-an-address",
+            "not-an-address",
+        ),
+        (
+            "{applyTo: HTTP_FILTER, patch: {operation: INSERT_FIRST, value: {name: a, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, default_source_code: {inline_string: WRONG}}}}}",
+            "\"function (\"",
+            "script load error",
+        ),
+        (
+            "{applyTo: VIRTUAL_HOST, patch: {operation: ADD, value: {name: a, domains: [a], routes: [{match: {safe_regex: {regex: WRONG}}, route: {cluster: c}}]}}}",
+            "\"(\"",
+            "missing )",
+        ),
+        (
+            "{applyTo: HTTP_ROUTE, patch: {operation: MERGE, value: {match: {safe_regex: {regex: WRONG}}}}}",
+            "\"(\"",
+            "missing )",
+        ),
+        (
+            "{applyTo: NETWORK_FILTER, patch: {operation: INSERT_FIRST, value: {name: a, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.ratelimit.v3.RateLimit, stat_prefix: a, domain: a, descriptors: [{entries: [{key: a}]}], rate_limit_service: {transport_api_version: V3, grpc_service: {google_grpc: {target_uri: a, stat_prefix: WRONG}}}}}}}",
+            "\"\"",
+            "StatPrefix",
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("filter.yaml");
+    let path = file.to_str().unwrap();
+    let test = "what_a_real_envoy_says_of_patches";
+    fs::write(&file, filter(ACCEPTED.trim_start_matches('\n'))).unwrap();
+    check_in_envoy(
+        test,
+        &[path],
+        0,
+        &["document checked"],
+        &["envoy-refused", "envoy-unasked", "envoy-accepts"],
+    );
+    for (patch, wrong, words) in REFUSED {
+        let text = filter(&format!("  - {}\n", patch.replace("WRONG", wrong)));
+        fs::write(&file, &text).unwrap();
+        let place = format!("filter.yaml:6:{}: ", 5 + patch.find("WRONG").unwrap());
+        check_in_envoy(test, &[path], 3, &["error[envoy-refused]", &place, words], &[]);
+    }
+}
+
 #[test]
 fn a_real_envoy_is_asked_about_its_own_configurations_only() {
     let says = ["`--envoy` is for Envoy configurations", "weir envoy"];

@@ -51,7 +51,8 @@ impl Runner for Bench {
         (!plugin.names.iter().any(|name| name == "gone")).then(|| plugin.module.clone())
     }
 
-    /// Is asked of what says by its `node` what it comes to: `refused`, for which its `cluster` is the reason, or `accepted`.
+    /// Is asked of what says by its `node` what it comes to: `refused`, for which its `cluster` is the reason, or `accepted`; so of what has a text
+    /// in it that begins so, with the reason behind it.
     fn ask_envoy(&mut self, question: &Question) -> Option<Answer> {
         let value: Value = crate::yaml::parse(&question.text).ok()?;
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -61,8 +62,21 @@ impl Runner for Bench {
                 text("/node/cluster")
             ))),
             "accepted" => Some(Answer::Accepts),
-            _ => None,
+            _ => said(&value),
         }
+    }
+}
+
+fn said(value: &Value) -> Option<Answer> {
+    match value {
+        Value::String(text) if text == "accepted:" => Some(Answer::Accepts),
+        Value::String(text) => {
+            let words = text.strip_prefix("refused: ")?;
+            Some(Answer::Refuses(format!("error initializing configuration 'x': {words}")))
+        }
+        Value::Array(values) => values.iter().find_map(said),
+        Value::Object(fields) => fields.values().find_map(said),
+        _ => None,
     }
 }
 

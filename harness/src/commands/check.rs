@@ -48,7 +48,7 @@ pub(super) struct Check {
     /// Leave the findings of a rule out; may be repeated
     #[arg(long, value_name = "RULE")]
     allow: Vec<String>,
-    /// Ask a real Envoy about Envoy configurations, too (`envoy --mode validate`)
+    /// Ask a real Envoy about Envoy configurations, and about what manifests patch into them, too (`envoy --mode validate`)
     #[arg(long)]
     envoy: bool,
     /// The Envoy; default: $WEIR_ENVOY, else `envoy` on the PATH
