@@ -10,6 +10,7 @@ mod document;
 mod envoy;
 mod envoy_filter;
 mod findings;
+mod gateway;
 mod image;
 mod istio;
 pub mod output;

@@ -6,6 +6,7 @@ mod envoy;
 mod envoy_filter;
 mod gateway;
 mod gateway_beside;
+mod http_route;
 mod istio;
 mod routes;
 pub mod tree;
@@ -102,8 +103,10 @@ pub struct Plan {
     pub clusters: BTreeMap<String, Cluster>,
     /// Where requests go, in order.
     pub routes: Vec<Route>,
-    /// The Gateway of Envoy Gateway whose Envoys get clusters, where the policy is attached to none.
-    pub gateway: Option<String>,
+    /// The Gateway of Envoy Gateway whose Envoys get clusters and routes, where the policy is attached to none.
+    pub gateway: Option<Gateway>,
+    /// Hostnames of the routes of Envoy Gateway; none: all that its listeners have.
+    pub hostnames: Vec<String>,
     /// Envoy's `RouteConfiguration`, in place of `routes`.
     pub route_config: Option<Tree>,
     /// Where a whole envoy.yaml listens: host and port.
@@ -138,6 +141,15 @@ pub struct TargetRef {
     pub name: String,
     /// A listener of a Gateway or a rule of a route.
     pub section: Option<String>,
+}
+
+/// A Gateway, as `--gateway` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its namespace; none: that of the other resources.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
 }
 
 /// One plugin of the chain.
@@ -195,7 +207,7 @@ fn sound(target: Target, plan: &Plan) -> Result<(), ManifestError> {
     let name = target.name();
     let place = &plan.placement;
     let is_gateway = target == Target::EnvoyExtensionPolicy;
-    let says: [(&'static str, bool, bool); 15] = [
+    let says: [(&'static str, bool, bool); 16] = [
         ("--selector", !place.selector.is_empty(), target.is_istio()),
         ("--target-ref", !place.targets.is_empty(), target.is_istio() || is_gateway),
         ("--phase", place.phase.is_some(), matches!(target, Target::WasmPlugin | Target::TrafficExtension)),
@@ -215,9 +227,10 @@ fn sound(target: Target, plan: &Plan) -> Result<(), ManifestError> {
         (
             "--route",
             !plan.routes.is_empty(),
-            matches!(target, Target::EnvoyYaml | Target::WasmPlugin | Target::TrafficExtension),
+            matches!(target, Target::EnvoyYaml | Target::WasmPlugin | Target::TrafficExtension) || is_gateway,
         ),
         ("--gateway", plan.gateway.is_some(), is_gateway),
+        ("--hostname", !plan.hostnames.is_empty(), is_gateway),
         ("--url", plan.plugins.iter().any(|plugin| plugin.url.is_some()), target.pulls()),
     ];
     if let Some((flag, ..)) = says.iter().find(|(_, is_said, has_place)| *is_said && !has_place) {
@@ -246,7 +259,6 @@ fn instead(flag: &str, target: Target) -> &'static str {
         ("--phase", Target::EnvoyFilter | Target::EnvoyFilterEcds) => {
             ": an EnvoyFilter stands directly before the router; `wasmplugin` has phases"
         }
-        ("--route", Target::EnvoyExtensionPolicy) => ": write an HTTPRoute with `matches` on the header",
         _ => "",
     }
 }

@@ -5,13 +5,23 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are outside of `#[test]`")]
 
-use std::fs::{self, File};
+#[path = "published/git.rs"]
+mod published;
+
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-/// The commit whose data is compared; the schemas in `src/check/crds` are of the same.
-const COMMIT: &str = "86c9f01fd735fb01d8192f5bcaf0d424afb7f14c";
+use published::{Published, check};
+
+/// The commit is that of the schemas in `src/check/crds`.
+const DATA: Published = Published {
+    name: "istio",
+    repository: "https://github.com/istio/istio",
+    variable: "ISTIO_REPOSITORY",
+    commit: "86c9f01fd735fb01d8192f5bcaf0d424afb7f14c",
+    folders: &[FOLDER],
+};
 
 /// Where the data is in Istio's repository. That of github.com/istio/api, `tests/testdata`, is the same.
 const FOLDER: &str = "pkg/config/validation/testdata/crds";
@@ -31,45 +41,7 @@ fn data() -> Result<PathBuf, String> {
     if let Some(folder) = std::env::var_os("ISTIO_TESTDATA").map(PathBuf::from) {
         return if folder.is_dir() { Ok(folder) } else { Err("`$ISTIO_TESTDATA` is no folder".to_owned()) };
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("istio-{COMMIT}"));
-    let failed = |error: io::Error| error.to_string();
-    fs::create_dir_all(&folder).map_err(failed)?;
-    let lock = File::create(folder.with_extension("lock")).map_err(failed)?;
-    lock.lock().map_err(failed)?;
-    let data = folder.join(FOLDER);
-    if !data.is_dir() {
-        fetch(&folder)?;
-    }
-    Ok(data)
-}
-
-/// Has git fetch the folder of the commit, and nothing else.
-fn fetch(folder: &Path) -> Result<(), String> {
-    let from = std::env::var("ISTIO_REPOSITORY").unwrap_or("https://github.com/istio/istio".to_owned());
-    git(folder, &["init", "--quiet"])?;
-    git(folder, &["config", "remote.origin.url", &from])?;
-    git(folder, &["config", "remote.origin.promisor", "true"])?;
-    git(folder, &["config", "remote.origin.partialCloneFilter", "blob:none"])?;
-    git(folder, &["sparse-checkout", "set", "--no-cone", FOLDER])?;
-    git(folder, &["fetch", "--quiet", "--depth", "1", "--filter=blob:none", "origin", COMMIT])?;
-    git(folder, &["checkout", "--quiet", "FETCH_HEAD"])
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("git")
-        // A network that is silent, and one that asks who we are, have no data for us.
-        .args(["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20"])
-        .args(arguments)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("git does not run: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(said.lines().next_back().unwrap_or("git failed").to_owned())
+    Ok(DATA.get()?.join(FOLDER))
 }
 
 /// The objects of a file, each with the error that Istio expects of it.
@@ -81,15 +53,6 @@ fn objects(file: &Path) -> Vec<(Option<String>, String)> {
         (errors.first().map(|line| line.trim_start_matches("_err:").trim().to_owned()), lines.join("\n"))
     });
     documents.filter(|(_, text)| text.contains("kind:")).collect()
-}
-
-/// The exit code for an object, and what was said of it.
-fn check(scratch: &Path, text: &str) -> (Option<i32>, String) {
-    let file = scratch.join("object.yaml");
-    fs::write(&file, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    let output = command.arg("check").arg(&file).current_dir(scratch).output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]

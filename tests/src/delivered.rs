@@ -46,7 +46,7 @@ pub fn delivered(documents: &[Value], modules: &Path) -> Result<Delivered> {
                 let patches = list(&document["spec"]["jsonPatches"]).iter();
                 out.clusters.extend(patches.map(|patch| patch["operation"]["value"].clone()));
             }
-            Some("VirtualService" | "DestinationRule") => {}
+            Some("VirtualService" | "DestinationRule" | "HTTPRoute") => {}
             Some(other) => bail!("what comes of a {other} is not known"),
             None if document.get("load_assignment").is_some() => out.clusters.push(document.clone()),
             None => out.filters.push(document.clone()),
@@ -138,10 +138,10 @@ fn wasm(
     json!({"name": name, "typed_config": {"@type": kind, "config": plugin}})
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

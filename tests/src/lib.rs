@@ -4,9 +4,11 @@
 pub mod beside;
 pub mod cases;
 pub mod delivered;
+pub mod gateway;
 pub mod generate;
 pub mod h2;
 pub mod limits;
 pub mod node;
 pub mod run;
+pub mod services;
 pub mod tools;

@@ -4,18 +4,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
 use conformance::delivered::{Delivered, delivered};
+use conformance::services::{self, cluster, service};
 use conformance::tools;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_harness::build;
-use weir_harness::envoy::client::{self, PATIENCE, Wait};
+use weir_harness::envoy::client::PATIENCE;
 use weir_harness::envoy::process::{Envoy, Started};
-use weir_harness::envoy::server::{Answers, Arrival, Reply, Server};
+use weir_harness::envoy::server::Server;
 use weir_harness::exchange::Message;
 use weir_harness::yaml;
 
@@ -116,27 +115,6 @@ fn accepted(files: &[PathBuf], modules: &Path) {
 
 // ---- accepted by a real Envoy, and acts
 
-/// Answers its name, or 503 when asked for `/broken`; tells what arrives.
-struct Service {
-    name: &'static str,
-    arrivals: Mutex<Sender<Message>>,
-}
-
-impl Answers for Service {
-    fn reply(&self, arrival: Arrival) -> Reply {
-        let status = if arrival.request.headers.get(b":path") == Some(b"/broken") { "503" } else { "200" };
-        // Nobody may be waiting.
-        let _ = self.arrivals.lock().unwrap().send(arrival.request);
-        let headers = [(":status", status), ("x-service", self.name)].into_iter().collect();
-        Reply::Answer(Duration::ZERO, Message { headers, ..Message::default() })
-    }
-}
-
-fn service(name: &'static str) -> (Server, Receiver<Message>) {
-    let (sender, receiver) = channel();
-    (Server::start(Arc::new(Service { name, arrivals: Mutex::new(sender) })).unwrap(), receiver)
-}
-
 /// An Envoy with a listener for each chain, and the services behind it.
 struct Stage {
     // Dropped first, so that the services end without open connections.
@@ -147,14 +125,9 @@ struct Stage {
 
 /// The services, by the names that clusters have for them, and what the shadow receives.
 fn services() -> (Vec<(&'static str, Server)>, Receiver<Message>) {
-    let (shadow, copies) = service("ratings-shadow");
-    let others = ["v1", "v2", "v3"].map(|name| (name, service(name).0));
+    let (shadow, copies) = service("ratings-shadow").unwrap();
+    let others = ["v1", "v2", "v3"].map(|name| (name, service(name).unwrap().0));
     (others.into_iter().chain([("ratings-shadow", shadow)]).collect(), copies)
-}
-
-fn cluster(name: &str, port: u16) -> Value {
-    json!({"name": name, "type": "STATIC", "connect_timeout": "5s", "load_assignment": {"cluster_name": name,
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}]}]}})
 }
 
 /// A bootstrap around what manifests brought: a listener for each.
@@ -259,12 +232,7 @@ impl Stage {
 
 fn ask(envoy: &Envoy, listener: &str, authority: &str, path: &str, user: &str) -> (String, String) {
     let lines = [(":method", "GET"), (":path", path), (":authority", authority), ("end-user", user)];
-    let request = Message { headers: lines.into_iter().collect(), ..Message::default() };
-    let answer = client::exchange(envoy.listener(listener).unwrap(), None, &request, Wait::default());
-    let answer = answer.unwrap().expect("an answer");
-    let text =
-        |name: &[u8]| String::from_utf8_lossy(answer.headers.get(name).unwrap_or(b"none")).into_owned();
-    (text(b":status"), text(b"x-service"))
+    services::ask(envoy, listener, &lines).unwrap()
 }
 
 fn got(status: &str, service: &str) -> (String, String) {

@@ -232,6 +232,16 @@ fn what_is_written() {
         ["--target", "envoyextensionpolicy", "--target-ref", "HTTPRoute/ratings/reads", "--digest", DIGEST];
     let shadow = ["--cluster", "ratings-shadow=httproute/default/ratings-shadow/rule/0"];
     golden("envoyextensionpolicy", &[MIRROR, REGISTRY, &policy, &shadow]);
+    let route =
+        ["--target", "envoyextensionpolicy", "--target-ref", "HTTPRoute/reviews", "--gateway", "infra/eg"];
+    let services = [
+        "--cluster",
+        "v1=reviews-v1.default.svc:9080",
+        "--cluster",
+        "v2=reviews-v2.next.svc.cluster.local:9080,http2",
+    ];
+    let hostname = ["--hostname", "reviews.example.com", "--digest", DIGEST];
+    golden("http-route", &[CANARY, REGISTRY, &route, &arms, &services, &hostname]);
     let places = ["--cluster", "v1=127.0.0.1:9083", "--cluster", "v2=reviews.example:9084,http2"];
     golden("envoy-yaml", &[CANARY, &arms, &places, &["--modules", "/etc/weir", "--target", "envoy-yaml"]]);
     golden(

@@ -1,5 +1,7 @@
 //! The rules that custom resources carry in CEL (`x-kubernetes-validations`), with the functions that Kubernetes adds to the language and
-//! that these rules use: `isURL`, `url(…).getScheme`, `duration`, `upperAscii`. Knows no resource.
+//! that these rules use: `isURL`, `url(…).getScheme`, `duration`, `upperAscii`, `split`. Knows no resource.
+
+mod names;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,18 +17,19 @@ use super::url;
 pub(super) struct Programs(BTreeMap<String, Result<Program, String>>);
 
 impl Programs {
-    /// Whether a rule holds for a value.
+    /// Whether a rule holds for a value of a schema, which says what its fields are called in CEL.
     ///
     /// # Errors
     /// When the rule is no CEL, or ends in an error on this value.
-    pub(super) fn holds(&mut self, rule: &str, value: &Value) -> Result<bool, String> {
+    pub(super) fn holds(&mut self, rule: &str, schema: &Value, value: &Value) -> Result<bool, String> {
         let program = self.0.entry(rule.to_owned()).or_insert_with(|| {
             Program::compile(rule).map_err(|error| format!("cannot be read as CEL: {error}"))
         });
         let program = program.as_ref().map_err(Clone::clone)?;
         let mut context = Context::default();
         add_functions(&mut context)?;
-        context.add_variable("self", value).map_err(|error| error.to_string())?;
+        let value = names::escaped(rule, schema, value);
+        context.add_variable("self", value.as_ref()).map_err(|error| error.to_string())?;
         match program.execute(&context) {
             Ok(CelValue::Bool(holds)) => Ok(holds),
             Ok(other) => Err(format!("comes to {other:?}, which is neither true nor false")),
@@ -46,8 +49,14 @@ fn add_functions(context: &mut Context<'_, '_>) -> Result<(), String> {
     context.add_function("getScheme", scheme).map_err(text)?;
     // Durations are compared only: nanoseconds do for that.
     context.add_function("duration", duration).map_err(text)?;
+    context.add_function("split", split).map_err(text)?;
     let upper = |This(value): This<Arc<String>>| value.to_ascii_uppercase();
     context.add_function("upperAscii", upper).map_err(text)
+}
+
+fn split(This(text): This<Arc<String>>, separator: Arc<String>) -> CelValue {
+    let parts = text.split(separator.as_str()).map(|part| part.to_owned().into());
+    CelValue::List(Arc::new(parts.collect()))
 }
 
 fn url_of(text: Arc<String>) -> Result<Arc<String>, ExecutionError> {
@@ -110,7 +119,11 @@ mod tests {
 
     #[track_caller]
     fn check(rule: &str, value: Value, want: Result<bool, ()>) {
-        assert_eq!(Programs::default().holds(rule, &value).map_err(|_| ()), want, "{rule} on {value}");
+        assert_eq!(
+            Programs::default().holds(rule, &json!({}), &value).map_err(|_| ()),
+            want,
+            "{rule} on {value}"
+        );
     }
 
     #[test]
@@ -127,6 +140,13 @@ mod tests {
         check("self.exists(e, e == 'a') == self.exists(e, e == 'b')", json!(["a", "b"]), Ok(true));
         check("has(self.m) && self.m.upperAscii() in ['POST', 'PUT']", json!({"m": "put"}), Ok(true));
         check("0 < self && self <= 65535", json!(65536), Ok(false));
+        check("self.matches(r\"\"\"^(\\*\\.)?[-a-z.]+$\"\"\")", json!("*.example.com"), Ok(true));
+        check("self.matches(r\"\"\"^(\\*\\.)?[-a-z.]+$\"\"\")", json!("a*"), Ok(false));
+        check("self.all(a, self.exists_one(b, a.n == b.n))", json!([{"n": 1}, {"n": 2}]), Ok(true));
+        check("self.all(a, self.exists_one(b, a.n == b.n))", json!([{"n": 1}, {"n": 1}]), Ok(false));
+        check("(self.size() > 0 ? self[0].matches.size() : 0) <= 1", json!([{"matches": [1, 2]}]), Ok(false));
+        check("size(self.a) > 0 || size(self.b) > 0", json!({"b": {"c": "d"}}), Ok(true));
+        check("size(self.a) > 0 || size(self.b) > 0", json!({}), Err(()));
         check("has(self.a.b)", json!({}), Err(()));
         check("1 +", json!({}), Err(()));
         check("1", json!({}), Err(()));
@@ -145,5 +165,7 @@ mod tests {
         check("duration(self) >= duration('1ms')", json!("-1s"), Ok(false));
         check("duration(self) >= duration('1ms')", json!("1"), Err(()));
         check("duration(self) > duration('0s')", json!("1.5s"), Ok(true));
+        check("self.split('/')[0].size() < 4", json!("a.b/c"), Ok(true));
+        check("self.split('/').size() == 1", json!("a.b"), Ok(true));
     }
 }

@@ -109,6 +109,7 @@ rules! {
     PATCH = "gateway-patch" Error "Envoy Gateway refuses the patch: its target, or what stands beside `op`.";
     PATCH_NAME = "gateway-patch-name" Warning "A patch adds a resource under another name than it says.";
     GATEWAY_PLUGIN_CLUSTER = "gateway-cluster" Warning "A plugin names a cluster that is neither a route's (`httproute/NAMESPACE/NAME/rule/0`) nor added by a patch.";
+    GATEWAY_SECTION = "gateway-section" Warning "A `sectionName` that the HTTPRoute or the Gateway lacks: no rule or listener has that name.";
     SECRET = "env-secret" Warning "An environment variable that looks like a secret stands in the manifest.";
 }
 

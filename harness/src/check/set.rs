@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::document::Document;
 use super::envoy::{self, Clusters};
 use super::findings::Findings;
+use super::gateway::Sections;
 use super::istio::{self, Subsets};
 use super::plugin::{self, Plugin, Runner};
 use super::{Kind, Source, envoy_filter, image, patch_policy, rules, strategy};
@@ -28,6 +29,7 @@ const REFERENCED: &str = "/metadata/annotations/envoyfilter.istio.io~1referenced
 pub(super) struct Set {
     clusters: Clusters,
     subsets: Subsets,
+    sections: Sections,
     /// Plugins whose place in the chain nobody chose, by document, and why.
     unordered: Vec<(usize, String)>,
 }
@@ -45,6 +47,7 @@ impl Set {
                     "EnvoyPatchPolicy" => {
                         patch_policy::clusters(value).for_each(|name| set.clusters.insert(name));
                     }
+                    "HTTPRoute" | "Gateway" => set.sections.add(&kind, value),
                     "WasmPlugin" | "TrafficExtension" => plugins.push((value, index)),
                     _ => {}
                 },
@@ -89,6 +92,7 @@ impl Set {
             }
             "EnvoyExtensionPolicy" => {
                 strategy::gateway(value, findings);
+                self.sections.check_targets(value, findings);
                 plugins.extend(plugin::of_gateway(value));
             }
             "EnvoyFilter" => {
@@ -97,6 +101,7 @@ impl Set {
                 plugins = of_envoy(value, findings);
             }
             "EnvoyPatchPolicy" => patch_policy::check(value, findings),
+            "HTTPRoute" => self.sections.check_parents(value, findings),
             "VirtualService" => {
                 istio::virtual_service::check(value, findings);
                 istio::check_subsets(value, &self.subsets, findings);
@@ -147,8 +152,10 @@ impl Set {
     /// Envoy Gateway names the clusters that it makes by what they are made for, with `/`.
     fn gateway_clusters(&self, named: Named<'_>, findings: &mut Findings<'_>) {
         named.clusters(findings, |name, pointer, findings| {
-            if !name.contains('/') && !self.clusters.has(name) {
-                let reason = format!("Envoy Gateway makes no cluster `{name}`");
+            let lacks_rule = self.sections.lacks_rule(name);
+            if (lacks_rule || !name.contains('/')) && !self.clusters.has(name) {
+                let why = if lacks_rule { ": the HTTPRoute has no such rule; the first is 0" } else { "" };
+                let reason = format!("Envoy Gateway makes no cluster `{name}`{why}");
                 let finding = findings.add(&rules::GATEWAY_PLUGIN_CLUSTER, pointer, reason);
                 finding.hint("an EnvoyPatchPolicy that adds it, or the cluster of a route's backend: `httproute/NAMESPACE/NAME/rule/0`");
             }

@@ -13,7 +13,7 @@ use super::check::Workshop;
 use super::{Exit, Failure, Run, Terminal, output};
 use crate::check::output::{self as findings, Format};
 use crate::check::{self, Report, Runner, Severity, Source, rules};
-use crate::manifest::{self, Cluster, Placement, Plan, Route, Target, TargetRef};
+use crate::manifest::{self, Cluster, Gateway, Placement, Plan, Route, Target, TargetRef};
 use crate::scenario::FailurePolicy;
 use modules::{Module, Tried};
 
@@ -29,6 +29,9 @@ use modules::{Module, Tried};
     --cluster shadow=shadow.default.svc.cluster.local:8080 --mode SERVER --port 9080
   weir manifest rate_limit canary --config limits.yaml --config policy.yaml --target envoyextensionpolicy \\
     --registry registry.example/weir --target-ref Gateway/eg
+  weir manifest canary --config policy.yaml --target envoyextensionpolicy --registry registry.example/weir \\
+    --target-ref HTTPRoute/reviews --gateway eg --route x-canary-arm:v2=v2 --route v1 \\
+    --cluster v1=reviews-v1.default.svc.cluster.local:9080 --cluster v2=reviews-v2.default.svc.cluster.local:9080
   weir manifest canary --config policy.yaml --target envoy-yaml --route x-canary-arm:v2=v2 --route v1 \\
     --cluster v1=127.0.0.1:9083 --cluster v2=127.0.0.1:9084 --out envoy.yaml && envoy -c envoy.yaml
   weir manifest fault --config fault.yaml --target envoyfilter --selector app=ratings | kubectl apply -f -
@@ -112,12 +115,15 @@ pub(super) struct Manifest {
     #[arg(long = "cluster", value_name = "NAME=HOST:PORT|CLUSTER", value_parser = parse::cluster)]
     clusters: Vec<(String, Cluster)>,
     /// Where requests go that have this header, as the filter sets it, and last where all others go; may be repeated. For envoy-yaml; of Istio a
-    /// VirtualService and its subsets
+    /// VirtualService and its subsets, of Envoy Gateway an HTTPRoute
     #[arg(long = "route", value_name = "[HEADER:VALUE=]CLUSTER")]
     routes: Vec<Route>,
-    /// The Gateway whose Envoys get the clusters of envoyextensionpolicy, where the policy is attached to a route
-    #[arg(long, value_name = "NAME")]
-    gateway: Option<String>,
+    /// The Gateway whose Envoys get the clusters and routes of envoyextensionpolicy, where the policy is attached to a route
+    #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = parse::gateway)]
+    gateway: Option<Gateway>,
+    /// A hostname that the HTTPRoute of envoyextensionpolicy is for, such as reviews.example.com; may be repeated. Default: all of the Gateway's
+    #[arg(long = "hostname", value_name = "HOST", value_parser = parse::hostname)]
+    hostnames: Vec<String>,
     /// Envoy's `route_config` as YAML or JSON, in place of `--route`; for envoy-yaml
     #[arg(long = "routes", value_name = "FILE", conflicts_with = "routes")]
     route_config: Option<PathBuf>,
@@ -200,6 +206,7 @@ impl Manifest {
             clusters: self.clusters.iter().cloned().collect(),
             routes: self.routes.clone(),
             gateway: self.gateway.clone(),
+            hostnames: self.hostnames.clone(),
             route_config: self.route_config.as_deref().map(crate::yaml::read).transpose()?,
             listen: self.listen.clone(),
             admin: self.admin.clone(),

@@ -1,7 +1,7 @@
-//! Envoy Gateway: an `EnvoyExtensionPolicy` with the plugins in order; the clusters are [`gateway_beside`]'s.
+//! Envoy Gateway: an `EnvoyExtensionPolicy` with the plugins in order; the clusters are [`gateway_beside`]'s, the routes [`http_route`]'s.
 
 use super::tree::Tree;
-use super::{ManifestError, Plan, Plugin, TargetRef, gateway_beside, istio, metadata, refuse};
+use super::{ManifestError, Plan, Plugin, TargetRef, gateway_beside, http_route, istio, metadata, refuse};
 use crate::scenario::FailurePolicy;
 
 /// What a policy may be attached to.
@@ -23,6 +23,7 @@ pub(super) fn documents(plan: &Plan) -> Result<Vec<Tree>, ManifestError> {
     ]);
     let mut documents = vec![policy];
     documents.extend(gateway_beside::clusters(plan, &first)?);
+    documents.extend(http_route::document(plan, &first)?);
     Ok(documents)
 }
 

@@ -2,7 +2,7 @@
 //! `EnvoyPatchPolicy`.
 
 use super::tree::Tree;
-use super::{ManifestError, Plan, metadata, refuse};
+use super::{Gateway, ManifestError, Plan, refuse};
 
 const GROUP: &str = "gateway.networking.k8s.io";
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
@@ -30,10 +30,16 @@ pub(super) fn clusters(plan: &Plan, name: &str) -> Result<Vec<Tree>, ManifestErr
     }
     let gateways = gateways(plan, "the cluster that a plugin calls")?;
     let is_only = gateways.len() == 1;
-    let policy = |gateway: &&str| {
+    let policy = |gateway: &Gateway| {
+        let Gateway { namespace, name: gateway } = gateway;
         let name = if is_only { format!("{name}-clusters") } else { format!("{name}-clusters-{gateway}") };
-        let target =
-            Tree::map([("group", GROUP.into()), ("kind", "Gateway".into()), ("name", (*gateway).into())]);
+        // It stands where the Gateway does.
+        let namespace = namespace.as_ref().unwrap_or(&plan.namespace).as_str();
+        let target = Tree::map([
+            ("group", GROUP.into()),
+            ("kind", "Gateway".into()),
+            ("name", gateway.as_str().into()),
+        ]);
         let spec = Tree::map([
             ("targetRef", target),
             ("type", "JSONPatch".into()),
@@ -42,7 +48,7 @@ pub(super) fn clusters(plan: &Plan, name: &str) -> Result<Vec<Tree>, ManifestErr
         Tree::map([
             ("apiVersion", "gateway.envoyproxy.io/v1alpha1".into()),
             ("kind", "EnvoyPatchPolicy".into()),
-            ("metadata", metadata(plan, &name)),
+            ("metadata", Tree::map([("name", name.into()), ("namespace", namespace.into())])),
             ("spec", spec),
         ])
         .noted(
@@ -52,14 +58,25 @@ pub(super) fn clusters(plan: &Plan, name: &str) -> Result<Vec<Tree>, ManifestErr
     Ok(gateways.iter().map(policy).collect())
 }
 
-/// The Gateways whose Envoys are meant.
-fn gateways<'a>(plan: &'a Plan, what: &str) -> Result<Vec<&'a str>, ManifestError> {
+/// The Gateways whose Envoys are meant, each once.
+fn gateways(plan: &Plan, what: &str) -> Result<Vec<Gateway>, ManifestError> {
     let attached = plan.placement.targets.iter().filter(|target| target.kind == "Gateway");
-    let mut all: Vec<&str> = attached.map(|target| target.name.as_str()).collect();
-    all.extend(plan.gateway.as_deref().filter(|gateway| !all.contains(gateway)));
+    let attached = attached.map(|target| Gateway { namespace: None, name: target.name.clone() });
+    let mut all: Vec<Gateway> = Vec::new();
+    for gateway in attached.chain(plan.gateway.clone()) {
+        if !all.iter().any(|known| is_same(plan, known, &gateway)) {
+            all.push(gateway);
+        }
+    }
     if all.is_empty() {
         let reason = format!("the policy is attached to no Gateway: of which is {what}? `--gateway NAME`");
         return Err(refuse("--gateway", reason));
     }
     Ok(all)
+}
+
+/// Whether both are one Gateway.
+pub(super) fn is_same(plan: &Plan, a: &Gateway, b: &Gateway) -> bool {
+    let namespace = |gateway: &Gateway| gateway.namespace.clone().unwrap_or_else(|| plan.namespace.clone());
+    a.name == b.name && namespace(a) == namespace(b)
 }

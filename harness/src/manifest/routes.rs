@@ -42,7 +42,7 @@ impl FromStr for Route {
 }
 
 /// The last route is for everything, and no other is.
-fn ordered(plan: &Plan) -> Result<(), ManifestError> {
+pub(super) fn ordered(plan: &Plan) -> Result<(), ManifestError> {
     let all: Vec<usize> = plan
         .routes
         .iter()

@@ -1,6 +1,8 @@
 //! Values of the flags of `weir manifest`.
 
-use crate::manifest::{Cluster, TargetRef};
+use std::net::IpAddr;
+
+use crate::manifest::{Cluster, Gateway, TargetRef};
 
 /// `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
@@ -32,6 +34,39 @@ pub(super) fn target(text: &str) -> Result<TargetRef, String> {
     Ok(TargetRef { kind: kind.to_owned(), name: name.to_owned(), section })
 }
 
+/// `[NAMESPACE/]NAME`.
+pub(super) fn gateway(text: &str) -> Result<Gateway, String> {
+    let (namespace, name) = match text.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, text),
+    };
+    if namespace.is_some_and(|namespace| !is_name(namespace)) || !is_name(name) {
+        return Err("expected NAME or NAMESPACE/NAME of a Gateway in lower case, such as eg".to_owned());
+    }
+    Ok(Gateway { namespace: namespace.map(str::to_owned), name: name.to_owned() })
+}
+
+/// A hostname of the Gateway API.
+pub(super) fn hostname(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if is_name(name) && text.parse::<IpAddr>().is_err() {
+        return Ok(text.to_owned());
+    }
+    Err("expected a name in lower case and without a port, such as reviews.example.com or *.example.com"
+        .to_owned())
+}
+
+/// Whether it is a name as DNS and Kubernetes have them.
+fn is_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.starts_with(is_inner)
+            && label.ends_with(is_inner)
+            && label.chars().all(|c| is_inner(c) || c == '-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 /// `HOST:PORT`.
 pub(super) fn address(text: &str) -> Result<(String, u16), String> {
     let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
@@ -61,6 +96,13 @@ mod tests {
         let hex = "0a".repeat(32);
         assert_eq!(digest(&format!("sha256:{hex}")), Ok(hex.clone()));
         assert_eq!(digest(&hex), Ok(hex));
+        let eg = |namespace: Option<&str>| Gateway {
+            namespace: namespace.map(str::to_owned),
+            name: "eg".to_owned(),
+        };
+        assert_eq!(gateway("eg"), Ok(eg(None)));
+        assert_eq!(gateway("infra/eg"), Ok(eg(Some("infra"))));
+        assert_eq!(hostname("*.a-b.example"), Ok("*.a-b.example".to_owned()));
         let section = target("Gateway/eg/https").unwrap().section;
         assert_eq!(section.as_deref(), Some("https"));
     }
@@ -72,6 +114,14 @@ mod tests {
         assert!(digest("sha256:12").unwrap_err().contains("64 hexadecimal digits"));
         assert!(target("eg").unwrap_err().contains("Gateway/eg"));
         assert!(target("Gateway/a/b/c").is_err());
+        for text in ["", "Eg", "infra/", "/eg", "a/b/c", "eg_1"] {
+            assert!(gateway(text).unwrap_err().contains("NAMESPACE/NAME"), "{text}");
+        }
+        for text in
+            ["", "*", "a.example:80", "http://a.example", "10.0.0.1", "A.example", "a..b", "*.*.a", "-a"]
+        {
+            assert!(hostname(text).unwrap_err().contains("without a port"), "{text}");
+        }
         assert!(cluster("shadow").unwrap_err().contains("HOST:PORT"));
     }
 }
