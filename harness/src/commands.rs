@@ -143,7 +143,7 @@ pub fn command() -> Command {
 #[must_use]
 pub fn main() -> ExitCode {
     // What clap itself prints follows `--color` too.
-    let never = std::env::args().any(|argument| argument == "--color=never");
+    let never = std::env::args_os().any(|argument| argument == "--color=never");
     let choice = if never { clap::ColorChoice::Never } else { clap::ColorChoice::Auto };
     let matches = match command().color(choice).try_get_matches() {
         Ok(matches) => matches,

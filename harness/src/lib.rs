@@ -9,6 +9,7 @@ pub mod commands;
 pub mod driver;
 pub mod envoy;
 pub mod exchange;
+mod files;
 pub mod headers;
 mod host;
 pub mod inspect;

@@ -6,6 +6,7 @@
 mod archive;
 mod credentials;
 mod image;
+mod json;
 mod layout;
 mod reference;
 mod registry;
@@ -14,11 +15,13 @@ mod verdict;
 use oci_client::manifest::OciDescriptor;
 use sha2::{Digest as _, Sha256};
 
+use crate::style::{printable, shorten};
+
 pub use archive::Unpacked;
 pub use image::{Blob, Contents, Image, MODULE_FILE};
 pub use layout::Layout;
-pub use reference::Place;
-pub use registry::{Access, Challenge, Registry};
+pub use reference::{Place, check_tag, tag_of};
+pub use registry::{Access, Challenge, PATIENCE_SECONDS, Registry};
 pub use verdict::{Asked, Consumer, Module, Report, Shape, Verdict, judge};
 
 /// The largest module that Istio's agent and Envoy Gateway take, in bytes: `ISTIO_WASM_MAX_BINARY_SIZE_BYTES`, 256 MiB by default.
@@ -26,6 +29,9 @@ pub const MAX_MODULE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Where manifests and blobs come from: a registry or a layout.
 pub trait Store {
+    /// What it is called in messages.
+    fn place(&self) -> String;
+
     /// The manifest that was asked for, or with `digest` another one of the same repository.
     ///
     /// # Errors
@@ -69,11 +75,13 @@ pub enum OciError {
         /// The manifest or blob.
         what: String,
     },
-    /// The registry wants to know who asks (401).
-    #[error("{place} answers 401: {reason}")]
+    /// The registry, or its token service, wants to know who asks (401).
+    #[error("{place} answers {status}: {reason}")]
     Unauthorized {
         /// The registry.
         place: String,
+        /// The status.
+        status: u16,
         /// Who asked, and what the registry said.
         reason: String,
     },
@@ -95,6 +103,14 @@ pub enum OciError {
         /// Whether it is TLS that failed.
         tls: bool,
     },
+    /// The registry is there, but nothing comes, or too slowly.
+    #[error("{place} does not answer in time: {reason}")]
+    Slow {
+        /// The registry.
+        place: String,
+        /// What was waited for, and how long.
+        reason: String,
+    },
     /// Any other answer of a registry.
     #[error("{place}: {reason}")]
     Registry {
@@ -112,6 +128,24 @@ pub enum OciError {
         expected: String,
         /// The digest of what came.
         found: String,
+    },
+    /// What came is longer or shorter than its manifest says.
+    #[error("{what} has {found} bytes; its manifest says {expected}")]
+    Size {
+        /// The blob.
+        what: String,
+        /// The size that the manifest says.
+        expected: i64,
+        /// The size of what came.
+        found: u64,
+    },
+    /// What is called a digest is none, or one of another kind.
+    #[error("{what}: `{digest}` is no digest; expected `sha256:` and 64 hexadecimal digits in lower case")]
+    NoDigest {
+        /// What it names.
+        what: String,
+        /// What it is.
+        digest: String,
     },
     /// A manifest or index that is none.
     #[error("{what} is no manifest: {reason}")]
@@ -151,9 +185,33 @@ impl OciError {
             Self::Connection { tls: true, .. } => {
                 "--ca-file FILE trusts another authority; --plain-http speaks HTTP to a registry without TLS".to_owned()
             }
+            Self::Slow { .. } => "--timeout SECONDS has more patience".to_owned(),
             _ => return None,
         })
     }
+}
+
+/// What a descriptor says is what came.
+fn check_blob(descriptor: &OciDescriptor, what: &str, bytes: &[u8]) -> Result<(), OciError> {
+    if u64::try_from(descriptor.size) != Ok(bytes.len() as u64) {
+        let found = bytes.len() as u64;
+        return Err(OciError::Size { what: what.to_owned(), expected: descriptor.size, found });
+    }
+    let found = digest(bytes);
+    if found != descriptor.digest {
+        return Err(OciError::Digest { what: what.to_owned(), expected: descriptor.digest.clone(), found });
+    }
+    Ok(())
+}
+
+/// What a manifest or a reference calls a digest is one: it becomes a part of paths and URLs, and Istio's agent and Envoy Gateway know no others.
+fn check_digest(what: &str, digest: &str) -> Result<(), OciError> {
+    let digits = digest.strip_prefix("sha256:").unwrap_or_default();
+    if digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(());
+    }
+    let digest = shorten(&printable(digest.as_bytes()), 100);
+    Err(OciError::NoDigest { what: what.to_owned(), digest })
 }
 
 /// `sha256:` and the hexadecimal digest of `bytes`.

@@ -9,6 +9,7 @@ pub mod generate;
 pub mod h2;
 pub mod limits;
 pub mod node;
+pub mod registry;
 pub mod run;
 pub mod services;
 pub mod tools;

@@ -16,6 +16,7 @@ use super::finish::{self, Finished};
 use super::remap;
 use super::slim;
 use super::{BuildError, Built, Crate, Manifest, TARGET};
+use crate::files;
 
 /// What a release of a filter needs; the command line goes before every manifest.
 ///
@@ -129,8 +130,8 @@ pub(super) fn store(
     let Finished { wasm, names, removed } = finished;
     let file = |extension: &str| folder.join(format!("{name}.{extension}"));
     let (path, named) = (file("wasm"), file("named.wasm"));
-    replace(&named, &slim::with_names(&wasm, &names)).map_err(io_error(&named))?;
-    replace(&path, &wasm).map_err(io_error(&path))?;
+    files::replace(&named, &slim::with_names(&wasm, &names)).map_err(io_error(&named))?;
+    files::replace(&path, &wasm).map_err(io_error(&path))?;
     Ok(Built {
         name: name.to_owned(),
         path,
@@ -141,16 +142,6 @@ pub(super) fn store(
         removed,
         max_bytes: None,
     })
-}
-
-/// Renamed into place: whoever reads it meanwhile sees the old module or the new one, whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
-    let fresh = path.with_extension("fresh");
-    fs::write(&fresh, bytes)?;
-    fs::rename(&fresh, path)
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BuildError + use<> {

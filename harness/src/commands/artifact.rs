@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
@@ -9,12 +10,14 @@ use clap::Args;
 use super::{Exit, Failure};
 use crate::build;
 use crate::inspect::{self, Metadata};
-use crate::oci::{Access, Contents, Layout, OciError, Place, Registry, Store};
+use crate::oci::{Access, Contents, Layout, OciError, PATIENCE_SECONDS, Place, Registry, Store};
+use crate::oci::{check_tag, tag_of};
+use crate::style::{printable, shorten};
 
 /// The file beside `plugin.wasm` that says what the module is.
-const METADATA_FILE: &str = "weir.json";
+pub(super) const METADATA_FILE: &str = "weir.json";
 /// The file beside `plugin.wasm` with the JSON Schema of its configuration.
-const SCHEMA_FILE: &str = "config.schema.json";
+pub(super) const SCHEMA_FILE: &str = "config.schema.json";
 
 /// How a registry is reached; the same for all commands.
 #[derive(Args, Clone, Debug)]
@@ -25,11 +28,18 @@ pub(super) struct AccessArgs {
     /// Trust the authorities of this PEM file, too
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// How long the registry, its token service or a credential helper may be silent
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
 }
 
 impl AccessArgs {
     pub(super) fn access(&self) -> Access {
-        Access { plain_http: self.plain_http, ca_file: self.ca_file.clone() }
+        Access {
+            plain_http: self.plain_http,
+            ca_file: self.ca_file.clone(),
+            patience: Duration::from_secs(self.timeout),
+        }
     }
 }
 
@@ -48,8 +58,8 @@ pub(super) struct ContentsArgs {
 pub(super) struct Artifact {
     /// Its name: that in its metadata, else the file's.
     pub(super) name: String,
-    /// Its version, where it has metadata.
-    pub(super) version: Option<String>,
+    /// The tag that its image gets when none is given: its version, where it has metadata.
+    pub(super) tag: String,
     /// What goes into the image.
     pub(super) contents: Contents,
 }
@@ -67,21 +77,24 @@ impl Artifact {
         }
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let metadata = found.metadata;
-        let mut artifact = Self {
-            name: metadata.as_ref().map_or(stem, |metadata| metadata.name.clone()),
-            version: metadata.as_ref().map(|metadata| metadata.version.clone()),
-            contents: Contents { wasm, files: Vec::new(), annotations: BTreeMap::new() },
-        };
+        let said = metadata.as_ref();
+        let name = said.map(|said| said.name.clone()).filter(|name| !name.is_empty()).unwrap_or(stem);
+        let version = said.map(|said| said.version.as_str()).filter(|version| !version.is_empty());
+        let tag = version.map_or_else(|| "latest".to_owned(), tag_of);
+        // They become parts of paths and URLs, and anybody may have written them.
+        let wrong =
+            |reason: String| anyhow!("`{}` says of itself in `weir.metadata`: {reason}", path.display());
+        if said.is_some() {
+            check_name(&name).map_err(wrong)?;
+            check_tag(&tag).map_err(|reason| wrong(format!("`version`: {reason}")))?;
+        }
+        let mut artifact =
+            Self { name, tag, contents: Contents { wasm, files: Vec::new(), annotations: BTreeMap::new() } };
         if let Some(metadata) = metadata {
             artifact.describe(&metadata)?;
         }
         artifact.contents.annotations.extend(arguments.annotations.iter().cloned());
         Ok(artifact)
-    }
-
-    /// The tag that the image gets when none is given.
-    pub(super) fn tag(&self) -> &str {
-        self.version.as_deref().unwrap_or("latest")
     }
 
     fn describe(&mut self, metadata: &Metadata) -> Result<(), Failure> {
@@ -106,6 +119,18 @@ impl Artifact {
         }
         Ok(())
     }
+}
+
+/// Whether a module's own name can be that of a file and of a repository.
+fn check_name(name: &str) -> Result<(), String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.len() <= 128 && name.chars().all(is_fine) && !name.starts_with(['.', '-']) {
+        return Ok(());
+    }
+    let name = shorten(&printable(name.as_bytes()), 100);
+    Err(format!(
+        "`name`: `{name}`; expected at most 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-`"
+    ))
 }
 
 /// Opens what a reference names.

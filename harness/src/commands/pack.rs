@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::artifact::{Artifact, ContentsArgs, failure};
 use super::{Exit, Failure, Run, Terminal};
-use crate::oci::{Image, Layout};
+use crate::oci::{Image, Layout, check_tag};
 
 /// Pack a module as an OCI image that Istio and Envoy Gateway pull
 ///
@@ -37,7 +38,8 @@ pub(super) struct Pack {
 impl Run for Pack {
     fn run(self, _: Terminal) -> Result<Exit, Failure> {
         let artifact = Artifact::read(&self.module, &self.contents)?;
-        let tag = self.tag.as_deref().unwrap_or_else(|| artifact.tag());
+        let tag = self.tag.as_deref().unwrap_or(&artifact.tag);
+        check_tag(tag).map_err(|reason| anyhow!("`--tag`: {reason}"))?;
         let folder =
             self.out.unwrap_or_else(|| PathBuf::from("target/weir").join(format!("{}.oci", artifact.name)));
         let cncf_tag = format!("{tag}-wasm");

@@ -40,7 +40,7 @@ impl Run for Push {
             images.push(("-wasm".to_owned(), Image::cncf(&artifact.contents)?));
         }
         for (suffix, image) in &images {
-            let pushed = push(&self.reference, artifact.tag(), suffix, image, &self.access)?;
+            let pushed = push(&self.reference, &artifact.tag, suffix, image, &self.access)?;
             writeln!(io::stdout(), "{pushed}")?;
         }
         Ok(Exit::Done)

@@ -12,6 +12,7 @@ use super::artifact::{AccessArgs, Artifact, ContentsArgs, failure};
 use super::push::push;
 use super::{Exit, Failure, Run, Terminal};
 use crate::build;
+use crate::files;
 use crate::oci::{self, Image, Layout};
 
 /// Build, pack and list all filters of a workspace, and push them when told where
@@ -70,9 +71,9 @@ impl Run for Release {
             let artifact = Artifact::read(name, &self.contents)?;
             let image = Image::compat(&artifact.contents)?;
             let module = self.out.join(format!("{}.wasm", artifact.name));
-            fs::write(&module, &artifact.contents.wasm).with_context(|| io_error(&module))?;
+            files::replace(&module, &artifact.contents.wasm).with_context(|| io_error(&module))?;
             let cncf = if self.contents.cncf { Some(Image::cncf(&artifact.contents)?) } else { None };
-            let tag = artifact.tag();
+            let tag = artifact.tag.as_str();
             let cncf_tag = format!("{tag}-wasm");
             let images: Vec<(&str, &Image)> = std::iter::once((tag, &image))
                 .chain(cncf.iter().map(|image| (cncf_tag.as_str(), image)))
@@ -108,7 +109,7 @@ impl Run for Release {
         let digests = self.out.join("digests.json");
         let mut text = serde_json::to_string_pretty(&released)?;
         text.push('\n');
-        fs::write(&digests, text).with_context(|| io_error(&digests))?;
+        files::replace(&digests, text.as_bytes()).with_context(|| io_error(&digests))?;
         Ok(Exit::Done)
     }
 }

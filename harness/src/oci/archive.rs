@@ -19,7 +19,10 @@ pub(super) struct Archive {
     pub(super) diff_id: String,
 }
 
-/// What was found in a layer.
+/// The most bytes of files beside the module that are kept: ours have some 20 kB.
+const MAX_BESIDE_BYTES: u64 = 64 << 20;
+
+/// A file of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpacked {
     /// Its path in the archive.
@@ -27,6 +30,21 @@ pub struct Unpacked {
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
+
+/// What is in a layer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Layer {
+    /// The first entry with the name that was looked for; nothing in it where it is no file.
+    pub(super) found: Option<Result<Unpacked, NoFile>>,
+    /// The other files.
+    pub(super) files: Vec<Unpacked>,
+    /// Paths of all entries, in order, as many as a reader looks at.
+    pub(super) paths: Vec<String>,
+}
+
+/// An entry that is no file, by its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NoFile(pub(super) String);
 
 /// Packs files: no times, no owners, mode 0644, in the given order, so that the same files make the same bytes.
 pub(super) fn pack<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> io::Result<Archive> {
@@ -50,46 +68,109 @@ pub(super) fn pack<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> 
     Ok(Archive { bytes, diff_id: digest(&tar) })
 }
 
-/// The first file of that name, in whatever folder, of a `.tar.gz`; `None` when there is none.
+/// Looks through a `.tar.gz` for the first entry with that name, in whatever folder, as Istio's agent does: it takes what comes first, and
+/// does not look whether it is a file.
 ///
 /// # Errors
 /// The bytes are no such archive, it is cut off, or larger than is looked through.
-pub(super) fn find(archive: &[u8], name: &str) -> io::Result<Option<Unpacked>> {
-    let mut tar = tar::Archive::new(MultiGzDecoder::new(archive).take(MAX_ARCHIVE_BYTES));
+pub(super) fn look_through(archive: &[u8], name: &str) -> io::Result<Layer> {
+    const MOST_PATHS: usize = 8;
+    let mut tar = tar::Archive::new(Bounded { inner: MultiGzDecoder::new(archive), left: MAX_ARCHIVE_BYTES });
+    let mut layer = Layer::default();
+    let mut beside = 0;
     for entry in tar.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        if path.file_name() == Some(Path::new(name).as_os_str()) && entry.header().entry_type().is_file() {
-            let mut bytes = Vec::new();
-            entry.by_ref().take(MAX_MODULE_BYTES + 1).read_to_end(&mut bytes)?;
-            return Ok(Some(Unpacked { path: path.to_string_lossy().into_owned(), bytes }));
+        let text = path.to_string_lossy().into_owned();
+        if layer.paths.len() < MOST_PATHS {
+            layer.paths.push(text.clone());
         }
+        let is_wanted = layer.found.is_none() && path.file_name() == Some(Path::new(name).as_os_str());
+        if !entry.header().entry_type().is_file() {
+            if is_wanted {
+                layer.found = Some(Err(NoFile(text)));
+            }
+            continue;
+        }
+        let size = entry.size();
+        beside += if is_wanted { 0 } else { size };
+        if !is_wanted && beside > MAX_BESIDE_BYTES {
+            let reason = format!("the files beside `{name}` have more than {MAX_BESIDE_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        let mut bytes = Vec::new();
+        entry.by_ref().take(MAX_MODULE_BYTES + 1).read_to_end(&mut bytes)?;
+        // The reader of archives takes the end of the bytes for the end of the file.
+        if (bytes.len() as u64) < size.min(MAX_MODULE_BYTES + 1) {
+            let reason = format!("`{text}` is cut off: {} of {size} bytes", bytes.len());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+        }
+        let file = Unpacked { path: text, bytes };
+        if is_wanted { layer.found = Some(Ok(file)) } else { layer.files.push(file) }
     }
-    Ok(None)
+    Ok(layer)
 }
 
-/// All files of a `.tar.gz`, at most [`MAX_ARCHIVE_BYTES`] together.
-///
-/// # Errors
-/// As for [`find`].
-pub(super) fn unpack(archive: &[u8]) -> io::Result<Vec<Unpacked>> {
-    let mut tar = tar::Archive::new(MultiGzDecoder::new(archive).take(MAX_ARCHIVE_BYTES));
-    let mut files = Vec::new();
-    for entry in tar.entries()? {
-        let mut entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let path = entry.path()?.to_string_lossy().into_owned();
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            files.push(Unpacked { path, bytes });
-        }
+/// A few bytes of gzip can stand for any number of others: what is more than that is an error, not an end.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: io::Read> io::Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+            let reason = format!("it holds more than {MAX_ARCHIVE_BYTES} bytes");
+            io::Error::new(io::ErrorKind::FileTooLarge, reason)
+        })?;
+        Ok(count)
     }
-    Ok(files)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAME: &str = "plugin.wasm";
+
+    /// What is found: the path and the bytes of the module, and the paths of the others.
+    #[track_caller]
+    fn check(archive: &[u8], want: Result<(&str, &[u8], &[&str]), &str>) {
+        let found = look_through(archive, NAME).map_err(|error| error.to_string());
+        match (&found, want) {
+            (Ok(layer), Ok((path, bytes, others))) => {
+                let module = layer.found.as_ref().and_then(|found| found.as_ref().ok()).unwrap();
+                assert_eq!((module.path.as_str(), module.bytes.as_slice()), (path, bytes));
+                let paths: Vec<&str> = layer.files.iter().map(|file| file.path.as_str()).collect();
+                assert_eq!(paths, others);
+            }
+            (Err(error), Err(want)) => assert!(error.contains(want), "{error}"),
+            _ => panic!("{found:?}"),
+        }
+    }
+
+    /// A `.tar.gz` of anybody's: paths as they are, and a kind of entry.
+    fn foreign(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
+        let mut tar = Vec::new();
+        for (path, kind, bytes) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(bytes.len() as u64);
+            header.set_cksum();
+            tar.extend_from_slice(header.as_bytes());
+            tar.extend_from_slice(bytes);
+            tar.resize(tar.len().next_multiple_of(512), 0);
+        }
+        compress(&tar)
+    }
+
+    fn compress(bytes: &[u8]) -> Vec<u8> {
+        let mut compressed = Vec::new();
+        GzBuilder::new().read(bytes, Compression::fast()).read_to_end(&mut compressed).unwrap();
+        compressed
+    }
 
     #[test]
     fn the_same_files_make_the_same_bytes() {
@@ -103,17 +184,49 @@ mod tests {
     #[test]
     fn what_was_packed_is_found() {
         let archive = pack([("weir.json", b"{}".as_slice()), ("here/plugin.wasm", b"\0asm")]).unwrap();
-        let found = find(&archive.bytes, "plugin.wasm").unwrap().unwrap();
-        assert_eq!((found.path.as_str(), found.bytes.as_slice()), ("here/plugin.wasm", b"\0asm".as_slice()));
-        assert_eq!(find(&archive.bytes, "filter.wasm").unwrap(), None);
-        assert_eq!(unpack(&archive.bytes).unwrap().len(), 2);
+        check(&archive.bytes, Ok(("here/plugin.wasm", b"\0asm", &["weir.json"])));
+        assert_eq!(look_through(&archive.bytes, "filter.wasm").unwrap().found, None);
+        assert_eq!(
+            look_through(&archive.bytes, "filter.wasm").unwrap().paths,
+            ["weir.json", "here/plugin.wasm"]
+        );
+    }
+
+    #[test]
+    fn the_first_of_the_name_counts_whatever_it_is() {
+        use tar::EntryType as Kind;
+        let two = foreign(&[
+            ("../../plugin.wasm", Kind::Regular, b"first"),
+            ("/etc/plugin.wasm", Kind::Regular, b"second"),
+            ("dev", Kind::Fifo, b""),
+        ]);
+        check(&two, Ok(("../../plugin.wasm", b"first", &["/etc/plugin.wasm"])));
+        for kind in [Kind::Symlink, Kind::Link, Kind::Directory, Kind::Fifo] {
+            let link = foreign(&[("a/plugin.wasm", kind, b""), ("plugin.wasm", Kind::Regular, b"x")]);
+            let found = look_through(&link, NAME).unwrap().found;
+            assert_eq!(found, Some(Err(NoFile("a/plugin.wasm".into()))), "{kind:?}");
+        }
     }
 
     #[test]
     fn what_is_no_archive_is_an_error() {
         let archive = pack([("plugin.wasm", [7; 5000].as_slice())]).unwrap().bytes;
-        assert!(find(b"", "plugin.wasm").is_err());
-        assert!(find(b"\x28\xb5\x2f\xfd", "plugin.wasm").is_err());
-        assert!(find(&archive[..archive.len() / 2], "plugin.wasm").is_err());
+        check(b"", Err(""));
+        check(b"\x28\xb5\x2f\xfd and more than ten", Err("gzip header"));
+        check(&archive[..archive.len() / 2], Err(""));
+        // Compressed in order, cut off before.
+        let mut tar = Vec::new();
+        MultiGzDecoder::new(archive.as_slice()).read_to_end(&mut tar).unwrap();
+        check(&compress(&tar[..2000]), Err("`plugin.wasm` is cut off: 1488 of 5000 bytes"));
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_become_any_number() {
+        let many = 65 << 20;
+        let bomb = foreign(&[("zeros", tar::EntryType::Regular, &vec![0; many])]);
+        check(&bomb, Err("beside `plugin.wasm` have more than"));
+        let mut bounded = Bounded { inner: io::repeat(0), left: 10 };
+        assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
+        assert_eq!(bounded.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 }

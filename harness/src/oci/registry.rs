@@ -1,26 +1,30 @@
 //! A registry, over the distribution API. The network stands here; what an image is, elsewhere.
 
+mod certificates;
+mod challenge;
 mod explain;
+mod http;
+mod token;
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use bytes::Bytes;
+use oci_client::Reference;
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE, OciDescriptor,
 };
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference, RegistryOperation};
-use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
-use tokio::io::AsyncWrite;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Image, MAX_MODULE_BYTES, Manifest, OciError, Store, credentials};
-use explain::explain;
+use super::credentials::{self, Credentials};
+use super::image::Blob;
+use super::{Image, MAX_MODULE_BYTES, Manifest, OciError, Store, check_blob, check_digest, digest};
+pub use challenge::Challenge;
+use http::{Answer, Ask, Http, Problem};
 
 /// What a manifest may be, as Istio's agent asks for it.
 const MANIFESTS: [&str; 4] = [
@@ -30,37 +34,52 @@ const MANIFESTS: [&str; 4] = [
     IMAGE_MANIFEST_LIST_MEDIA_TYPE,
 ];
 
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a registry may be silent. Istio gives up a whole fetch after 30 s; who pushes has more time.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest manifest that is read: what the distribution specification asks registries to take.
+const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+/// The largest answer that is read where nothing of it is of use.
+const MAX_WORDS_BYTES: u64 = 1 << 20;
+/// Where registries say which digest they know something by.
+const DIGEST: &str = "Docker-Content-Digest";
+
+/// How long a registry may be silent, in seconds, if nobody says otherwise. Istio gives up a whole fetch after 30 s.
+pub const PATIENCE_SECONDS: u64 = 60;
 
 /// How a registry is reached.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Access {
     /// HTTP instead of HTTPS. A registry on loopback is asked over HTTP anyway, as docker and Istio's agent do, unless there is a `ca_file`.
     pub plain_http: bool,
     /// A file of PEM certificates of authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// How long it, its token service or a credential helper may be silent.
+    pub patience: Duration,
 }
 
-/// How a registry asks who is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge {
-    /// `Basic` or `Bearer`.
-    pub scheme: String,
-    /// Where a token is to be had; for `Basic` a mere name.
-    pub realm: String,
+impl Default for Access {
+    fn default() -> Self {
+        Self { plain_http: false, ca_file: None, patience: Duration::from_secs(PATIENCE_SECONDS) }
+    }
+}
+
+/// What is to be done, for a token that allows it.
+#[derive(Clone, Copy)]
+enum Operation {
+    Pull,
+    Push,
 }
 
 /// A repository of a registry, and the image in it that is meant.
 pub struct Registry {
     runtime: Runtime,
-    client: Client,
-    http: reqwest::Client,
+    http: Http,
     reference: Reference,
-    auth: RegistryAuth,
-    scheme: &'static str,
+    /// Scheme, host and port.
+    base: Url,
+    credentials: Credentials,
+    /// Whether it was asked how it asks.
+    greeted: Cell<bool>,
+    /// What says who asks.
+    authorization: RefCell<Option<HeaderValue>>,
 }
 
 impl Registry {
@@ -74,36 +93,25 @@ impl Registry {
         let host = reference.resolve_registry().to_owned();
         let is_plain = access.plain_http || (is_loopback(&host) && access.ca_file.is_none());
         let scheme = if is_plain { "http" } else { "https" };
-        let certificates = access.ca_file.as_deref().map(read_certificates).transpose()?;
-        let failed = |reason: String| OciError::Connection { place: host.clone(), reason, tls: true };
-        let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-        for certificate in certificates.iter().flatten() {
-            let certificate =
-                reqwest::Certificate::from_pem(certificate).map_err(|error| failed(error.to_string()))?;
-            http = http.add_root_certificate(certificate);
-        }
-        let config = ClientConfig {
-            protocol: if scheme == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
-            extra_root_certificates: certificates
-                .unwrap_or_default()
-                .into_iter()
-                .map(|data| Certificate { encoding: CertificateEncoding::Pem, data })
-                .collect(),
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: concat!("weir/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        };
+        let base = Url::parse(&format!("{scheme}://{host}/")).map_err(|error| OciError::Reference {
+            reference: reference.whole(),
+            reason: format!("`{host}` is no host: {error}"),
+        })?;
+        let authorities = access.ca_file.as_deref().map(certificates::read).transpose()?.unwrap_or_default();
         Ok(Self {
             runtime: Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|source| OciError::Io { path: "the network".to_owned(), source })?,
-            client: Client::try_from(config).map_err(|error| failed(error.to_string()))?,
-            http: http.build().map_err(|error| failed(error.to_string()))?,
-            auth: credentials::find(&host)?,
+            http: Http::new(authorities, access.patience).map_err(|error| match &access.ca_file {
+                Some(file) => certificates::broken(file, &error),
+                None => OciError::Connection { place: host.clone(), reason: error.to_string(), tls: true },
+            })?,
+            credentials: credentials::find(&host, access.patience)?,
             reference,
-            scheme,
+            base,
+            greeted: Cell::new(false),
+            authorization: RefCell::new(None),
         })
     }
 
@@ -114,23 +122,75 @@ impl Registry {
     /// The registry refuses, or cannot be reached.
     pub fn push(&self, image: &Image, mut told: impl FnMut(&str, usize)) -> Result<(), OciError> {
         self.runtime.block_on(async {
-            self.authorize(RegistryOperation::Push).await?;
             for blob in &image.blobs {
                 let what = format!("the layer {}", blob.digest);
-                let is_there = self.client.blob_exists(&self.reference, &blob.digest).await;
-                if is_there.map_err(|error| self.explain(error, &what))? {
+                let mut ask = Ask::get(self.url(&format!("blobs/{}", blob.digest))?, &what, MAX_WORDS_BYTES);
+                ask.method = Method::HEAD;
+                let answer = self.ask(&mut ask, Operation::Push).await?;
+                if answer.status.is_success() {
                     continue;
                 }
+                if answer.status != StatusCode::NOT_FOUND {
+                    return Err(self.refused(&answer, &ask));
+                }
                 told(&blob.digest, blob.bytes.len());
-                let pushed = self.client.push_blob(&self.reference, blob.bytes.clone(), &blob.digest).await;
-                pushed.map_err(|error| self.explain(error, &what))?;
+                self.push_blob(blob, &what).await?;
             }
             told(&image.digest, image.manifest.len());
-            let media_type = HeaderValue::from_static(image.media_type);
-            let pushed =
-                self.client.push_manifest_raw(&self.reference, image.manifest.clone(), media_type).await;
-            pushed.map(|_| ()).map_err(|error| self.explain(error, "the manifest"))
+            self.push_manifest(image).await
         })
+    }
+
+    async fn push_blob(&self, blob: &Blob, what: &str) -> Result<(), OciError> {
+        let mut ask = Ask::get(self.url("blobs/uploads/")?, what, MAX_WORDS_BYTES);
+        ask.method = Method::POST;
+        ask.body = Some(Bytes::new());
+        let answer = self.ask(&mut ask, Operation::Push).await?;
+        if answer.status != StatusCode::ACCEPTED {
+            return Err(self.refused(&answer, &ask));
+        }
+        let location = answer.headers.get(LOCATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        let location = String::from_utf8_lossy(location);
+        let mut url = answer.url.join(&location).ok().filter(|url| url.has_host() && !location.is_empty());
+        let Some(url) = url.take_if(|url| matches!(url.scheme(), "http" | "https")) else {
+            let location = crate::style::printable(location.as_bytes());
+            let reason = format!("{what}: it says to send it to `{location}`; expected a URL in `Location`");
+            return Err(OciError::Registry { place: self.place(), reason });
+        };
+        let mut ask = Ask::get(url, what, MAX_WORDS_BYTES);
+        ask.method = Method::PUT;
+        // Where the upload went through and the answer was lost, there is nothing to go on with.
+        ask.may_repeat = false;
+        ask.url.query_pairs_mut().append_pair("digest", &blob.digest);
+        ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        ask.body = Some(Bytes::from(blob.bytes.clone()));
+        let answer = self.ask(&mut ask, Operation::Push).await?;
+        // Some say 200 or 204 where it should be 201; what is not there they refuse with the manifest.
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            StatusCode::UNAUTHORIZED if !self.is_ours(&ask.url) => {
+                let place = http::place(&ask.url);
+                let reason = format!(
+                    "{what}: it says to send it to {}://{place}, which answers 401",
+                    ask.url.scheme()
+                );
+                Err(OciError::Registry { place: self.place(), reason })
+            }
+            _ => Err(self.refused(&answer, &ask)),
+        }
+    }
+
+    async fn push_manifest(&self, image: &Image) -> Result<(), OciError> {
+        let tag = self.reference.tag().unwrap_or("latest");
+        let mut ask = Ask::get(self.url(&format!("manifests/{tag}"))?, "the manifest", MAX_WORDS_BYTES);
+        ask.method = Method::PUT;
+        ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static(image.media_type));
+        ask.body = Some(Bytes::from(image.manifest.clone()));
+        let answer = self.ask(&mut ask, Operation::Push).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer, &ask));
+        }
+        self.check_known(&answer, "the manifest", &image.digest)
     }
 
     /// How the registry asks who is there; `None` when it asks nobody.
@@ -138,26 +198,17 @@ impl Registry {
     /// # Errors
     /// It cannot be reached.
     pub fn challenge(&self) -> Result<Option<Challenge>, OciError> {
-        let url = format!("{}://{}/v2/", self.scheme, self.reference.resolve_registry());
-        let answer = self.runtime.block_on(async { self.http.get(url).send().await });
-        let answer = answer.map_err(|error| self.explain(error.into(), "the API"))?;
-        if answer.status() != reqwest::StatusCode::UNAUTHORIZED {
+        let answer = self.runtime.block_on(self.greet())?;
+        if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(None);
         }
-        let header = answer.headers().get(WWW_AUTHENTICATE).map(HeaderValue::as_bytes).unwrap_or_default();
-        Ok(Some(Challenge::parse(&String::from_utf8_lossy(header))))
+        Ok(Some(Challenge::of(&answer.headers).unwrap_or_default()))
     }
 
     /// Whether the registry is asked over HTTP.
     #[must_use]
     pub fn is_plain_http(&self) -> bool {
-        self.scheme == "http"
-    }
-
-    /// Whether credentials are configured for the registry.
-    #[must_use]
-    pub fn has_credentials(&self) -> bool {
-        self.auth != RegistryAuth::Anonymous
+        self.base.scheme() == "http"
     }
 
     /// What is meant.
@@ -166,99 +217,152 @@ impl Registry {
         &self.reference
     }
 
-    async fn authorize(&self, operation: RegistryOperation) -> Result<(), OciError> {
-        let authorized = self.client.auth(&self.reference, &self.auth, operation).await;
-        authorized.map(|_| ()).map_err(|error| self.explain(error, "the API"))
+    fn host(&self) -> &str {
+        self.reference.resolve_registry()
     }
 
-    fn explain(&self, error: oci_client::errors::OciDistributionError, what: &str) -> OciError {
-        explain(error, &self.reference, &self.auth, what)
+    fn place(&self) -> String {
+        format!("{}/{}", self.host(), self.reference.repository())
+    }
+
+    /// A URL of the API, in this repository.
+    fn url(&self, rest: &str) -> Result<Url, OciError> {
+        let path = format!("/v2/{}/{rest}", self.reference.repository());
+        self.base.join(&path).map_err(|error| OciError::Reference {
+            reference: self.reference.whole(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Whether a URL is of this registry: only there is told who asks.
+    fn is_ours(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    fn refused(&self, answer: &Answer, ask: &Ask<'_>) -> OciError {
+        explain::refusal(answer, ask, self.place(), &self.credentials)
+    }
+
+    fn failed(&self, problem: Problem, ask: &Ask<'_>, size: Option<u64>) -> OciError {
+        explain::problem(problem, self.host(), ask, size)
+    }
+
+    /// What the API says to nobody.
+    async fn greet(&self) -> Result<Answer, OciError> {
+        let url = self.base.join("/v2/").unwrap_or_else(|_| self.base.clone());
+        let ask = Ask::get(url, "the API", MAX_WORDS_BYTES);
+        let answer = self.http.ask(&ask).await.map_err(|problem| self.failed(problem, &ask, None))?;
+        if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(self.refused(&answer, &ask));
+        }
+        Ok(answer)
+    }
+
+    /// Asks the registry, and says who asks when it wants to know; a second time when it does no longer know.
+    async fn ask(&self, ask: &mut Ask<'_>, operation: Operation) -> Result<Answer, OciError> {
+        if !self.greeted.replace(true) {
+            let answer = self.greet().await?;
+            if answer.status == StatusCode::UNAUTHORIZED {
+                let challenge = Challenge::of(&answer.headers);
+                let has_password = matches!(self.credentials, Credentials::Password { .. });
+                // Who has nothing to say can ask all the same: some let anybody read.
+                if has_password || challenge.as_ref().is_some_and(Challenge::is_bearer) {
+                    self.authorize(challenge.as_ref(), operation).await?;
+                }
+            }
+        }
+        let is_ours = self.is_ours(&ask.url);
+        self.sign(ask, is_ours);
+        let answer = self.asked(ask).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || !is_ours || !self.is_ours(&answer.url) {
+            return Ok(answer);
+        }
+        let challenge = Challenge::of(&answer.headers);
+        // A password does not become another one.
+        let is_known =
+            challenge.as_ref().is_none_or(Challenge::is_basic) && ask.headers.contains_key(AUTHORIZATION);
+        if is_known {
+            return Ok(answer);
+        }
+        self.authorize(challenge.as_ref(), operation).await?;
+        self.sign(ask, is_ours);
+        self.asked(ask).await
+    }
+
+    async fn authorize(&self, challenge: Option<&Challenge>, operation: Operation) -> Result<(), OciError> {
+        let authorization = self.answer(challenge, operation).await?;
+        self.authorization.replace(Some(authorization));
+        Ok(())
+    }
+
+    fn sign(&self, ask: &mut Ask<'_>, is_ours: bool) {
+        if let (Some(authorization), true) = (&*self.authorization.borrow(), is_ours) {
+            ask.headers.insert(AUTHORIZATION, authorization.clone());
+        }
+    }
+
+    async fn asked(&self, ask: &Ask<'_>) -> Result<Answer, OciError> {
+        self.http.ask(ask).await.map_err(|problem| self.failed(problem, ask, None))
+    }
+
+    /// The registry has stored, or sent, what it should have.
+    fn check_known(&self, answer: &Answer, what: &str, digest: &str) -> Result<(), OciError> {
+        let known = answer.headers.get(DIGEST).and_then(|header| header.to_str().ok()).unwrap_or_default();
+        if known.starts_with("sha256:") && known != digest {
+            return Err(OciError::Digest {
+                what: format!("{what} of {}", self.place()),
+                expected: crate::style::printable(known.as_bytes()),
+                found: digest.to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
 impl Store for Registry {
-    fn manifest(&self, digest: Option<&str>) -> Result<Manifest, OciError> {
-        let reference = match digest {
-            Some(digest) => self.reference.clone_with_digest(digest.to_owned()),
-            None => self.reference.clone(),
-        };
-        let what = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => format!("manifest {digest}"),
-            (None, tag) => format!("tag `{}`", tag.unwrap_or("latest")),
-        };
-        self.runtime.block_on(async {
-            self.authorize(RegistryOperation::Pull).await?;
-            let pulled = self.client.pull_manifest_raw(&reference, &self.auth, &MANIFESTS).await;
-            let (bytes, digest) = pulled.map_err(|error| self.explain(error, &what))?;
-            Ok(Manifest { bytes: bytes.to_vec(), digest })
-        })
+    fn place(&self) -> String {
+        Registry::place(self)
+    }
+
+    fn manifest(&self, wanted: Option<&str>) -> Result<Manifest, OciError> {
+        let wanted = wanted.or_else(|| self.reference.digest());
+        let tag = self.reference.tag().unwrap_or("latest");
+        let what = wanted.map_or_else(|| format!("tag `{tag}`"), |digest| format!("manifest {digest}"));
+        let mut ask =
+            Ask::get(self.url(&format!("manifests/{}", wanted.unwrap_or(tag)))?, &what, MAX_MANIFEST_BYTES);
+        ask.headers.insert(ACCEPT, accepted());
+        let answer = self.runtime.block_on(self.ask(&mut ask, Operation::Pull))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(&answer, &ask));
+        }
+        let found = digest(&answer.body);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            let what = format!("the manifest of {}", self.place());
+            return Err(OciError::Digest { what, expected: wanted.to_owned(), found });
+        }
+        self.check_known(&answer, &what, &found)?;
+        Ok(Manifest { bytes: answer.body, digest: found })
     }
 
     fn blob(&self, descriptor: &OciDescriptor) -> Result<Vec<u8>, OciError> {
+        check_digest(&format!("a layer of {}", self.place()), &descriptor.digest)?;
         let what = format!("the layer {}", descriptor.digest);
-        let mut bytes = Capped(Vec::new());
-        self.runtime
-            .block_on(self.client.pull_blob(&self.reference, descriptor, &mut bytes))
-            .map_err(|error| self.explain(error, &what))?;
-        Ok(bytes.0)
-    }
-}
-
-impl Challenge {
-    /// Reads a `WWW-Authenticate` header: the scheme, and the realm where there is one.
-    #[must_use]
-    pub fn parse(header: &str) -> Self {
-        let (scheme, parameters) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
-        let lower = parameters.to_ascii_lowercase();
-        let realm = lower.find("realm=").map_or("", |start| {
-            let value = &parameters[start + "realm=".len()..];
-            match value.strip_prefix('"') {
-                Some(quoted) => quoted.split('"').next().unwrap_or(""),
-                None => value.split(',').next().unwrap_or("").trim(),
-            }
-        });
-        Self { scheme: scheme.to_owned(), realm: realm.to_owned() }
-    }
-}
-
-/// A vector that ends a download that is larger than any module may be: a registry can send what it likes.
-struct Capped(Vec<u8>);
-
-impl AsyncWrite for Capped {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if (self.0.len() + bytes.len()) as u64 > MAX_MODULE_BYTES {
-            let why = format!("it is larger than {MAX_MODULE_BYTES} bytes");
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, why)));
+        let size = u64::try_from(descriptor.size).ok().filter(|size| *size <= MAX_MODULE_BYTES);
+        let url = self.url(&format!("blobs/{}", descriptor.digest))?;
+        let mut ask = Ask::get(url, &what, size.unwrap_or(MAX_MODULE_BYTES));
+        let answer = self.runtime.block_on(self.ask(&mut ask, Operation::Pull))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(&answer, &ask));
         }
-        self.0.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        check_blob(descriptor, &format!("{what} of {}", self.place()), &answer.body)?;
+        Ok(answer.body)
     }
 }
 
-/// The certificates of a PEM file, one each.
-fn read_certificates(file: &Path) -> Result<Vec<Vec<u8>>, OciError> {
-    const END: &str = "-----END CERTIFICATE-----";
-    let wrong = |source: io::Error| OciError::Io { path: file.display().to_string(), source };
-    let text = std::fs::read_to_string(file).map_err(wrong)?;
-    let certificates: Vec<Vec<u8>> = text
-        .split_inclusive(END)
-        .filter(|part| part.contains(END))
-        .map(|part| part.as_bytes().to_vec())
-        .collect();
-    if certificates.is_empty() {
-        return Err(wrong(io::Error::other(
-            "holds no certificate; expected PEM, `-----BEGIN CERTIFICATE-----`",
-        )));
-    }
-    Ok(certificates)
+/// What a manifest may be.
+fn accepted() -> HeaderValue {
+    // The types are constants that a header can hold.
+    HeaderValue::from_str(&MANIFESTS.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("*/*"))
 }
 
 /// Whether a host, with or without a port, is this machine.
@@ -273,21 +377,6 @@ pub(super) fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn challenges() {
-        let challenge = |scheme: &str, realm: &str| Challenge { scheme: scheme.into(), realm: realm.into() };
-        let parse = Challenge::parse;
-        assert_eq!(parse("Basic realm=\"basic-realm\""), challenge("Basic", "basic-realm"));
-        let bearer = "Bearer realm=\"https://auth.example/token\",service=\"registry.example\"";
-        assert_eq!(parse(bearer), challenge("Bearer", "https://auth.example/token"));
-        assert_eq!(
-            parse("Bearer service=x, Realm=https://a.example, scope=y"),
-            challenge("Bearer", "https://a.example")
-        );
-        assert_eq!(parse("Negotiate"), challenge("Negotiate", ""));
-        assert_eq!(parse(""), challenge("", ""));
-    }
 
     #[test]
     fn who_is_this_machine() {

@@ -2,10 +2,10 @@
 
 mod pick;
 
-use oci_client::manifest::{OciImageIndex, OciImageManifest};
+use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciImageManifest};
 use serde::Serialize;
 
-use super::{Challenge, OciError, Store, digest, layout};
+use super::{Challenge, Manifest, OciError, Store, check_digest, digest, json, layout};
 use crate::inspect;
 use pick::pick;
 
@@ -261,44 +261,64 @@ fn unsafe_realm(challenge: &Challenge) -> Option<String> {
     if is_private { refused(format!("`{name}` is no public host")) } else { None }
 }
 
-/// Follows an index to the image that is pulled from it.
+/// How many indexes may name one another.
+const MAX_DEPTH: usize = 4;
+
+/// Follows an index, and one that it names in turn, to the image that is pulled from it.
 fn resolve(store: &dyn Store, bytes: &[u8], digest: &str) -> Result<Resolved, OciError> {
-    let broken = |reason: String| OciError::Manifest { what: digest.to_owned(), reason };
-    let value: serde_json::Value =
-        serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
-    let media_type = value.get("mediaType").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let is_index =
-        layout::is_index(media_type) || (media_type.is_empty() && value.get("manifests").is_some());
-    if !is_index {
-        let manifest = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
-        return Ok(Resolved::Image { manifest, digest: digest.to_owned(), from_index: false });
+    let mut here = Manifest { bytes: bytes.to_vec(), digest: digest.to_owned() };
+    for depth in 0..MAX_DEPTH {
+        let broken = |reason: String| OciError::Manifest {
+            what: format!("{} of {}", here.digest, store.place()),
+            reason,
+        };
+        let value = json::object(&here.bytes).map_err(broken)?;
+        let media_type = value.get("mediaType").and_then(serde_json::Value::as_str).unwrap_or_default();
+        if value.get("schemaVersion").and_then(serde_json::Value::as_u64) == Some(1) {
+            return Ok(Resolved::Nothing(
+                "a manifest of Docker's schema version 1; expected an image of Docker's version 2 or of OCI"
+                    .to_owned(),
+            ));
+        }
+        let is_index =
+            layout::is_index(media_type) || (media_type.is_empty() && value.get("manifests").is_some());
+        if !is_index {
+            let manifest = json::read(value).map_err(broken)?;
+            return Ok(Resolved::Image { manifest, digest: here.digest, from_index: depth > 0 });
+        }
+        let index: OciImageIndex = json::read(value).map_err(broken)?;
+        let Some(entry) = index.manifests.iter().find(is_meant) else {
+            return Ok(Resolved::Nothing(platforms(&index)));
+        };
+        check_digest(&format!("an entry of the index {} of {}", here.digest, store.place()), &entry.digest)?;
+        here = store.manifest(Some(&entry.digest))?;
     }
-    let index: OciImageIndex = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
-    // An entry that names no platform counts as linux/amd64.
-    let is_meant = |entry: &&oci_client::manifest::ImageIndexEntry| {
-        entry.platform.as_ref().is_none_or(|platform| {
-            platform.os.to_string() == "linux" && platform.architecture.to_string() == "amd64"
-        })
-    };
-    let Some(entry) = index.manifests.iter().find(is_meant) else {
-        let platforms: Vec<String> = index
-            .manifests
-            .iter()
-            .filter_map(|entry| entry.platform.as_ref())
-            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
-            .collect();
-        return Ok(Resolved::Nothing(format!(
-            "an index without an image for linux/amd64, which is asked for on every machine; it has {}",
-            if platforms.is_empty() { "none at all".to_owned() } else { platforms.join(", ") }
-        )));
-    };
-    let child = store.manifest(Some(&entry.digest))?;
-    let broken = |error: serde_json::Error| OciError::Manifest {
-        what: child.digest.clone(),
-        reason: error.to_string(),
-    };
-    let manifest = serde_json::from_slice(&child.bytes).map_err(broken)?;
-    Ok(Resolved::Image { manifest, digest: child.digest, from_index: true })
+    Ok(Resolved::Nothing(format!("an index of an index of an index, {MAX_DEPTH} deep")))
+}
+
+/// An entry that names no platform counts as linux/amd64.
+fn is_meant(entry: &&ImageIndexEntry) -> bool {
+    entry.platform.as_ref().is_none_or(|platform| {
+        platform.os.to_string() == "linux" && platform.architecture.to_string() == "amd64"
+    })
+}
+
+fn platforms(index: &OciImageIndex) -> String {
+    const MOST: usize = 8;
+    let all = index.manifests.iter().filter_map(|entry| entry.platform.as_ref());
+    let mut platforms: Vec<String> =
+        all.map(|platform| format!("{}/{}", platform.os, platform.architecture)).collect();
+    platforms.sort();
+    platforms.dedup();
+    let more = platforms.len().saturating_sub(MOST);
+    platforms.truncate(MOST);
+    if more > 0 {
+        platforms.push(format!("{more} more"));
+    }
+    format!(
+        "an index without an image for linux/amd64, which is asked for on every machine; it has {}",
+        if platforms.is_empty() { "none at all".to_owned() } else { platforms.join(", ") }
+    )
 }
 
 fn module(bytes: Vec<u8>, path: Option<String>, files: Vec<(String, Vec<u8>)>) -> Module {

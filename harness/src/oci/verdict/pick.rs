@@ -4,8 +4,9 @@ use oci_client::manifest::{
     IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OciDescriptor, OciImageManifest,
 };
 
+use super::super::archive::{self, NoFile, Unpacked};
 use super::super::image::{IMAGE_LAYER, MODULE_FILE, WASM_LAYER};
-use super::super::{MAX_MODULE_BYTES, OciError, Store, Unpacked, archive};
+use super::super::{MAX_MODULE_BYTES, OciError, Store};
 use super::Shape;
 
 /// The layer of the wasm-image-spec that holds the module.
@@ -57,10 +58,9 @@ pub(super) fn pick(store: &dyn Store, manifest: &OciImageManifest) -> Result<Pic
     if let ([_, _], Some(layer)) =
         (layers.as_slice(), layers.iter().find(|layer| media_type(layers, layer) == CONTENT_LAYER))
     {
-        let bytes = limited(store, layer)?;
-        return Ok(match bytes {
-            Some(bytes) => taken(Shape::Oci, Found { bytes, path: None }, Vec::new()),
-            None => too_large(),
+        return Ok(match limited(store, layer)? {
+            Ok(bytes) => taken(Shape::Oci, Found { bytes, path: None }, Vec::new()),
+            Err(refused) => refused,
         });
     }
     let types: Vec<&str> = layers.iter().map(|layer| media_type(layers, layer)).collect();
@@ -70,7 +70,7 @@ pub(super) fn pick(store: &dyn Store, manifest: &OciImageManifest) -> Result<Pic
     );
     // Refused, but still a module that can be looked at.
     if let ([layer], true) = (layers.as_slice(), last_type == WASM_LAYER)
-        && let Some(bytes) = limited(store, layer)?
+        && let Ok(bytes) = limited(store, layer)?
     {
         let picked = taken(Shape::Cncf, Found { bytes, path: None }, Vec::new());
         return Ok(Picked { refused: Some(format!("the CNCF's Wasm artifact: {reason}")), ..picked });
@@ -84,34 +84,34 @@ fn media_type<'a>(layers: &'a [OciDescriptor], layer: &OciDescriptor) -> &'a str
 }
 
 fn archived(store: &dyn Store, layer: &OciDescriptor, shape: Shape) -> Result<Picked, OciError> {
-    let Some(bytes) = limited(store, layer)? else { return Ok(too_large()) };
-    let found = match archive::find(&bytes, MODULE_FILE) {
-        Ok(Some(Unpacked { path, bytes })) => Found { bytes, path: Some(path) },
-        Ok(None) => {
-            let names = archive::unpack(&bytes).unwrap_or_default();
-            let names: Vec<&str> = names.iter().map(|file| file.path.as_str()).take(8).collect();
-            return Ok(Picked {
-                shape: Some(shape),
-                ..Picked::refused(format!(
-                    "no `{MODULE_FILE}` in the last layer; it holds `{}`",
-                    names.join("`, `")
-                ))
-            });
-        }
+    let bytes = match limited(store, layer)? {
+        Ok(bytes) => bytes,
+        Err(refused) => return Ok(refused),
+    };
+    let refused = |reason: String| Picked { shape: Some(shape), ..Picked::refused(reason) };
+    let layer = match archive::look_through(&bytes, MODULE_FILE) {
+        Ok(layer) => layer,
         Err(error) => {
-            return Ok(Picked {
-                shape: Some(shape),
-                ..Picked::refused(format!(
-                    "the last layer says that it is a gzip-compressed archive, and is none: {error}"
-                ))
-            });
+            let reason =
+                format!("the last layer is not the gzip-compressed archive that it says it is: {error}");
+            return Ok(refused(reason));
         }
     };
-    let files = archive::unpack(&bytes).unwrap_or_default().into_iter();
-    let beside =
-        files.filter(|file| Some(&file.path) != found.path.as_ref()).map(|file| (file.path, file.bytes));
-    let beside = beside.collect();
-    Ok(taken(shape, found, beside))
+    let (path, bytes) = match layer.found {
+        Some(Ok(Unpacked { path, bytes })) => (path, bytes),
+        Some(Err(NoFile(path))) => {
+            return Ok(refused(format!("`{path}` in the last layer is no file but a link or a folder")));
+        }
+        None if layer.paths.is_empty() => {
+            return Ok(refused(format!("no `{MODULE_FILE}` in the last layer; it holds nothing")));
+        }
+        None => {
+            let names = layer.paths.join("`, `");
+            return Ok(refused(format!("no `{MODULE_FILE}` in the last layer; it holds `{names}`")));
+        }
+    };
+    let beside = layer.files.into_iter().map(|file| (file.path, file.bytes)).collect();
+    Ok(taken(shape, Found { bytes, path: Some(path) }, beside))
 }
 
 fn taken(shape: Shape, found: Found, files: Vec<(String, Vec<u8>)>) -> Picked {
@@ -131,10 +131,13 @@ fn too_large() -> Picked {
     ))
 }
 
-/// The layer, unless its descriptor says already that it is too large.
-fn limited(store: &dyn Store, layer: &OciDescriptor) -> Result<Option<Vec<u8>>, OciError> {
+/// The layer, unless its descriptor says already that nobody takes it.
+fn limited(store: &dyn Store, layer: &OciDescriptor) -> Result<Result<Vec<u8>, Picked>, OciError> {
     match u64::try_from(layer.size) {
-        Ok(size) if size <= MAX_MODULE_BYTES => store.blob(layer).map(Some),
-        _ => Ok(None),
+        Ok(size) if size <= MAX_MODULE_BYTES => store.blob(layer).map(Ok),
+        Ok(_) => Ok(Err(too_large())),
+        Err(_) => {
+            Ok(Err(Picked::refused(format!("the manifest says that a layer has {} bytes", layer.size))))
+        }
     }
 }

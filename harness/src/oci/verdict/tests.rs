@@ -65,6 +65,10 @@ impl Memory {
 }
 
 impl Store for Memory {
+    fn place(&self) -> String {
+        "memory".into()
+    }
+
     fn manifest(&self, digest: Option<&str>) -> Result<Manifest, OciError> {
         let digest = digest.map_or_else(|| self.top.borrow().clone(), str::to_owned);
         let bytes = self.blobs.borrow().get(&digest).cloned().unwrap_or_default();
@@ -156,7 +160,10 @@ fn the_shapes_that_are_refused() {
     );
     let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
     check(|m| drop(m.manifest(OCI, &[m.layer(zstd, b"\x28\xb5\x2f\xfd")])), "tar+zstd");
-    check(|m| drop(m.manifest(OCI, &[m.layer(TAR, b"\x28\xb5\x2f\xfd")])), "is none");
+    check(
+        |m| drop(m.manifest(OCI, &[m.layer(TAR, b"\x28\xb5\x2f\xfd")])),
+        "is not the gzip-compressed archive",
+    );
     check(
         |m| m.index(&[(Some(("wasip1", "wasm")), m.image(&Image::cncf(&contents()).unwrap()))]),
         "an index without an image for linux/amd64, which is asked for on every machine; it has wasip1/wasm",
@@ -177,6 +184,53 @@ fn the_shapes_that_are_refused() {
     check(|m| drop(m.manifest(OCI, &[m.layer(TAR, &tar(&[("plugin.wasm", WASM)]))])), "Envoy refuse it");
     let large = json!({"mediaType": TAR, "digest": digest(b""), "size": 300_000_000_000_u64});
     check(|m| drop(m.manifest(OCI, std::slice::from_ref(&large))), "256 MiB");
+}
+
+#[test]
+fn indexes_of_indexes_are_followed_and_end() {
+    let memory = Memory::default();
+    let image = memory.image(&Image::compat(&contents()).unwrap());
+    memory.index(&[(None, image.clone())]);
+    let inner = memory.top.borrow().clone();
+    memory.index(&[(Some(("linux", "arm64")), "sha256:0".into()), (Some(("linux", "amd64")), inner)]);
+    let report = judge(&memory, &Asked::default()).unwrap();
+    assert!(report.verdicts[0].pulls, "{report:?}");
+    assert_eq!(report.manifest_digest, Some(image));
+    for _ in 0..3 {
+        let inner = memory.top.borrow().clone();
+        memory.index(&[(None, inner)]);
+    }
+    assert!(istio(&memory, &Asked::default()).contains("an index of an index"));
+    memory.index(&[(None, "../../etc/passwd".into())]);
+    let error = judge(&memory, &Asked::default()).unwrap_err().to_string();
+    assert!(error.contains("`../../etc/passwd` is no digest; expected `sha256:`"), "{error}");
+}
+
+#[test]
+fn what_nobody_can_pull_says_why() {
+    check(
+        |m| {
+            let digest = m.put(br#"{"schemaVersion": 1, "name": "x", "fsLayers": []}"#);
+            m.top.replace(digest);
+        },
+        "a manifest of Docker's schema version 1",
+    );
+    let negative = json!({"mediaType": TAR, "digest": digest(b""), "size": -5});
+    check(|m| drop(m.manifest(OCI, std::slice::from_ref(&negative))), "says that a layer has -5 bytes");
+    check(
+        |m| drop(m.manifest(OCI, &[m.layer(TAR, &tar(&[]))])),
+        "no `plugin.wasm` in the last layer; it holds nothing",
+    );
+    check(
+        |m| {
+            m.index(
+                &(0..20)
+                    .map(|n| (Some(("linux", ["arm64", "s390x"][n % 2])), String::new()))
+                    .collect::<Vec<_>>(),
+            )
+        },
+        "it has linux/arm64, linux/s390x",
+    );
 }
 
 #[test]
