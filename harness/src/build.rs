@@ -30,6 +30,9 @@ pub use find::Crate;
 /// The target that filters are built for: what Envoy's SDKs use.
 pub const TARGET: &str = "wasm32-wasip1";
 
+/// The largest file that is read as a module: V8 takes none of more than 1 GiB.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// Why there is no module.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -141,14 +144,40 @@ pub fn crate_named(name: &str) -> Result<Option<Crate>, BuildError> {
     }
 }
 
-/// Makes a module of any toolchain's smaller, as those that are built here; `target` is the folder that it and its named twin go to.
+/// Makes a module of any toolchain's smaller, as those that are built here; `target` is the folder that it and its named twin go to, once `accept`
+/// has nothing against it.
 ///
 /// # Errors
-/// When it is no module, or a file cannot be written.
-pub fn file(path: &Path, target: &Path) -> Result<Built, BuildError> {
-    let linked = std::fs::read(path).map_err(|source| BuildError::Io { path: path.to_owned(), source })?;
+/// When it is no module, would be replaced itself, is not accepted, or a file cannot be written.
+pub fn file<E: From<BuildError>>(
+    path: &Path,
+    target: &Path,
+    accept: impl FnOnce(&[u8]) -> Result<(), E>,
+) -> Result<Built, E> {
+    let failed = |source: io::Error| BuildError::Io { path: path.to_owned(), source };
+    let linked = read_bounded(path).map_err(failed)?;
     let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    cargo::store(&name, target, linked.len(), finish::of_file(&name, &linked)?)
+    let to = target.join(format!("{name}.wasm"));
+    if let (Ok(from), Ok(to)) = (path.canonicalize(), to.canonicalize())
+        && from == to
+    {
+        let reason = io::Error::other("would be replaced by what is made of it; expected another folder");
+        return Err(failed(reason).into());
+    }
+    let finished = finish::of_file(&path.display().to_string(), &name, &linked)?;
+    accept(&finished.wasm)?;
+    Ok(cargo::store(&name, target, linked.len(), finished)?)
+}
+
+/// A module's bytes, and not those of a device that never ends.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("has more than {MAX_BYTES} bytes, which no module has")));
+    }
+    Ok(bytes)
 }
 
 /// The bytes of a module to run, with the names of its functions when the build left them beside it.

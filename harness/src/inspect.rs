@@ -2,12 +2,14 @@
 
 mod known;
 mod metadata;
+mod names;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use wasmparser::{ExternalKind, KnownCustom, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, KnownCustom, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 pub use metadata::{Metadata, SECTION as METADATA_SECTION};
+pub(crate) use names::are_broken as names_are_broken;
 
 /// What a module is.
 #[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
@@ -106,7 +108,23 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, InspectError> {
         read(payload, &mut found)?;
     }
     judge(&mut found);
+    if let Err(error) = validate(wasm) {
+        found.problems.push(format!("it is not valid: {error}"));
+    }
+    if names::are_broken(wasm) {
+        found.problems.push("its section `name`, which Envoy reads for backtraces, is broken".to_owned());
+    }
     Ok(found)
+}
+
+/// Whether V8 would compile it, as Envoy has it: with threads and the exceptions from before they were standard.
+///
+/// # Errors
+/// What is not valid, and where.
+pub fn validate(wasm: &[u8]) -> Result<(), wasmparser::BinaryReaderError> {
+    let mut features = WasmFeatures::default() | WasmFeatures::LEGACY_EXCEPTIONS;
+    features.remove(WasmFeatures::COMPONENT_MODEL);
+    Validator::new_with_features(features).validate_all(wasm).map(drop)
 }
 
 fn read(payload: Payload<'_>, found: &mut Inspection) -> Result<(), InspectError> {
@@ -261,6 +279,36 @@ mod tests {
                 "Envoy lacks the import `env.proxy_nothing`"
             ]
         );
+    }
+
+    #[test]
+    fn what_v8_would_not_compile_is_a_problem() {
+        let problems = |text: &str| {
+            let whole = format!(
+                "(module (func (export \"proxy_abi_version_0_2_1\")) (func (export \"malloc\") (param i32) (result i32) i32.const 0) {text})"
+            );
+            inspect(&wat::parse_str(whole).unwrap()).unwrap().problems.join("; ")
+        };
+        // What Envoy 1.40 was seen to take.
+        for text in [
+            "(memory i64 1)",
+            "(memory 1 2 shared)",
+            "(memory 1) (memory 1)",
+            "(func return_call 2)",
+            "(func try end)",
+            "(func v128.const i64x2 0 0 drop)",
+        ] {
+            assert_eq!(problems(text), "", "{text}");
+        }
+        // And what it refused.
+        for (text, want) in [
+            ("(func i32.const 0)", "it is not valid: type mismatch"),
+            ("(func call 99)", "it is not valid: unknown function 99"),
+            ("(memory 65537)", "it is not valid: memory size"),
+            ("(func (export \"malloc\"))", "it is not valid: duplicate export name `malloc`"),
+        ] {
+            assert!(problems(text).starts_with(want), "{text}: {}", problems(text));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::slim::{self, SlimError, Wanted};
 use super::{BuildError, Crate, facts};
-use crate::inspect::{METADATA_SECTION, Metadata, inspect};
+use crate::inspect::{InspectError, METADATA_SECTION, Metadata, inspect, validate};
 
 /// A module that can be shipped.
 pub(super) struct Finished {
@@ -24,9 +24,11 @@ pub(super) fn of_crate(found: &Crate, linked: &[u8]) -> Result<Finished, BuildEr
 }
 
 /// Makes any module smaller. It keeps what it said of itself; where it said nothing, it gets its name and what it imports.
-pub(super) fn of_file(name: &str, linked: &[u8]) -> Result<Finished, BuildError> {
-    let failed = |source: SlimError| BuildError::Slim { module: name.to_owned(), source };
+pub(super) fn of_file(path: &str, name: &str, linked: &[u8]) -> Result<Finished, BuildError> {
+    let failed = |source: SlimError| BuildError::Slim { module: path.to_owned(), source };
     let said = inspect(linked).map_err(|error| failed(error.into()))?.metadata;
+    // What is not valid may be so no longer when a part of it is gone, and do something else.
+    validate(linked).map_err(|error| failed(InspectError::from(error).into()))?;
     let slim = slim::slim(linked, Wanted::default()).map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     let said = said.unwrap_or_else(|| Metadata { name: name.to_owned(), ..Metadata::default() });

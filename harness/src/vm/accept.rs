@@ -9,6 +9,7 @@ use super::callbacks::{SIGNATURES, Signature};
 use super::link::Linked;
 use crate::abi;
 use crate::host::Abi;
+use crate::inspect;
 
 /// One pre-linked set of hostcalls for each version of the ABI (`LOAD-02`).
 static LINKERS: LazyLock<[Result<Linker<State>, String>; 3]> = LazyLock::new(|| {
@@ -26,8 +27,16 @@ pub(super) fn accept(engine: &Engine, wasm: &[u8]) -> Result<(Abi, Linked), Stri
     if !wasm.starts_with(b"\0asm") {
         return Err("Failed to parse corrupted Wasm module".to_owned());
     }
-    let module = Module::from_binary(engine, wasm)
-        .map_err(|error| format!("Failed to parse corrupted Wasm module: {}", error.root_cause()))?;
+    let module = Module::from_binary(engine, wasm).map_err(|error| {
+        let cause = error.root_cause();
+        match inspect::validate(wasm) {
+            Ok(()) => format!("Envoy runs it, but this program's engine does not: {cause}"),
+            Err(_) => format!("Failed to parse corrupted Wasm module: {cause}"),
+        }
+    })?;
+    if inspect::names_are_broken(wasm) {
+        return Err("Failed to parse corrupted Wasm module: the section `name` is broken".to_owned());
+    }
     let abi = version(&module).ok_or("Wasm VM failed Missing or unknown Proxy-Wasm ABI version")?;
     let linker = LINKERS[abi as usize].as_ref().map_err(Clone::clone)?;
     check_imports(engine, linker, &module)?;
