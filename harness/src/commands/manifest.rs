@@ -3,16 +3,19 @@
 mod modules;
 mod parse;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::artifact::AccessArgs;
 use super::check::Workshop;
-use super::{Exit, Failure, Run, Terminal, output};
+use super::{Exit, Failure, Run, Terminal};
 use crate::check::output::{self as findings, Format};
 use crate::check::{self, Report, Runner, Severity, Source, rules};
+use crate::files;
 use crate::manifest::{self, Cluster, Gateway, Placement, Plan, Route, Target, TargetRef};
 use crate::scenario::FailurePolicy;
 use modules::{Module, Tried};
@@ -53,10 +56,10 @@ pub(super) struct Manifest {
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The prefix of the images, as `weir release --push` has it: PREFIX/<filter>:<version>
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", value_parser = parse::prefix)]
     registry: Option<String>,
     /// Where the module is pulled from, instead: an image, or a file over https; one filter only
-    #[arg(long, value_name = "URL", conflicts_with = "registry")]
+    #[arg(long, value_name = "URL", conflicts_with = "registry", value_parser = parse::url)]
     url: Option<String>,
     /// Pin this: the image's digest, or the module's for a file over https. Default: that of the image that is named, else that which
     /// `weir push` gives the module
@@ -75,7 +78,7 @@ pub(super) struct Manifest {
     #[arg(long, short = 'n', default_value = "default")]
     namespace: String,
     /// A label of the workloads; may be repeated. Default: all workloads of the namespace
-    #[arg(long, value_name = "LABEL=VALUE", value_parser = parse::pair)]
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = parse::label)]
     selector: Vec<(String, String)>,
     /// A resource to attach to, such as Gateway/eg, HTTPRoute/backend (Envoy Gateway) or Service/reviews (waypoints); may be repeated
     #[arg(long, value_name = "KIND/NAME[/SECTION]", value_parser = parse::target)]
@@ -90,7 +93,7 @@ pub(super) struct Manifest {
     #[arg(long, value_parser = ["CLIENT", "SERVER", "CLIENT_AND_SERVER"])]
     mode: Option<String>,
     /// Only this port; may be repeated
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = parse::port)]
     port: Vec<u16>,
     /// What happens after a trap. FAIL_RELOAD makes a fresh VM; FAIL_OPEN helps later requests only
     #[arg(long, value_enum, default_value = "FAIL_CLOSED")]
@@ -153,6 +156,9 @@ enum Policy {
 
 impl Run for Manifest {
     fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
+        once("--selector", self.selector.iter().map(|(label, _)| label))?;
+        once("--cluster", self.clusters.iter().map(|(name, _)| name))?;
+        once("--env", self.env.iter().map(|(name, _)| name).chain(&self.host_env))?;
         let modules = modules::read(&self)?;
         let mut runner = Tried::new(Workshop::new(&modules::named(&modules), None)?, &modules);
         for module in &modules {
@@ -173,9 +179,24 @@ impl Run for Manifest {
         if let Some(exit) = judged(&text, &mut runner, terminal)? {
             return Ok(exit);
         }
-        output(self.out.as_deref())?.write_all(text.as_bytes())?;
+        match self.out.as_deref() {
+            Some(file) if file.as_os_str() != "-" => files::replace(file, text.as_bytes())
+                .with_context(|| format!("cannot write `{}`", file.display()))?,
+            _ => io::stdout().write_all(text.as_bytes())?,
+        }
         Ok(Exit::Done)
     }
+}
+
+/// Of two values for one name the last would win, and nobody know.
+fn once<'a>(flag: &str, names: impl Iterator<Item = &'a String>) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(anyhow!("`{flag}`: `{name}` is given twice").into());
+        }
+    }
+    Ok(())
 }
 
 impl Manifest {

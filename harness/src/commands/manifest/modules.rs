@@ -14,7 +14,7 @@ use crate::check::{Plugin, Runner, Source, Trial};
 use crate::inspect::{self, Metadata};
 use crate::manifest::tree::Tree;
 use crate::manifest::{self, Target};
-use crate::oci::{Asked, Consumer, Image, Place, judge};
+use crate::oci::{Asked, Consumer, Image, Place, judge, tag_of};
 use crate::scenario;
 use crate::yaml;
 
@@ -151,6 +151,16 @@ fn configure(modules: &mut [Module], configs: &[String]) -> Result<(), Failure> 
             next += 1;
             (next - 1, config.as_str())
         });
+        // What looks like a name and is none of a filter.
+        if let (Some((name, _)), false) = (config.split_once('='), Path::new(file).exists())
+            && by_name.is_none()
+        {
+            let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
+            return Err(anyhow!("`--config {config}`: {}", yaml::unknown("filter", name, &names)).into());
+        }
+        if file.is_empty() {
+            return Err(anyhow!("`--config {config}`: expected [FILTER=]FILE").into());
+        }
         let Some(module) = modules.get_mut(index) else {
             return Err(anyhow!("`--config {config}`: there is no filter left for it").into());
         };
@@ -201,15 +211,15 @@ fn given(arguments: &Manifest) -> (Option<String>, Option<String>) {
 /// Where the module is pulled from, and its digest.
 fn location(arguments: &Manifest, module: &Module) -> Result<(Option<String>, Option<String>), Failure> {
     let pulled = module.image.as_ref();
-    let version =
-        module.metadata.as_ref().map(|metadata| metadata.version.as_str()).filter(|v| !v.is_empty());
-    let tag = pulled.and_then(|image| image.tag.as_deref()).or(version).unwrap_or("latest");
+    let version = module.metadata.as_ref().map(|metadata| metadata.version.as_str());
+    let version = version.filter(|version| !version.is_empty()).map(tag_of);
+    let tag = pulled.and_then(|image| image.tag.as_deref()).or(version.as_deref()).unwrap_or("latest");
     let url = match (&arguments.url, &arguments.registry) {
-        (Some(url), _) if url.contains("://") => Some(url.clone()),
-        (Some(url), _) => Some(format!("oci://{url}")),
+        (Some(url), _) => Some(url.clone()),
         (None, Some(prefix)) => {
-            let prefix = prefix.trim_start_matches("oci://").trim_end_matches('/');
-            Some(format!("oci://{prefix}/{}:{tag}", module.name))
+            let image = format!("oci://{prefix}/{}:{tag}", module.name);
+            Place::parse(&image).map_err(failure)?;
+            Some(image)
         }
         (None, None) => pulled.and_then(|image| image.url.clone()),
     };

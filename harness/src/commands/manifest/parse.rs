@@ -3,12 +3,81 @@
 use std::net::IpAddr;
 
 use crate::manifest::{Cluster, Gateway, TargetRef};
+use crate::oci::{OciError, Place};
 
 /// `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// `LABEL=VALUE`, as Kubernetes takes them: with another one nothing would ever be selected.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    let (label, value) =
+        pair(text).map_err(|_| "expected LABEL=VALUE, such as app=productpage".to_owned())?;
+    let (prefix, name) = label.split_once('/').unwrap_or(("a", &label));
+    let is_prefix = (1..=253).contains(&prefix.len())
+        && prefix
+            .split('.')
+            .all(|part| is_word(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !is_prefix || !is_word(name, is_part) {
+        return Err("a label is at most 63 letters, digits, `-`, `_` and `.`, the first and last a letter or digit; before it may stand a domain and `/`".to_owned());
+    }
+    if !value.is_empty() && !is_word(&value, is_part) {
+        return Err("a label's value is at most 63 letters, digits, `-`, `_` and `.`, the first and last a letter or digit".to_owned());
+    }
+    Ok((label, value))
+}
+
+fn is_word(text: &str, is_part: impl Fn(char) -> bool) -> bool {
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    (1..=63).contains(&text.len())
+        && text.chars().all(is_part)
+        && text.starts_with(ends)
+        && text.ends_with(ends)
+}
+
+/// A port.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "expected a port from 1 to 65535".to_owned())
+}
+
+/// The prefix of images, to which `/<filter>:<version>` is added.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
+    let prefix = text.strip_prefix("oci://").unwrap_or(text).trim_end_matches('/');
+    let example = "expected HOST/NAMESPACE, such as registry.example/weir";
+    let last = prefix.rsplit('/').next().unwrap_or(prefix);
+    if prefix.contains('@') || (prefix.contains('/') && last.contains(':')) {
+        return Err(format!("{example}, without a tag or a digest"));
+    }
+    let whole = format!("{prefix}/filter:1");
+    match Place::parse(&format!("oci://{whole}")) {
+        // Without a host it would be docker's own registry, by whoever's name.
+        Ok(Place::Registry(place)) if whole.starts_with(place.registry()) => Ok(prefix.to_owned()),
+        Ok(_) => Err(example.to_owned()),
+        Err(OciError::Reference { reason, .. }) => Err(format!("{reason}; {example}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Where a module is pulled from; what has no scheme is an image.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("oci", text));
+    let is_named = !rest.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    match scheme {
+        "oci" => match Place::parse(&format!("oci://{rest}")) {
+            Ok(_) => Ok(format!("oci://{rest}")),
+            Err(error) => Err(error.to_string()),
+        },
+        "http" | "https" if is_named && !rest.starts_with(['/', ':', '?']) => Ok(text.to_owned()),
+        "file" if is_named => Ok(text.to_owned()),
+        _ => {
+            Err("expected an image, or a file over https, such as https://files.example/canary.wasm"
+                .to_owned())
+        }
     }
 }
 
@@ -105,6 +174,63 @@ mod tests {
         assert_eq!(hostname("*.a-b.example"), Ok("*.a-b.example".to_owned()));
         let section = target("Gateway/eg/https").unwrap().section;
         assert_eq!(section.as_deref(), Some("https"));
+    }
+
+    #[test]
+    fn labels_are_those_of_kubernetes() {
+        for text in ["app=productpage", "app=", "app.kubernetes.io/name=a.b-c_D", "A=1"] {
+            assert!(label(text).is_ok(), "{text}");
+        }
+        let long = format!("app={}", "x".repeat(64));
+        for text in [
+            "app", "=x", "app=a b", "a/b/c=x", "-a=x", "/a=x", "A.b/c=x", "app=x,y", "app=-x", "app=a\n",
+            "\u{e4}=x", &long,
+        ] {
+            assert!(label(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_of_images_are_such() {
+        assert_eq!(prefix("oci://registry.example/weir/"), Ok("registry.example/weir".to_owned()));
+        for text in ["registry.example:5000", "localhost:5000/a", "docker.io/weir", "[::1]:5000/weir"] {
+            assert_eq!(prefix(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "weir",
+            "https://registry.example/weir",
+            "registry.example/UPPER",
+            "a b",
+            "registry.example/w:1",
+            "registry.example/w?x",
+        ] {
+            assert!(prefix(text).unwrap_err().contains("expected HOST/NAMESPACE"), "{text}");
+        }
+        assert_eq!(url("registry.example/a:1"), Ok("oci://registry.example/a:1".to_owned()));
+        for text in [
+            "https://a.example/b.wasm",
+            "http://a.example:80/b.wasm",
+            "file:///a.wasm",
+            "oci://registry.example/a:1",
+        ] {
+            assert_eq!(url(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "a b",
+            "https://",
+            "https:///a",
+            "https://a b",
+            "oci://",
+            "oci:///a",
+            "oci://a.example/B:1",
+            "ftp://a",
+        ] {
+            assert!(url(text).is_err(), "{text}");
+        }
+        assert_eq!(port("65535"), Ok(65535));
+        assert!(["0", "65536", "x", "", "-1"].iter().all(|text| port(text).is_err()));
     }
 
     #[test]
