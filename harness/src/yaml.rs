@@ -97,12 +97,30 @@ pub fn parse_all<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| explain(error, String::new()))
 }
 
+/// The most values of a file, and so of documents: what the parser has.
+const MAX_VALUES: usize = 250_000;
+
+const TOO_LARGE: &str =
+    "is nested deeper, or larger, than such a file may be: at most 250000 values, 64 MiB and 64 levels";
+
+/// What the parser says, where that is about the parser, and what it means.
+const WORDS: [(&str, &str); 6] = [
+    ("multiple YAML documents", "expected one document, found another one behind `---`"),
+    ("weak recursion", "an anchor that holds itself"),
+    ("budget breached", TOO_LARGE),
+    ("recursion limit exceeded", TOO_LARGE),
+    ("expected string scalar", "expected a text"),
+    ("non-finite float", "expected a number that is finite, at most about 1.8e308"),
+];
+
 fn options() -> Options {
     serde_saphyr::options! {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         with_snippet: false,
+        // One file of a cluster's thousands of objects is one; what each of them costs is bounded by the number of values.
+        budget: serde_saphyr::budget! { max_documents: MAX_VALUES },
     }
 }
 
@@ -126,9 +144,12 @@ fn explain(error: Error, path: String) -> YamlError {
         Error::InvalidScalar { ty, .. } => (path, format!("expected {}", scalar(ty))),
         Error::InvalidBooleanStrict { .. } => (path, "expected `true` or `false`".to_owned()),
         Error::Eof { .. } => (path, "the file is empty".to_owned()),
-        Error::Budget { .. } => (path, "is nested deeper, or larger, than such a file may be".to_owned()),
+        Error::Budget { .. } => (path, TOO_LARGE.to_owned()),
         other => {
             let text = other.to_string();
+            if let Some((_, ours)) = WORDS.iter().find(|(theirs, _)| text.contains(theirs)) {
+                return YamlError { location, path, reason: (*ours).to_owned() };
+            }
             // The parser appends the place, which stands in front already.
             let text = text.split(" at line ").next().unwrap_or_default();
             let text = text.strip_suffix('.').unwrap_or(text).replace('\n', " ");
@@ -235,6 +256,15 @@ mod tests {
             "line 1, column 7: `seed`: expected a whole number from 0 to 18446744073709551615",
         );
         check_error("filters: {a: b}\n", "line 1, column 10: `filters`: expected a list");
+        check_error(
+            "seed: 1\n---\nseed: 2\n",
+            "line 3, column 1: expected one document, found another one behind `---`",
+        );
+        check_error("clusters: &a\n  b: *a\n", "line 2, column 6: `clusters`: an anchor that holds itself");
+        let deep = parse::<Value>(&format!("seed: {}", "[".repeat(5000))).unwrap_err();
+        assert_eq!(deep.reason, TOO_LARGE);
+        let documents = parse_all::<Value>(&"a: 1\n---\n".repeat(5000)).unwrap();
+        assert_eq!(documents.len(), 5000);
         check_error("seed: 1\nseed: 2\n", "line 2, column 1: the key `seed` stands twice");
     }
 

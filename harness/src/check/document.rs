@@ -99,12 +99,12 @@ impl Document {
 
     /// A part as a document of its own.
     fn part(&self, prefix: &str) -> Document {
+        // `0` is what follows `/`: the pointers in between are those inside.
+        let inside = format!("{prefix}/")..format!("{prefix}0");
         let within = |places: &BTreeMap<String, Place>| -> BTreeMap<String, Place> {
-            let inside = places.iter().filter_map(|(pointer, place)| {
-                let rest = pointer.strip_prefix(prefix)?;
-                (rest.is_empty() || rest.starts_with('/')).then(|| (rest.to_owned(), *place))
-            });
-            inside.collect()
+            let itself = places.get_key_value(prefix).into_iter();
+            let all = itself.chain(places.range(inside.clone()));
+            all.map(|(pointer, place)| (pointer[prefix.len()..].to_owned(), *place)).collect()
         };
         let value = self.value.pointer(prefix).cloned().unwrap_or_default();
         Document { value, values: within(&self.values), keys: within(&self.keys) }
@@ -345,6 +345,16 @@ mod tests {
         check_inner("v: |\n  {\n    \"a\": 1}\n", "/a", (3, 10));
         check_inner("x: 1\nv: >-\n  {\"a\": 1}\n", "/a", (3, 9));
         check_inner("v: {\"w\": 1}\n".replace("{\"w\": 1}", "'{\"a\": ''x''}'").as_str(), "/a", (1, 11));
+    }
+
+    #[test]
+    fn an_item_has_its_own_places_and_no_others() {
+        let list = "kind: List\nitems:\n- a: 1\n- a: 2\n- {b: {c: 3}}\n".to_owned() + &"- x\n".repeat(10);
+        let items = read(&list).unwrap().remove(0).resources();
+        assert_eq!(items.len(), 13);
+        assert_eq!((items[1].place(""), items[1].place("/a")), (Some((4, 3)), Some((4, 6))));
+        assert_eq!(items[2].key_place("/b/c"), Some((5, 8)));
+        assert_eq!(items[1].values.len(), 2);
     }
 
     #[test]

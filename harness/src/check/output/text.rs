@@ -76,11 +76,17 @@ fn lines(text: &str) -> String {
 
 /// The part of a line around a column, and where the column is in it.
 fn cut(line: &str, column: usize) -> (String, usize) {
-    let characters: Vec<char> = line.trim_end().chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
-    if characters.len() <= WIDTH {
-        return (characters.into_iter().collect(), column);
+    let line = line.trim_end();
+    let part = |start: usize| -> String {
+        let characters = line.chars().skip(start).take(WIDTH);
+        characters.map(|c| if c == '\t' { ' ' } else { c }).collect()
+    };
+    if line.chars().nth(WIDTH).is_none() {
+        return (part(0), column);
     }
-    let start = column.saturating_sub(WIDTH / 2).min(characters.len() - WIDTH);
-    let shown: String = characters.iter().skip(start).take(WIDTH).collect();
-    (shown, column - start)
+    // Not the whole line, which may be a whole file, but from before the column to its end at most.
+    let wanted = column.saturating_sub(WIDTH / 2);
+    let left = line.chars().skip(wanted).take(WIDTH).count();
+    let start = wanted.saturating_sub(WIDTH - left);
+    (part(start), column - start)
 }

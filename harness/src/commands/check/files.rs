@@ -1,5 +1,6 @@
 //! The files that `weir check` is given: which of its meanings is meant, and their texts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,13 @@ pub(super) fn are_manifests(what: &[String]) -> bool {
     if path.is_dir() {
         return !path.join("scenario.yaml").is_file() && !path.join("Cargo.toml").is_file();
     }
+    // A scenario is no JSON, and what is no file is read once.
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
     is_manifest_name(path)
-        && fs::read_to_string(path).is_ok_and(|text| is_blank(&text) || check::is_checked(&text))
+        && path.exists()
+        && (is_json
+            || !path.is_file()
+            || fs::read_to_string(path).is_ok_and(|text| is_blank(&text) || check::is_checked(&text)))
 }
 
 /// Whether a file has nothing but comments and marks between documents.
@@ -44,7 +50,7 @@ pub(super) fn read(what: &[String]) -> Result<Vec<Source>, anyhow::Error> {
             sources.push(Source { file: "-".to_owned(), text, is_named: true });
         } else if path.is_dir() {
             let mut files = Vec::new();
-            walk(path, &mut files)?;
+            walk(path, &mut BTreeSet::new(), &mut files)?;
             for file in files {
                 sources.push(source(&file, false)?);
             }
@@ -63,6 +69,10 @@ pub(super) fn read(what: &[String]) -> Result<Vec<Source>, anyhow::Error> {
 }
 
 fn source(path: &Path, is_named: bool) -> Result<Source, anyhow::Error> {
+    // A pipe without a writer would never end.
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(anyhow!("`{}` is no file; `-` reads standard input", path.display()));
+    }
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         anyhow!("{}: not UTF-8 from byte {} on", path.display(), error.utf8_error().valid_up_to())
@@ -71,8 +81,13 @@ fn source(path: &Path, is_named: bool) -> Result<Source, anyhow::Error> {
     Ok(Source { file: file.strip_prefix("./").unwrap_or(&file).to_owned(), text, is_named })
 }
 
-/// The YAML and JSON files below a folder, by name; hidden folders and those of builds are left out.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), anyhow::Error> {
+/// The YAML and JSON files below a folder, by name; hidden folders and those of builds are left out, and each folder is looked at once, however many links
+/// lead to it.
+fn walk(folder: &Path, seen: &mut BTreeSet<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), anyhow::Error> {
+    let place = folder.canonicalize().with_context(|| format!("cannot read `{}`", folder.display()))?;
+    if !seen.insert(place) {
+        return Ok(());
+    }
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
@@ -83,8 +98,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), anyhow::Error> {
             continue;
         }
         if path.is_dir() {
-            walk(&path, files)?;
-        } else if is_manifest_name(&path) {
+            walk(&path, seen, files)?;
+        } else if is_manifest_name(&path) && fs::metadata(&path).map_or(true, |about| about.is_file()) {
             files.push(path);
         }
     }
