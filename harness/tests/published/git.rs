@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Data of another project, at one commit.
-pub struct Published {
+pub(crate) struct Published {
     /// The project, in names of folders.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Where it is.
-    pub repository: &'static str,
+    pub(crate) repository: &'static str,
     /// The environment variable that names another place of the repository.
-    pub variable: &'static str,
+    pub(crate) variable: &'static str,
     /// The commit.
-    pub commit: &'static str,
+    pub(crate) commit: &'static str,
     /// The folders of it that are fetched.
-    pub folders: &'static [&'static str],
+    pub(crate) folders: &'static [&'static str],
 }
 
 impl Published {
@@ -24,7 +24,7 @@ impl Published {
     ///
     /// # Errors
     /// The reason, where it cannot be had.
-    pub fn get(&self) -> Result<PathBuf, String> {
+    pub(crate) fn get(&self) -> Result<PathBuf, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", self.name, self.commit));
         let failed = |error: io::Error| error.to_string();
         fs::create_dir_all(&folder).map_err(failed)?;
@@ -68,7 +68,7 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<(), String> {
 
 /// The exit code of `weir check` for an object, and what was said of it.
 #[expect(clippy::unwrap_used, reason = "helpers of tests are outside of `#[test]`")]
-pub fn check(scratch: &Path, text: &str) -> (Option<i32>, String) {
+pub(crate) fn check(scratch: &Path, text: &str) -> (Option<i32>, String) {
     let file = scratch.join("object.yaml");
     fs::write(&file, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
