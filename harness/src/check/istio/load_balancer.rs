@@ -65,7 +65,10 @@ fn consistent_hash(hash: &Part<'_>, hook: &mut Webhook<'_, '_>) {
 fn is_prime(size: u64) -> bool {
     size < 4
         || size % 2 == 1
-            && (3..).step_by(2).take_while(|factor| factor * factor <= size).all(|f| size % f != 0)
+            && (3..)
+                .step_by(2)
+                .take_while(|factor| factor * factor <= size)
+                .all(|factor| !size.is_multiple_of(factor))
 }
 
 fn check_localities(setting: &Part<'_>, has_outlier_detection: bool, hook: &mut Webhook<'_, '_>) {
