@@ -36,7 +36,7 @@ pub enum SetupError {
         source: std::io::Error,
     },
     /// A proxy would not load the module.
-    #[error("filter `{filter}`: Envoy would not load {source}")]
+    #[error("filter `{filter}`: {}{source}", if source.is_envoys() { "Envoy would not load " } else { "" })]
     Load {
         /// The filter.
         filter: String,

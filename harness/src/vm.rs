@@ -57,6 +57,14 @@ pub struct LoadError {
     pub reason: String,
 }
 
+impl LoadError {
+    /// Whether it is Envoy that would not load the module; else it is only this program that does not run it, such as one with threads.
+    #[must_use]
+    pub fn is_envoys(&self) -> bool {
+        !self.reason.starts_with(accept::NOT_RUN_HERE)
+    }
+}
+
 impl Module {
     /// Compiles and checks a module.
     ///

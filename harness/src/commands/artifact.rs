@@ -84,8 +84,10 @@ impl Artifact {
         // They become parts of paths and URLs, and anybody may have written them.
         let wrong =
             |reason: String| anyhow!("`{}` says of itself in `weir.metadata`: {reason}", path.display());
-        if said.is_some() {
+        if said.is_some_and(|said| !said.name.is_empty()) {
             check_name(&name).map_err(wrong)?;
+        }
+        if version.is_some() {
             check_tag(&tag).map_err(|reason| wrong(format!("`version`: {reason}")))?;
         }
         let mut artifact =

@@ -19,6 +19,9 @@ static LINKERS: LazyLock<[Result<Linker<State>, String>; 3]> = LazyLock::new(|| 
     })
 });
 
+/// How the reason begins where it is not Envoy that would refuse the module.
+pub(crate) const NOT_RUN_HERE: &str = "Envoy runs it, but this program's engine does not";
+
 /// Checks and links a module.
 pub(super) fn accept(engine: &Engine, wasm: &[u8]) -> Result<(Abi, Linked), String> {
     if wasm.is_empty() {
@@ -30,7 +33,7 @@ pub(super) fn accept(engine: &Engine, wasm: &[u8]) -> Result<(Abi, Linked), Stri
     let module = Module::from_binary(engine, wasm).map_err(|error| {
         let cause = error.root_cause();
         match inspect::validate(wasm) {
-            Ok(()) => format!("Envoy runs it, but this program's engine does not: {cause}"),
+            Ok(()) => format!("{NOT_RUN_HERE}: {cause}"),
             Err(_) => format!("Failed to parse corrupted Wasm module: {cause}"),
         }
     })?;

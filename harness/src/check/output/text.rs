@@ -77,16 +77,18 @@ fn lines(text: &str) -> String {
 /// The part of a line around a column, and where the column is in it.
 fn cut(line: &str, column: usize) -> (String, usize) {
     let line = line.trim_end();
-    let part = |start: usize| -> String {
-        let characters = line.chars().skip(start).take(WIDTH);
-        characters.map(|c| if c == '\t' { ' ' } else { c }).collect()
+    // A line may be a whole file of JSON, with findings by the thousand: a character of ASCII is found without counting.
+    let is_ascii = line.is_ascii();
+    let byte = |character: usize| match is_ascii {
+        true => character.min(line.len()),
+        false => line.char_indices().nth(character).map_or(line.len(), |(byte, _)| byte),
     };
-    if line.chars().nth(WIDTH).is_none() {
-        return (part(0), column);
+    let part = |start: usize| line[byte(start)..].chars().take(WIDTH);
+    let shown = |start: usize| part(start).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    if byte(WIDTH) == line.len() {
+        return (shown(0), column);
     }
-    // Not the whole line, which may be a whole file, but from before the column to its end at most.
     let wanted = column.saturating_sub(WIDTH / 2);
-    let left = line.chars().skip(wanted).take(WIDTH).count();
-    let start = wanted.saturating_sub(WIDTH - left);
-    (part(start), column - start)
+    let start = wanted.saturating_sub(WIDTH - part(wanted).count());
+    (shown(start), column.saturating_sub(start))
 }
