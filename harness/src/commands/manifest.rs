@@ -69,7 +69,7 @@ pub(super) struct Manifest {
     #[arg(long, conflicts_with = "digest")]
     unpinned: bool,
     /// The folder that proxies have modules in, as DIR/<filter>.wasm. Default: /var/lib/weir for envoyfilter; for Envoy where the module is now
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse::folder)]
     modules: Option<String>,
     /// The resource's name; one filter only. Default: the filter's, with `-` for `_`
     #[arg(long, value_name = "NAME")]
@@ -99,7 +99,7 @@ pub(super) struct Manifest {
     #[arg(long, value_enum, default_value = "FAIL_CLOSED")]
     failure_policy: Policy,
     /// The Secret with the registry's credentials, `kubernetes.io/dockerconfigjson` in the same namespace
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse::object)]
     image_pull_secret: Option<String>,
     /// When the image is pulled again
     #[arg(long, value_parser = ["IfNotPresent", "Always"])]
@@ -159,6 +159,13 @@ impl Run for Manifest {
         once("--selector", self.selector.iter().map(|(label, _)| label))?;
         once("--cluster", self.clusters.iter().map(|(name, _)| name))?;
         once("--env", self.env.iter().map(|(name, _)| name).chain(&self.host_env))?;
+        if self.listen == self.admin && self.listen.1 != 0 {
+            let (host, port) = &self.listen;
+            return Err(anyhow!(
+                "`--admin`: `{host}:{port}` is where Envoy listens; expected another address"
+            )
+            .into());
+        }
         let modules = modules::read(&self)?;
         let mut runner = Tried::new(Workshop::new(&modules::named(&modules), None)?, &modules);
         for module in &modules {

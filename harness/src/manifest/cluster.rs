@@ -1,6 +1,6 @@
 //! Clusters that a configuration or a route names: what they are for a proxy, and the definition where the proxy has none of that name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::tree::Tree;
@@ -52,8 +52,14 @@ impl FromStr for Cluster {
             .ok()
             .filter(|port| *port != 0)
             .ok_or_else(|| format!("`{port}` is no port: expected 1 to 65535"))?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_host = match bare {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => (1..=253).contains(&host.len()) && host.chars().all(is_name),
+        };
+        if !is_host {
             return Err(expected());
         }
         let (mut http2, mut tls) = (false, false);
@@ -184,6 +190,10 @@ mod tests {
     #[test]
     fn what_is_none_says_what_would_be() {
         for (text, want) in [
+            ("a b:80", "expected HOST:PORT"),
+            ("h:80:80", "expected HOST:PORT"),
+            ("[::1:80", "expected HOST:PORT"),
+            ("[h]:80", "expected HOST:PORT"),
             ("", "expected HOST:PORT, with `,http2` or `,tls` behind it"),
             ("a:0", "`0` is no port: expected 1 to 65535"),
             ("a:http", "`http` is no port"),

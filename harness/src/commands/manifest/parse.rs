@@ -1,6 +1,6 @@
 //! Values of the flags of `weir manifest`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::manifest::{Cluster, Gateway, TargetRef};
 use crate::oci::{OciError, Place};
@@ -100,6 +100,7 @@ pub(super) fn target(text: &str) -> Result<TargetRef, String> {
     if kind.is_empty() || name.is_empty() {
         return Err("expected KIND/NAME, such as Gateway/eg, or KIND/NAME/SECTION".to_owned());
     }
+    object(name)?;
     Ok(TargetRef { kind: kind.to_owned(), name: name.to_owned(), section })
 }
 
@@ -109,7 +110,7 @@ pub(super) fn gateway(text: &str) -> Result<Gateway, String> {
         Some((namespace, name)) => (Some(namespace), name),
         None => (None, text),
     };
-    if namespace.is_some_and(|namespace| !is_name(namespace)) || !is_name(name) {
+    if namespace.is_some_and(|namespace| object(namespace).is_err()) || object(name).is_err() {
         return Err("expected NAME or NAMESPACE/NAME of a Gateway in lower case, such as eg".to_owned());
     }
     Ok(Gateway { namespace: namespace.map(str::to_owned), name: name.to_owned() })
@@ -118,30 +119,39 @@ pub(super) fn gateway(text: &str) -> Result<Gateway, String> {
 /// A hostname of the Gateway API.
 pub(super) fn hostname(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("*.").unwrap_or(text);
-    if is_name(name) && text.parse::<IpAddr>().is_err() {
+    if object(name).is_ok() && text.parse::<IpAddr>().is_err() {
         return Ok(text.to_owned());
     }
     Err("expected a name in lower case and without a port, such as reviews.example.com or *.example.com"
         .to_owned())
 }
 
-/// Whether it is a name as DNS and Kubernetes have them.
-fn is_name(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.starts_with(is_inner)
-            && label.ends_with(is_inner)
-            && label.chars().all(|c| is_inner(c) || c == '-')
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
+/// `HOST:PORT`, where a proxy listens: Envoy takes no names there.
+pub(super) fn address(text: &str) -> Result<(String, u16), String> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    let address = address.map(|address| (address.ip().to_string(), address.port()));
+    address
+        .ok_or_else(|| "expected an IP address and a port, such as 127.0.0.1:10000 or [::]:10000".to_owned())
 }
 
-/// `HOST:PORT`.
-pub(super) fn address(text: &str) -> Result<(String, u16), String> {
-    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    let address =
-        parts.and_then(|(host, port)| Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?)));
-    address.ok_or_else(|| "expected HOST:PORT, such as 127.0.0.1:10000".to_owned())
+/// The name of an object of Kubernetes.
+pub(super) fn object(text: &str) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.len() <= 253 && text.split('.').all(|part| is_word(part, is_part)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is no name of an object; expected lower case letters, digits, `-` and `.`, as in my-secret"
+    ))
+}
+
+/// A folder at the proxies: an empty one would be their root.
+pub(super) fn folder(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("expected a folder, such as /var/lib/weir".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 /// SHA-256 in hexadecimal digits, with or without `sha256:`.
@@ -236,7 +246,14 @@ mod tests {
     #[test]
     fn what_cannot_be_read_says_what_could() {
         assert!(pair("=b").is_err());
-        assert!(address("host").is_err());
+        for text in ["host", "localhost:80", "a b:80", "1.2.3.4", "1.2.3.4:99999", "::1:80", "[::1]"] {
+            assert!(address(text).unwrap_err().contains("127.0.0.1:10000"), "{text}");
+        }
+        for text in ["", "UPPER", "a b", "a_b", "-a", "a.", &"a".repeat(254)] {
+            assert!(object(text).is_err(), "{text}");
+        }
+        assert!(target("Gateway/UPPER").unwrap_err().contains("lower case"));
+        assert!(folder("").is_err());
         assert!(digest("sha256:12").unwrap_err().contains("64 hexadecimal digits"));
         assert!(target("eg").unwrap_err().contains("Gateway/eg"));
         assert!(target("Gateway/a/b/c").is_err());
