@@ -40,7 +40,7 @@ pub enum Target {
     /// Envoy Gateway's `EnvoyExtensionPolicy`
     #[value(name = "envoyextensionpolicy")]
     EnvoyExtensionPolicy,
-    /// Entries for `http_filters` and `clusters` of your own Envoy configuration, a document each
+    /// Entries for `http_filters` and `clusters` of your own Envoy configuration, and its routes, a document each
     Envoy,
     /// A whole envoy.yaml, ready to start
     EnvoyYaml,
@@ -207,7 +207,7 @@ fn sound(target: Target, plan: &Plan) -> Result<(), ManifestError> {
     let name = target.name();
     let place = &plan.placement;
     let is_gateway = target == Target::EnvoyExtensionPolicy;
-    let says: [(&'static str, bool, bool); 16] = [
+    let says: [(&'static str, bool, bool); 15] = [
         ("--selector", !place.selector.is_empty(), target.is_istio()),
         ("--target-ref", !place.targets.is_empty(), target.is_istio() || is_gateway),
         ("--phase", place.phase.is_some(), matches!(target, Target::WasmPlugin | Target::TrafficExtension)),
@@ -224,11 +224,6 @@ fn sound(target: Target, plan: &Plan) -> Result<(), ManifestError> {
         ("--vm-id", plan.vm_id.is_some(), !target.pulls() || target == Target::EnvoyFilterEcds),
         ("--failure-policy", plan.failure_policy == FailurePolicy::FailReload, !is_gateway),
         ("--routes", plan.route_config.is_some(), target == Target::EnvoyYaml),
-        (
-            "--route",
-            !plan.routes.is_empty(),
-            matches!(target, Target::EnvoyYaml | Target::WasmPlugin | Target::TrafficExtension) || is_gateway,
-        ),
         ("--gateway", plan.gateway.is_some(), is_gateway),
         ("--hostname", !plan.hostnames.is_empty(), is_gateway),
         ("--url", plan.plugins.iter().any(|plugin| plugin.url.is_some()), target.pulls()),

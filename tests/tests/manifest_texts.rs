@@ -244,6 +244,9 @@ fn what_is_written() {
     golden("http-route", &[CANARY, REGISTRY, &route, &arms, &services, &hostname]);
     let places = ["--cluster", "v1=127.0.0.1:9083", "--cluster", "v2=reviews.example:9084,http2"];
     golden("envoy-yaml", &[CANARY, &arms, &places, &["--modules", "/etc/weir", "--target", "envoy-yaml"]]);
+    golden("envoy-routes", &[CANARY, &arms, &places, &["--modules", "/etc/weir", "--target", "envoy"]]);
+    let sidecars = ["--selector", "app=productpage", "--mode", "CLIENT", "--target", "envoyfilter"];
+    golden("envoyfilter-routes", &[CANARY, &arms, &istio, &sidecars]);
     golden(
         "envoy",
         &[

@@ -9,7 +9,7 @@ pub(super) const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-/// Entries of `http_filters`, in order, and of `clusters`.
+/// Entries of `http_filters`, in order, of `clusters`, and the routes where any are asked for.
 pub(super) fn snippets(plan: &Plan) -> Result<Vec<Tree>, ManifestError> {
     let mut documents = Vec::new();
     for (index, plugin) in plan.plugins.iter().enumerate() {
@@ -22,6 +22,11 @@ pub(super) fn snippets(plan: &Plan) -> Result<Vec<Tree>, ManifestError> {
     }
     for cluster in definitions(plan, |_| true) {
         documents.push(cluster.noted("An entry of `clusters` of the static resources."));
+    }
+    if !plan.routes.is_empty() {
+        documents.push(routes::envoy(plan)?.noted(
+            "The `route_config` of the connection manager; or its routes, in a virtual host of yours.",
+        ));
     }
     Ok(documents)
 }

@@ -3,7 +3,9 @@
 
 use super::envoy::{local, plugin_config};
 use super::tree::Tree;
-use super::{ManifestError, Placement, Plan, Plugin, Target, any, definitions, envoy, istio, metadata};
+use super::{
+    ManifestError, Placement, Plan, Plugin, Target, any, definitions, envoy, istio, metadata, routes,
+};
 
 /// What Istio's agent takes the timeout of a download from; istiod's own for a `WasmPlugin`.
 const FETCH: &str = "30s";
@@ -26,6 +28,7 @@ pub(super) fn documents(target: Target, plan: &Plan) -> Result<Vec<Tree>, Manife
         documents.push(resource(plan, &plugin.name, priority, patches)?);
     }
     documents.extend(clusters(plan)?);
+    documents.extend(routes::istio(plan)?);
     Ok(documents)
 }
 
