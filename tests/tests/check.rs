@@ -349,6 +349,39 @@ fn what_a_real_envoy_says_of_patches() {
     }
 }
 
+/// Istio's agent fetches the module: here it is the one that is named, and Envoy hands it its configuration.
+#[test]
+fn the_module_of_a_patch_is_the_one_that_is_named() {
+    let test = "the_module_of_a_patch_is_the_one_that_is_named";
+    let module = weir_harness::build::named("hello-filter", tools::workspace()).unwrap();
+    let module = format!("greeter={}", module.display());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("filter.yaml");
+    let path = file.to_str().unwrap();
+    let write = |greeting: &str| {
+        let remote = "{remote: {http_uri: {uri: \"oci://registry.example.com/greeter:1\", timeout: 1s, cluster: _}, sha256: nil}}";
+        let config = format!(
+            "{{root_id: greeter, vm_config: {{runtime: envoy.wasm.runtime.v8, code: {remote}}}, configuration: {{\"@type\": \
+             type.googleapis.com/google.protobuf.StringValue, value: '{greeting}'}}}}"
+        );
+        let typed = format!(
+            "{{\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {config}}}"
+        );
+        let patch = format!(
+            "  - {{applyTo: EXTENSION_CONFIG, patch: {{operation: ADD, value: {{name: a, typed_config: {typed}}}}}}}\n"
+        );
+        fs::write(&file, filter(&patch)).unwrap();
+    };
+    write(r#"{"greeting": "hello"}"#);
+    let never = ["envoy-refused", "envoy-accepts", "envoy-unasked", "plugin-"];
+    check_in_envoy(test, &[path, "--module", &module], 0, &["document checked"], &never);
+    let says = ["note[envoy-unasked]", "the module of `oci://registry.example.com/greeter:1` is not at hand"];
+    check_in_envoy(test, &[path], 0, &says, &["envoy-refused"]);
+    write("{}");
+    let says = ["error[plugin-refused]", "error[envoy-refused]", "Unable to create Wasm plugin"];
+    check_in_envoy(test, &[path, "--module", &module], 3, &says, &[]);
+}
+
 #[test]
 fn a_real_envoy_is_asked_about_its_own_configurations_only() {
     let says = ["`--envoy` is for Envoy configurations", "weir envoy"];

@@ -83,15 +83,22 @@ fn said(value: &Value) -> Option<Answer> {
 /// Lines and rules, with columns where they are told.
 type Expected = Vec<(u64, String)>;
 
-/// Each case with what is found in it, and where in the code.
-static CHECKED: LazyLock<(Vec<(Source, Report)>, BTreeSet<coverage::Site>)> = LazyLock::new(|| {
+/// The cases, checked.
+struct Checked {
+    /// Each with what is found in it.
+    reports: Vec<(Source, Report)>,
+    /// Where in the code that was.
+    sites: BTreeSet<coverage::Site>,
+}
+
+static CHECKED: LazyLock<Checked> = LazyLock::new(|| {
     let check = |source| {
         let report = check(std::slice::from_ref(&source), &mut Bench);
         (source, report)
     };
     let _ = coverage::made();
-    let checked = cases().into_iter().map(check).collect();
-    (checked, coverage::made())
+    let reports = cases().into_iter().map(check).collect();
+    Checked { reports, sites: coverage::made() }
 });
 
 fn cases() -> Vec<Source> {
@@ -130,7 +137,7 @@ fn plain(rule: &str) -> String {
 #[test]
 fn every_case_gives_what_it_says() {
     let mut wrong = String::new();
-    for (source, report) in &CHECKED.0 {
+    for (source, report) in &CHECKED.reports {
         let want = expected(&source.text);
         let told = |line: u64, rule: &str| want.contains(&(line, rule.to_owned()));
         let found = report.findings.iter().map(|finding| {

@@ -206,13 +206,17 @@ fn locate(
             ..Plugin::default()
         });
         let Some(found) = runner.locate(&plugin) else {
-            let reason = if field == LOCAL {
-                format!("Envoy was not asked: there is no `{written}`")
+            let (reason, hint) = if field == LOCAL {
+                let reason = format!("Envoy was not asked: there is no `{written}`");
+                (
+                    reason,
+                    "relative paths are of the folder in which Envoy is started; `--module NAME=FILE` names another file for this",
+                )
             } else {
-                format!("Envoy was not asked: the module of `{written}` is not at hand")
+                let reason = format!("Envoy was not asked: the module of `{written}` is not at hand");
+                (reason, "`--module NAME=FILE` names it")
             };
-            let finding = findings.add(&rules::ENVOY_UNASKED, &format!("{base}{code}/{field}"), reason);
-            finding.hint("relative paths are of the folder in which Envoy is started; `--module NAME=FILE` names another file for this");
+            findings.add(&rules::ENVOY_UNASKED, &format!("{base}{code}/{field}"), reason).hint(hint);
             is_whole = false;
             continue;
         };

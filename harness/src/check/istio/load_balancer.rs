@@ -64,7 +64,7 @@ fn consistent_hash(hash: &Part<'_>, hook: &mut Webhook<'_, '_>) {
 /// As Envoy reckons, which takes 1 for one.
 fn is_prime(size: u64) -> bool {
     size < 4
-        || size % 2 == 1
+        || !size.is_multiple_of(2)
             && (3..)
                 .step_by(2)
                 .take_while(|factor| factor * factor <= size)

@@ -101,7 +101,7 @@ fn long_bodies_are_told_of() {
 
 #[test]
 fn every_place_that_finds_something_has_a_case() {
-    let mut made = CHECKED.1.clone();
+    let mut made = CHECKED.sites.clone();
     let _ = check(&long(), &mut Bench);
     // A configuration in a file of its own.
     let broken = Source { file: "level.yaml".to_owned(), text: "level: [".to_owned(), is_named: true };
@@ -120,7 +120,7 @@ fn every_place_that_finds_something_has_a_case() {
 #[test]
 fn every_rule_of_istios_schemas_has_a_case() {
     let mut said = BTreeSet::new();
-    for (_, report) in &CHECKED.0 {
+    for (_, report) in &CHECKED.reports {
         let findings = report.findings.iter().filter(|finding| finding.rule == rules::CEL.id);
         said.extend(findings.map(|finding| finding.message.as_str()));
     }
@@ -201,7 +201,7 @@ fn places(value: &Value, pointer: &str, found: &mut BTreeSet<String>) {
 fn what_istio_refuses_it_accepts_elsewhere() {
     let mut accepted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut refused: BTreeSet<(String, String)> = BTreeSet::new();
-    for (source, report) in &CHECKED.0 {
+    for (source, report) in &CHECKED.reports {
         let is_refusal = |found: &&Finding| REFUSALS.iter().any(|rule| rule.id == found.rule);
         let findings: Vec<&Finding> = report.findings.iter().filter(is_refusal).collect();
         for document in
