@@ -105,7 +105,7 @@ rules! {
     IMAGE = "image-reference" Error "No image has such a name: the registry, the repository, the tag or the digest is malformed.";
     MODULE_URL = "module-url" Error "A URL that a module cannot be fetched from: its scheme, or its host.";
     SHA256 = "module-digest" Error "A `sha256` that no module or image has: malformed, or another than the digest in the URL.";
-    GATEWAY_URL = "gateway-image-url" Warning "Envoy Gateway documents image URLs without a scheme; not every release takes `oci://`.";
+    GATEWAY_URL = "gateway-image-url" Warning "Envoy Gateway documents image URLs without a scheme; at d32f282 it takes `oci://` as well, other releases may not.";
     PATCH = "gateway-patch" Error "Envoy Gateway refuses the patch: its target, or what stands beside `op`.";
     PATCH_NAME = "gateway-patch-name" Warning "A patch adds a resource under another name than it says.";
     GATEWAY_PLUGIN_CLUSTER = "gateway-cluster" Warning "A plugin names a cluster that is neither a route's (`httproute/NAMESPACE/NAME/rule/0`) nor added by a patch.";
