@@ -23,9 +23,9 @@ use crate::vm::Module;
 /// rustup when it is missing. What is up to date is not built again.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  weir build                           every filter of this workspace
-  weir build canary --out dist         one of them, copied to dist/canary.wasm
-  weir build ../my-filter              any crate with a `cdylib`
+  weir build                              every filter of this workspace
+  weir build canary --out dist            one of them, copied to dist/canary.wasm
+  weir build ../my-filter                 any crate with a `cdylib`
   weir build --wasm main.wasm --out dist  a module that another toolchain made
   weir build --format json | jq -r '.[].sha256'
 Modules are target/weir/<package>.wasm in the crate's workspace, and with names target/weir/<package>.named.wasm.
