@@ -61,12 +61,7 @@ fn what_is_there_is_replaced_only_where_that_is_meant() {
     weir(folder, &["pull", "layout", "--out", "none/x.wasm"], 2, &["cannot write `none/x.wasm`"]);
     // Beside the module: nothing hidden, and nothing of mine; none of them when one may not be.
     fs::write(folder.join("README.md"), "precious").unwrap();
-    weir(
-        folder,
-        &["pull", "layout", "--all"],
-        2,
-        &["README.md` is there", "left out", "it would be hidden"],
-    );
+    weir(folder, &["pull", "layout", "--all"], 2, &["README.md` is there", "left out", "it would be hidden"]);
     assert!(!folder.join("plugin.wasm").exists() && !folder.join("weir.json").exists());
     weir(folder, &["pull", "layout", "--all", "--force"], 0, &["replacing `./README.md`"]);
     assert_eq!(fs::read(folder.join("plugin.wasm")).unwrap(), wasm());
