@@ -299,6 +299,39 @@ fn token_services_answer_rubbish_and_registries_ask_oddly() {
 }
 
 #[test]
+fn an_identity_token_is_given_for_another_one() {
+    let tokens = start(|request| {
+        request
+            .path
+            .contains("/token")
+            .then(|| Reply::new(200, &[], b"{\"access_token\": \"t\", \"refresh_token\": \"r\"}"))
+    });
+    let challenge = format!("Bearer realm=\"http://{}/token?x=1\",service=\"a&b\"", tokens.host);
+    let registry = start(move |request| {
+        let is_known = request.authorization.as_deref() == Some("Bearer t");
+        (!is_known).then(|| Reply::new(401, &[("www-authenticate", &challenge)], b""))
+    });
+    let docker = tempfile::tempdir().unwrap();
+    let text = format!(r#"{{"auths": {{"{}": {{"identitytoken": "secret=1"}}}}}}"#, registry.host);
+    fs::write(docker.path().join("config.json"), text).unwrap();
+    weir(&["pull", &registry.reference()], docker.path(), 0, &[]);
+    let asked = tokens.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let asked = &asked[0];
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/token?x=1"));
+    assert_eq!(asked.authorization, None);
+    let form = String::from_utf8_lossy(&asked.body).into_owned();
+    for part in [
+        "scope=repository%3Aweir%2Fodd%3Apull",
+        "service=a%26b",
+        "grant_type=refresh_token",
+        "refresh_token=secret%3D1",
+    ] {
+        assert!(form.contains(part), "{part}: {form}");
+    }
+}
+
+#[test]
 fn a_token_that_has_expired_is_asked_for_again() {
     // Between manifest and layer, once.
     let once = std::sync::atomic::AtomicBool::new(true);

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{StatusCode, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::super::OciError;
@@ -30,19 +30,18 @@ impl Registry {
         challenge: Option<&Challenge>,
         operation: Operation,
     ) -> Result<HeaderValue, OciError> {
-        if matches!(self.credentials, Credentials::Identity(_)) {
-            return Err(OciError::Credentials {
-                registry: self.host().to_owned(),
-                reason: "an identity token is configured; expected a user and a password or an access token"
-                    .to_owned(),
-            });
-        }
         match challenge {
             Some(challenge) if challenge.is_bearer() => self.token(challenge, operation).await,
             Some(challenge) if !challenge.is_basic() => Err(self.unauthorized(format!(
                 "it asks who is there by `{}`, which is not known here; expected `Basic` or `Bearer`",
                 printable(challenge.scheme.as_bytes())
             ))),
+            _ if matches!(self.credentials, Credentials::Identity(_)) => Err(OciError::Credentials {
+                registry: self.host().to_owned(),
+                reason: "an identity token is configured, and this registry names no token service that would take it; \
+                         expected a user and a password"
+                    .to_owned(),
+            }),
             _ => basic(&self.credentials)
                 .ok_or_else(|| self.unauthorized(explain::asked(&self.credentials, ""))),
         }
@@ -56,8 +55,8 @@ impl Registry {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| wrong(format!("its tokens are at `{realm}`; expected a URL of http or https")))?;
-        let basic = basic(&self.credentials);
-        if basic.is_some() && url.scheme() == "http" && !self.is_plain_http() {
+        let is_known = !matches!(self.credentials, Credentials::Nobody);
+        if is_known && url.scheme() == "http" && !self.is_plain_http() {
             return Err(wrong(format!(
                 "its tokens are at `{realm}`, without TLS: the credentials are not sent there"
             )));
@@ -66,14 +65,17 @@ impl Registry {
             Operation::Pull => "pull",
             Operation::Push => "pull,push",
         };
+        let service = format!("the token service {}", place(&url));
+        let plain = url.clone();
         url.query_pairs_mut()
             .append_pair("scope", &format!("repository:{}:{actions}", self.reference().repository()));
         if let Some(service) = &challenge.service {
             url.query_pairs_mut().append_pair("service", service);
         }
-        let service = format!("the token service {}", place(&url));
         let mut ask = Ask::get(url, "a token", MAX_TOKEN_BYTES);
-        if let Some(basic) = basic {
+        if let Credentials::Identity(token) = &self.credentials {
+            exchange(&mut ask, plain, token);
+        } else if let Some(basic) = basic(&self.credentials) {
             ask.headers.insert(AUTHORIZATION, basic);
         }
         let answer = self.http.ask(&ask).await;
@@ -108,6 +110,20 @@ impl Registry {
     fn unauthorized(&self, reason: String) -> OciError {
         OciError::Unauthorized { place: self.place(), status: 401, reason }
     }
+}
+
+/// Asks in the way of OAuth 2, in which an identity token is given for another one: with a form in place of the query, as docker does.
+fn exchange(ask: &mut Ask<'_>, service: Url, token: &str) {
+    ask.url
+        .query_pairs_mut()
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("client_id", "weir")
+        .append_pair("refresh_token", token);
+    let form = ask.url.query().unwrap_or_default().to_owned();
+    ask.method = Method::POST;
+    ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    ask.body = Some(form.into());
+    ask.url = service;
 }
 
 /// User and password as a header.
