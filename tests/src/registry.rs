@@ -9,6 +9,12 @@ use std::time::Duration;
 
 use weir_harness::oci::Image;
 
+/// A module that Envoy would take, as text.
+pub const MODULE: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 16))"#;
+
 /// What it was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Request {

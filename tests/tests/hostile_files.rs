@@ -6,15 +6,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use conformance::registry::{Registry, Reply};
+use conformance::registry::{MODULE, Registry, Reply};
 use tempfile::TempDir;
 use weir_harness::oci::{Contents, Image, Layout};
-
-/// A module that Envoy would take.
-const MODULE: &str = r#"(module
-    (memory (export "memory") 1)
-    (func (export "proxy_abi_version_0_2_1"))
-    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 16))"#;
 
 fn wasm() -> Vec<u8> {
     wat::parse_str(MODULE).unwrap()

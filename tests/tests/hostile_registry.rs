@@ -7,18 +7,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use conformance::registry::{Registry, Reply, Request};
+use conformance::registry::{MODULE, Registry, Reply, Request};
 use tempfile::TempDir;
 use weir_harness::oci::{Contents, Image};
 
 /// base64 of `tester:secret`.
 const BASIC: &str = "dGVzdGVyOnNlY3JldA==";
-/// A module that Envoy would take.
-const MODULE: &str = r#"(module
-    (memory (export "memory") 1)
-    (func (export "proxy_abi_version_0_2_1"))
-    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 16))"#;
-
 fn wasm() -> Vec<u8> {
     wat::parse_str(MODULE).unwrap()
 }
