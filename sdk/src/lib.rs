@@ -32,6 +32,7 @@ pub mod names;
 pub mod outcome;
 pub mod per_route;
 pub mod protobuf;
+mod regex;
 pub mod signed;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod testing;
@@ -59,6 +60,7 @@ pub use key::{AddressKey, Key, KeySource};
 pub use log;
 pub use matcher::{RequestMatch, RequestMatcher, RequestMatches, cookie, query_parameter, source_address};
 pub use per_route::{Override, PerRoute, PerRouteConfig};
+pub use regex::Regex;
 
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 #[global_allocator]

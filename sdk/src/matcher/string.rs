@@ -2,19 +2,14 @@
 //!
 //! Knows no request.
 
-use regex_lite::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use crate::{At, FromConfig, Problems};
+use crate::{At, FromConfig, Problems, Regex};
 
-/// Longest regular expression, in bytes. With [`MAX_REGEX_SIZE`] it bounds what one match can cost: the engine is linear in the
-/// length of the value times the size of the expression.
+/// Longest regular expression, in bytes.
 const MAX_REGEX_LENGTH: usize = 1024;
-
-/// Largest compiled regular expression, in bytes; stops `(a{1000}){1000}`.
-const MAX_REGEX_SIZE: usize = 128 * 1024;
 
 /// How text is compared: exactly one of `exact`, `prefix`, `suffix`, `contains` and `regex`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
@@ -46,7 +41,7 @@ pub struct StringMatcher {
     kind: Kind,
     /// Empty for a regular expression.
     text: Box<[u8]>,
-    regex: Option<Regex>,
+    regex: Option<Box<Regex>>,
     ignore_case: bool,
 }
 
@@ -111,7 +106,7 @@ impl<'w> Text<'w> {
 }
 
 /// A regular expression that matches whole values.
-pub(super) fn regex_of(text: &str, at: &At<'_>, problems: &mut Problems) -> Option<Regex> {
+pub(super) fn regex_of(text: &str, at: &At<'_>, problems: &mut Problems) -> Option<Box<Regex>> {
     let mut refused = |reason: &[&str]| problems.add(at, reason.concat());
     if text.is_empty() {
         refused(&["is empty; to match an empty value use `exact`"]);
@@ -121,13 +116,8 @@ pub(super) fn regex_of(text: &str, at: &At<'_>, problems: &mut Problems) -> Opti
         refused(&["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"]);
         return None;
     }
-    let build = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX_SIZE).build();
-    // Alone first, or `a)|(b` would pass as part of the group around it. A comment of `(?x)` at the end hides the closing bracket; a line break
-    // ends it.
-    let whole = build(text).and_then(|_| {
-        build(&["^(?:", text, ")$"].concat()).or_else(|_| build(&["^(?:", text, "\n)$"].concat()))
-    });
-    whole.map_err(|error| refused(&["is not a regular expression: ", &error.to_string()])).ok()
+    let regex = Regex::new(text).map_err(|error| refused(&["is not a regular expression: ", &error]));
+    regex.ok().map(Box::new)
 }
 
 compiled!(StringMatch => StringMatcher);
@@ -165,7 +155,7 @@ impl StringMatcher {
             Kind::Contains => value.windows(text.len().max(1)).any(|part| equal(part, text)),
             Kind::Regex => {
                 let text = std::str::from_utf8(value).ok();
-                text.zip(self.regex.as_ref()).is_some_and(|(text, regex)| regex.is_match(text))
+                text.zip(self.regex.as_ref()).is_some_and(|(text, regex)| regex.matches(text))
             }
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use regex_lite::{Regex, RegexBuilder};
+use weir_sdk::Regex;
 
 use super::percent::base64;
 use super::text::{CLOSE, OPEN};
@@ -13,15 +13,6 @@ use crate::config::Find;
 
 /// Longest regular expression in bytes, as in the SDK's matchers.
 const MAX_REGEX_LENGTH: usize = 1024;
-
-/// Largest compiled regular expression in bytes, as in the SDK's matchers: what one text costs is its length times this.
-const MAX_REGEX_SIZE: usize = 128 * 1024;
-
-/// Bytes of a compiled expression for which a byte of text costs one unit; typical ones have a thousand.
-const COST_BYTES: u64 = 64;
-
-/// What a byte of text costs with the largest expression.
-const MAX_COST: u64 = 2048;
 
 /// What a search costs beside its text, as bytes of text.
 const SEARCH_BYTES: u64 = 4;
@@ -38,8 +29,7 @@ pub(super) enum Finder {
     Card,
     Email,
     Credentials,
-    /// With what a byte of text costs.
-    Regex(Box<Regex>, u64),
+    Regex(Box<Regex>),
 }
 
 impl Finder {
@@ -53,22 +43,13 @@ impl Finder {
         if text.len() > MAX_REGEX_LENGTH {
             return Err(["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"].concat());
         }
-        let build = |limit: usize| RegexBuilder::new(text).size_limit(limit).build();
-        let regex = build(MAX_REGEX_SIZE)
-            .map_err(|error| ["is not a regular expression: ", &error.to_string()].concat())?;
-        // The engine does not tell its size; what it is refused with does.
-        let (mut fits, mut less) = (MAX_COST, 0u64);
-        while fits.saturating_sub(less) > 1 {
-            let middle = (fits.saturating_add(less)) / 2;
-            let limit = usize::try_from(middle.saturating_mul(COST_BYTES)).unwrap_or(usize::MAX);
-            if build(limit).is_ok() { fits = middle } else { less = middle }
-        }
-        if regex.is_match("") {
+        let regex = Regex::new(text).map_err(|error| ["is not a regular expression: ", &error].concat())?;
+        if regex.matches("") {
             return Err(String::from(
                 "matches nothing at all, and so everywhere; expected at least one character",
             ));
         }
-        Ok(Self::Regex(Box::new(regex), fits))
+        Ok(Self::Regex(Box::new(regex)))
     }
 
     /// Adds where it is found; not empty, in any order, and they may overlap. Regular expressions take from `budget`; when nothing is left,
@@ -82,14 +63,17 @@ impl Finder {
                 tokens(text, found);
                 user_infos(text, found);
             }
-            Self::Regex(regex, cost) => expressions(text, regex, *cost, budget, found),
+            Self::Regex(regex) => expressions(text, regex, budget, found),
         }
     }
 }
 
 /// What a regular expression finds. To find one match the engine may read to the end of the text, so that many of them can take the square of
 /// its length: what each might take is paid before.
-fn expressions(text: &str, regex: &Regex, cost: u64, budget: &mut u64, found: &mut Vec<Range<usize>>) {
+fn expressions(text: &str, regex: &Regex, budget: &mut u64, found: &mut Vec<Range<usize>>) {
+    // Two steps of an expression are one unit.
+    let cost = u64::try_from(regex.steps().div_ceil(2)).unwrap_or(u64::MAX);
+    let mut places = [None; 2];
     let mut start = 0usize;
     while start < text.len() {
         let rest = u64::try_from(text.len().saturating_sub(start)).unwrap_or(u64::MAX);
@@ -99,7 +83,11 @@ fn expressions(text: &str, regex: &Regex, cost: u64, budget: &mut u64, found: &m
             return;
         };
         *budget = left;
-        let Some(range) = regex.find_at(text, start).map(|found| found.range()) else { return };
+        if !regex.find_at(text, start, &mut places) {
+            return;
+        }
+        let [Some(from), Some(to)] = places else { return };
+        let range = from..to;
         // Nothing was found before a character: on to the next one.
         let next = text.get(range.end..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
         start = if range.is_empty() { range.end.saturating_add(next) } else { range.end };

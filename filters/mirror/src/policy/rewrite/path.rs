@@ -1,7 +1,6 @@
 //! Rewriting of a path: replaced, with another beginning, or by a regular expression. The query stays.
 
-use regex_lite::{Captures, Regex};
-use weir_sdk::{At, Problems};
+use weir_sdk::{At, Problems, Regex};
 
 use crate::config;
 
@@ -10,7 +9,7 @@ use crate::config;
 pub(crate) enum Path {
     Replace(Vec<u8>),
     Prefix { from: Vec<u8>, to: Vec<u8> },
-    Regex { pattern: Regex, substitution: Vec<Part> },
+    Regex { pattern: Box<Regex>, substitution: Vec<Part> },
 }
 
 /// A part of a substitution.
@@ -44,12 +43,12 @@ impl Path {
             }
             config::Path::Regex(regex) => {
                 let pattern = Regex::new(&regex.pattern)
-                    .map_err(|error| problems.add(at.field("regex.pattern"), error.to_string()))
+                    .map_err(|error| problems.add(at.field("regex.pattern"), error))
                     .ok()?;
-                let substitution = substitution(&regex.substitution, pattern.captures_len())
+                let substitution = substitution(&regex.substitution, pattern.groups())
                     .map_err(|reason| problems.add(at.field("regex.substitution"), reason))
                     .ok()?;
-                Self::Regex { pattern, substitution }
+                Self::Regex { pattern: Box::new(pattern), substitution }
             }
         };
         (problems.len() == before).then_some(compiled)
@@ -67,15 +66,7 @@ impl Path {
                 None => whole.to_vec(),
             },
             Self::Regex { pattern, substitution } => {
-                let new = pattern.replace_all(std::str::from_utf8(path).ok()?, |groups: &Captures<'_>| {
-                    let text = |part: &Part| match part {
-                        Part::Text(text) => text.clone(),
-                        Part::Group(group) => {
-                            groups.get(*group).map_or_else(String::new, |group| group.as_str().into())
-                        }
-                    };
-                    substitution.iter().map(text).collect::<String>()
-                });
+                let new = replaced(std::str::from_utf8(path).ok()?, pattern, substitution);
                 if !new.starts_with('/') || new.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
                     return None;
                 }
@@ -85,7 +76,41 @@ impl Path {
     }
 }
 
-/// Reads `\1` and `\\`; `groups` is how many there are, the whole match among them.
+/// A path with every match replaced, as RE2's `GlobalReplace` does: one that is empty does not count where another ended.
+fn replaced(path: &str, pattern: &Regex, substitution: &[Part]) -> String {
+    let mut new = String::new();
+    let mut places = vec![None; pattern.groups().saturating_add(1).saturating_mul(2)];
+    let (mut kept, mut start) = (0, 0);
+    let mut ended = None;
+    while pattern.find_at(path, start, &mut places) {
+        let of_group = |group: usize| match places.chunks(2).nth(group) {
+            Some([Some(from), Some(to)]) => Some(*from..*to),
+            _ => None,
+        };
+        let Some(range) = of_group(0) else { break };
+        start = range.end;
+        if !range.is_empty() || ended != Some(range.end) {
+            new.push_str(path.get(kept..range.start).unwrap_or_default());
+            for part in substitution {
+                new.push_str(match part {
+                    Part::Text(text) => text,
+                    Part::Group(group) => {
+                        of_group(*group).and_then(|range| path.get(range)).unwrap_or_default()
+                    }
+                });
+            }
+            kept = range.end;
+            ended = Some(range.end);
+        } else {
+            let Some(next) = path.get(start..).and_then(|rest| rest.chars().next()) else { break };
+            start = start.saturating_add(next.len_utf8());
+        }
+    }
+    new.push_str(path.get(kept..).unwrap_or_default());
+    new
+}
+
+/// Reads `\1` and `\\`; `groups` is how many there are, beside the whole match.
 fn substitution(text: &str, groups: usize) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut plain = String::new();
@@ -99,11 +124,8 @@ fn substitution(text: &str, groups: usize) -> Result<Vec<Part>, String> {
             Some('\\') => plain.push('\\'),
             Some(digit @ '0'..='9') => {
                 let group = usize::try_from(digit.to_digit(10).unwrap_or_default()).unwrap_or_default();
-                if group >= groups {
-                    return Err(format!(
-                        "`\\{digit}` is not a group of `pattern`; it has {}",
-                        groups.saturating_sub(1)
-                    ));
+                if group > groups {
+                    return Err(format!("`\\{digit}` is not a group of `pattern`; it has {}", groups));
                 }
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(Part::Group(group));

@@ -1,0 +1,493 @@
+//! From an expression to a program, in one pass: what is read is compiled at once, and moved or copied when what follows says so.
+
+use std::str::Chars;
+
+use super::classes::{CLASSES, DIGIT, Item, SPACE, WORD};
+use super::{Assertion, Instruction};
+
+/// Most steps of a program: with them and its length a text bounds what a match costs.
+const MAX_STEPS: usize = 5000;
+
+/// Most groups around a group.
+const MAX_DEPTH: usize = 50;
+
+/// Most repetitions of one operator, as in RE2.
+const MAX_REPETITIONS: usize = 1000;
+
+/// A compiled expression.
+pub(super) struct Parsed {
+    pub(super) program: Vec<Instruction>,
+    pub(super) ranges: Vec<(u32, u32)>,
+    pub(super) groups: usize,
+}
+
+/// Compiles an expression, the whole of which is group 0.
+pub(super) fn parse(expression: &str) -> Result<Parsed, String> {
+    let mut parser = Parser {
+        rest: expression.chars(),
+        flags: Flags::default(),
+        depth: 0,
+        out: Parsed { program: Vec::new(), ranges: Vec::new(), groups: 0 },
+    };
+    let parsed = parser.whole();
+    parsed.map_err(|reason| {
+        let read = expression.len().saturating_sub(parser.rest.as_str().len());
+        let read = expression.get(..read).unwrap_or_default();
+        if read.len() == expression.len() {
+            reason.to_owned()
+        } else {
+            [reason, " at the end of `", read, "`"].concat()
+        }
+    })?;
+    Ok(parser.out)
+}
+
+/// Why an expression is none.
+type Reason = &'static str;
+
+const UNFINISHED_CLASS: Reason = "a class has no closing `]`";
+const UNFINISHED_GROUP: Reason = "a group has no closing `)`";
+const UNKNOWN_GROUP: Reason = "this kind of group is not known; look-around is not supported";
+const UNKNOWN_ESCAPE: Reason =
+    "this escape is not known; back-references and classes of Unicode are not supported";
+const BAD_NUMBER: Reason = "expected a character's number in hexadecimal digits";
+const BAD_RANGE: Reason = "a range ends before it begins, or at a class";
+const TOO_LARGE: Reason = "it is too large when compiled";
+
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    ignore_case: bool,
+    many_lines: bool,
+    dot_all: bool,
+    swap_greed: bool,
+    spaced: bool,
+}
+
+struct Parser<'e> {
+    rest: Chars<'e>,
+    flags: Flags,
+    depth: usize,
+    out: Parsed,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<char> {
+        self.rest.clone().next()
+    }
+
+    /// Skips what comes next if it is this.
+    fn eat(&mut self, text: &str) -> bool {
+        let rest = self.rest.as_str().strip_prefix(text);
+        rest.map(|rest| self.rest = rest.chars()).is_some()
+    }
+
+    fn add(&mut self, instruction: Instruction) -> Result<(), Reason> {
+        self.insert(self.out.program.len(), instruction)
+    }
+
+    fn insert(&mut self, at: usize, instruction: Instruction) -> Result<(), Reason> {
+        if self.out.program.len() >= MAX_STEPS {
+            return Err(TOO_LARGE);
+        }
+        self.out.program.insert(at, instruction);
+        Ok(())
+    }
+
+    /// Steps of the program from there on.
+    fn since(&self, start: usize) -> isize {
+        self.out.program.len().wrapping_sub(start).cast_signed()
+    }
+
+    fn whole(&mut self) -> Result<(), Reason> {
+        self.add(Instruction::Save(0))?;
+        self.alternatives()?;
+        if self.rest.next().is_some() {
+            return Err("a `)` closes no group");
+        }
+        self.add(Instruction::Save(1))?;
+        self.add(Instruction::Match)
+    }
+
+    /// Up to a closing bracket, or the end. Flags that are set within hold until there.
+    fn alternatives(&mut self) -> Result<(), Reason> {
+        let flags = self.flags;
+        let mut start = self.out.program.len();
+        // The jumps from the ends of the alternatives to the end of all.
+        let mut jumps = Vec::new();
+        while let Some(next) = self.peek() {
+            match next {
+                ')' => break,
+                '|' => {
+                    self.rest.next();
+                    self.insert(start, Instruction::Split(1, self.since(start).saturating_add(2)))?;
+                    jumps.push(self.out.program.len());
+                    self.add(Instruction::Jump(0))?;
+                    start = self.out.program.len();
+                }
+                _ => self.repeated()?,
+            }
+        }
+        for jump in jumps {
+            let distance = self.since(jump);
+            if let Some(jump) = self.out.program.get_mut(jump) {
+                *jump = Instruction::Jump(distance);
+            }
+        }
+        self.flags = flags;
+        Ok(())
+    }
+
+    /// Skips what `(?x)` makes meaningless.
+    fn skip_space(&mut self) {
+        while self.flags.spaced {
+            match self.peek() {
+                Some('#') => while self.rest.next().is_some_and(|next| next != '\n') {},
+                Some(' ' | '\t'..='\r') => {
+                    self.rest.next();
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Something and how often it may come.
+    fn repeated(&mut self) -> Result<(), Reason> {
+        self.skip_space();
+        let start = self.out.program.len();
+        if !self.one()? {
+            return Ok(());
+        }
+        loop {
+            self.skip_space();
+            let Some((least, most)) = self.repetitions()? else { return Ok(()) };
+            let greedy = self.eat("?") == self.flags.swap_greed;
+            self.repeat(start, least, most, greedy)?;
+        }
+    }
+
+    /// Reads how often something may come, if that is what comes next.
+    fn repetitions(&mut self) -> Result<Option<(usize, Option<usize>)>, Reason> {
+        let (least, most) = match self.peek() {
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('?') => (0, Some(1)),
+            Some('{') => {
+                let before = self.rest.clone();
+                self.rest.next();
+                let least = self.number();
+                let most = if self.eat(",") { self.number() } else { least };
+                let open = most.is_none();
+                let Some(least) = least.filter(|_| self.eat("}")) else {
+                    // A bracket that counts nothing is one, as in RE2.
+                    self.rest = before;
+                    return Ok(None);
+                };
+                if most.is_some_and(|most| most < least) {
+                    return Err("the most is below the least");
+                }
+                if least.max(most.unwrap_or(0)) > MAX_REPETITIONS {
+                    return Err("more than 1000 repetitions");
+                }
+                return Ok(Some((least, most.filter(|_| !open))));
+            }
+            _ => return Ok(None),
+        };
+        self.rest.next();
+        Ok(Some((least, most)))
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        let text = self.rest.as_str();
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = text.split_at_checked(digits).filter(|(number, _)| !number.is_empty())?;
+        self.rest = rest.chars();
+        // Whatever is too long for a number is too much.
+        Some(number.parse().unwrap_or(usize::MAX))
+    }
+
+    /// Makes what begins at `start` come so often.
+    fn repeat(
+        &mut self,
+        start: usize,
+        least: usize,
+        most: Option<usize>,
+        greedy: bool,
+    ) -> Result<(), Reason> {
+        let once = self.out.program.get(start..).unwrap_or_default().to_vec();
+        let split = |on: isize, past: isize| {
+            if greedy { Instruction::Split(on, past) } else { Instruction::Split(past, on) }
+        };
+        let length = self.since(start);
+        let back = length.saturating_neg();
+        self.out.program.truncate(start);
+        for _ in 0..least {
+            self.copy(&once)?;
+        }
+        match most {
+            // Once more and again, or past it: so what matches nothing is tried once, and does not go round for ever.
+            None if least == 0 => {
+                self.add(split(1, length.saturating_add(2)))?;
+                self.copy(&once)?;
+                self.add(split(back, 1))
+            }
+            None => self.add(split(back, 1)),
+            Some(most) => {
+                let step = length.saturating_add(1);
+                for left in (1..=most.saturating_sub(least)).rev() {
+                    self.add(split(1, step.saturating_mul(left.cast_signed())))?;
+                    self.copy(&once)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn copy(&mut self, part: &[Instruction]) -> Result<(), Reason> {
+        if self.out.program.len().saturating_add(part.len()) > MAX_STEPS {
+            return Err(TOO_LARGE);
+        }
+        self.out.program.extend_from_slice(part);
+        Ok(())
+    }
+
+    /// A character, a class, a group or an assertion; whether there was something, and not only flags.
+    fn one(&mut self) -> Result<bool, Reason> {
+        if self.repetitions()?.is_some() {
+            return Err("there is nothing to repeat");
+        }
+        let Some(next) = self.rest.next() else { return Ok(false) };
+        let first = self.out.ranges.len();
+        let mut negated = false;
+        match next {
+            '(' => return self.group(),
+            '[' => negated = self.class()?,
+            '.' => {
+                negated = true;
+                if !self.flags.dot_all {
+                    self.out.ranges.push((0x0a, 0x0a));
+                }
+            }
+            '^' => {
+                let many = self.flags.many_lines;
+                return self.assert(if many { Assertion::LineStart } else { Assertion::Start });
+            }
+            '$' => {
+                let many = self.flags.many_lines;
+                return self.assert(if many { Assertion::LineEnd } else { Assertion::End });
+            }
+            '\\' => match self.escape()? {
+                Item::Assert(assertion) => return self.assert(assertion),
+                item => self.item(&item),
+            },
+            char => self.item(&Item::Char(char)),
+        }
+        let last = self.out.ranges.len();
+        self.add(Instruction::Class { first, last, negated })?;
+        Ok(true)
+    }
+
+    fn assert(&mut self, assertion: Assertion) -> Result<bool, Reason> {
+        self.add(Instruction::Assert(assertion))?;
+        Ok(true)
+    }
+
+    /// Adds the ranges of a part of a class.
+    fn item(&mut self, item: &Item) {
+        match item {
+            Item::Char(char) => self.range(u32::from(*char), u32::from(*char)),
+            Item::Ranges(ranges, false) => {
+                for (from, to) in *ranges {
+                    self.range(u32::from(*from), u32::from(*to));
+                }
+            }
+            Item::Ranges(ranges, true) => {
+                let mut from = 0;
+                for (before, after) in *ranges {
+                    if u32::from(*before) > from {
+                        self.range(from, u32::from(*before).saturating_sub(1));
+                    }
+                    from = u32::from(*after).saturating_add(1);
+                }
+                self.range(from, u32::from(char::MAX));
+            }
+            Item::Assert(_) => {}
+        }
+    }
+
+    /// Adds a range, and with `(?i)` its letters in the other case.
+    fn range(&mut self, from: u32, to: u32) {
+        self.out.ranges.push((from, to));
+        if !self.flags.ignore_case {
+            return;
+        }
+        // The cases of a letter differ in one bit.
+        for (first, last) in [(0x41, 0x5a), (0x61, 0x7a)] {
+            let (from, to) = (from.max(first), to.min(last));
+            if from <= to {
+                self.out.ranges.push((from ^ 0x20, to ^ 0x20));
+            }
+        }
+    }
+
+    /// Behind `(`; whether it was more than flags.
+    fn group(&mut self) -> Result<bool, Reason> {
+        let before = self.flags;
+        let mut number = None;
+        if !self.eat("?") {
+            number = Some(());
+        } else if self.eat("P<") || (self.eat("<") && !matches!(self.peek(), Some('=' | '!'))) {
+            let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+            let mut named = false;
+            loop {
+                match self.rest.next() {
+                    Some('>') if named => break,
+                    Some(char) if is_name(char) => named = true,
+                    _ => return Err("expected a name of a group, of ASCII letters, digits and `_`, and `>`"),
+                }
+            }
+            number = Some(());
+        } else if self.set_flags()? {
+            return Ok(false);
+        }
+        let number = number.map(|()| {
+            self.out.groups = self.out.groups.saturating_add(1);
+            self.out.groups.saturating_mul(2)
+        });
+        self.depth = self.depth.saturating_add(1);
+        if self.depth > MAX_DEPTH {
+            return Err("groups within more than 50 groups");
+        }
+        if let Some(number) = number {
+            self.add(Instruction::Save(number))?;
+        }
+        self.alternatives()?;
+        if !self.eat(")") {
+            return Err(UNFINISHED_GROUP);
+        }
+        if let Some(number) = number {
+            self.add(Instruction::Save(number.saturating_add(1)))?;
+        }
+        self.depth = self.depth.saturating_sub(1);
+        self.flags = before;
+        Ok(true)
+    }
+
+    /// Behind `(?`; whether the bracket was closed, and the flags are for what follows.
+    fn set_flags(&mut self) -> Result<bool, Reason> {
+        let mut on = true;
+        let mut given = false;
+        loop {
+            let flag = match self.rest.next() {
+                Some('i') => &mut self.flags.ignore_case,
+                Some('m') => &mut self.flags.many_lines,
+                Some('s') => &mut self.flags.dot_all,
+                Some('U') => &mut self.flags.swap_greed,
+                Some('x') => &mut self.flags.spaced,
+                Some('-') if on => {
+                    (on, given) = (false, false);
+                    continue;
+                }
+                Some(')') if given => return Ok(true),
+                Some(':') if given || on => return Ok(false),
+                None => return Err(UNFINISHED_GROUP),
+                _ => return Err(UNKNOWN_GROUP),
+            };
+            *flag = on;
+            given = true;
+        }
+    }
+
+    /// Behind `[`, up to its end; whether it is negated.
+    fn class(&mut self) -> Result<bool, Reason> {
+        let negated = self.eat("^");
+        let mut first = true;
+        loop {
+            let item = match self.rest.next().ok_or(UNFINISHED_CLASS)? {
+                ']' if !first => return Ok(negated),
+                '[' if self.peek() == Some(':') => self.posix()?,
+                '\\' => self.escape()?,
+                char => Item::Char(char),
+            };
+            first = false;
+            match item {
+                Item::Assert(_) => return Err(UNKNOWN_ESCAPE),
+                Item::Char(from) if self.is_range() => {
+                    self.rest.next();
+                    let to = match self.rest.next() {
+                        Some('\\') => self.escape()?,
+                        Some(char) => Item::Char(char),
+                        None => return Err(UNFINISHED_CLASS),
+                    };
+                    match to {
+                        Item::Char(to) if from <= to => self.range(u32::from(from), u32::from(to)),
+                        _ => return Err(BAD_RANGE),
+                    }
+                }
+                item => self.item(&item),
+            }
+        }
+    }
+
+    /// Whether a `-` comes next that is not the last of the class.
+    fn is_range(&self) -> bool {
+        self.rest.as_str().strip_prefix('-').is_some_and(|rest| !rest.starts_with(']'))
+    }
+
+    /// Behind the bracket of `[:alpha:]`.
+    fn posix(&mut self) -> Result<Item, Reason> {
+        self.rest.next();
+        let negated = self.eat("^");
+        for (name, ranges) in CLASSES {
+            if self.eat(name) && self.eat(":]") {
+                return Ok(Item::Ranges(ranges, negated));
+            }
+        }
+        Err("expected a class such as `[:alpha:]`")
+    }
+
+    /// Behind a backslash.
+    fn escape(&mut self) -> Result<Item, Reason> {
+        let next = self.rest.next().ok_or("a backslash at the end")?;
+        Ok(match next {
+            'd' => Item::Ranges(DIGIT, false),
+            'D' => Item::Ranges(DIGIT, true),
+            's' => Item::Ranges(SPACE, false),
+            'S' => Item::Ranges(SPACE, true),
+            'w' => Item::Ranges(WORD, false),
+            'W' => Item::Ranges(WORD, true),
+            'A' => Item::Assert(Assertion::Start),
+            'z' => Item::Assert(Assertion::End),
+            'b' => Item::Assert(Assertion::WordBoundary),
+            'B' => Item::Assert(Assertion::NotWordBoundary),
+            'a' => Item::Char('\x07'),
+            'f' => Item::Char('\x0c'),
+            'n' => Item::Char('\n'),
+            'r' => Item::Char('\r'),
+            't' => Item::Char('\t'),
+            'v' => Item::Char('\x0b'),
+            'x' => Item::Char(self.hexadecimal()?),
+            char if char.is_ascii_punctuation() || (self.flags.spaced && char == ' ') => Item::Char(char),
+            _ => return Err(UNKNOWN_ESCAPE),
+        })
+    }
+
+    /// Behind `\x`: two digits, or some in curly brackets.
+    fn hexadecimal(&mut self) -> Result<char, Reason> {
+        let braced = self.eat("{");
+        let mut number = 0u32;
+        let mut digits = 0u32;
+        while braced || digits < 2 {
+            let next = self.rest.next();
+            if braced && digits > 0 && next == Some('}') {
+                break;
+            }
+            let digit = next
+                .and_then(|next| next.to_digit(16))
+                .filter(|_| number <= u32::from(char::MAX))
+                .ok_or(BAD_NUMBER)?;
+            number = number.saturating_mul(16).saturating_add(digit);
+            digits = digits.saturating_add(1);
+        }
+        char::from_u32(number).ok_or(BAD_NUMBER)
+    }
+}
