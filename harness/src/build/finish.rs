@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::slim::{self, SlimError, Wanted};
-use super::{BuildError, Crate, facts};
+use super::{BuildError, Crate, facts, outline};
 use crate::inspect::{InspectError, METADATA_SECTION, Metadata, inspect, validate};
 
 /// A module that can be shipped.
@@ -19,6 +19,7 @@ pub(super) fn of_crate(found: &Crate, linked: &[u8]) -> Result<Finished, BuildEr
     let slim =
         slim::slim(linked, Wanted { callbacks: found.weir.callbacks.as_ref(), panics: found.weir.panics })
             .map_err(failed)?;
+    let slim = outlined(slim).map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     finished(slim, &facts::metadata(found, &inspection)?)
 }
@@ -30,9 +31,24 @@ pub(super) fn of_file(path: &str, name: &str, linked: &[u8]) -> Result<Finished,
     // What is not valid may be so no longer when a part of it is gone, and do something else.
     validate(linked).map_err(|error| failed(InspectError::from(error).into()))?;
     let slim = slim::slim(linked, Wanted::default()).map_err(failed)?;
+    let slim = outlined(slim).map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     let said = said.unwrap_or_else(|| Metadata { name: name.to_owned(), ..Metadata::default() });
     finished(slim, &Metadata { hostcalls: facts::hostcalls(&inspection), ..said })
+}
+
+/// Makes repeated code functions, and what these repeat again, as long as that makes the module smaller.
+fn outlined(mut slim: slim::Slim) -> Result<slim::Slim, SlimError> {
+    loop {
+        let outlined = outline::outline(&slim.wasm)?;
+        if outlined.wasm.len() >= slim.wasm.len() {
+            return Ok(slim);
+        }
+        let added = outlined.functions.saturating_sub(outlined.added)..outlined.functions;
+        slim.names
+            .extend(added.filter_map(|index| Some((u32::try_from(index).ok()?, "repeated".to_owned()))));
+        slim.wasm = outlined.wasm;
+    }
 }
 
 fn finished(slim: slim::Slim, metadata: &Metadata) -> Result<Finished, BuildError> {

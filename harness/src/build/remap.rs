@@ -12,12 +12,15 @@ use super::{BuildError, Crate, TARGET};
 /// Has the linker say where addresses are, so that what nobody has the address of can go.
 const RELOCATIONS: &str = "-Clink-arg=--emit-relocs";
 
+/// A stack of 960 kB, where Rust's is of 1 MiB. It comes first in memory, and each address of what stands behind it, as far as it is below 1 MiB, takes a byte less in the code.
+const STACK: &str = "-Clink-arg=-zstack-size=983040";
+
 /// The setting for cargo: flags for the modules' target, beside those that its configuration has for it.
 pub(super) fn setting(found: &Crate) -> Result<String, BuildError> {
     let flags: Vec<String> = pairs(found)?
         .into_iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .chain([RELOCATIONS.to_owned()])
+        .chain([RELOCATIONS.to_owned(), STACK.to_owned()])
         .collect();
     // A list of strings in JSON is one in TOML, too.
     let flags = serde_json::Value::from(flags);

@@ -1,0 +1,229 @@
+//! Which code comes more than once, and what is saved when it is a function.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use wasmparser_of_encoder::ValType;
+
+use super::read::{Code, Step};
+
+/// Longest code that is looked for, in steps.
+const LONGEST: usize = 48;
+
+/// Most parameters: each is a step at every place.
+const MOST_PARAMETERS: usize = 8;
+
+/// The bytes of a call: the operator, and an index of two bytes.
+const CALL: usize = 3;
+
+/// The bytes of a function beside its steps: its length, that it has no locals, its end, its type.
+const FUNCTION: usize = 5;
+
+/// Code that comes more than once.
+pub(super) struct Repeat {
+    /// Where it comes; the first is what the function is made of.
+    pub(super) places: Vec<Place>,
+    /// How many steps it has.
+    pub(super) length: usize,
+    /// What it takes from the stack.
+    pub(super) operands: Vec<ValType>,
+    pub(super) result: Option<ValType>,
+}
+
+/// Where code begins: the body, and the step in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    body: usize,
+    step: usize,
+}
+
+impl Place {
+    /// The steps from there on; `None` where fewer are left.
+    pub(super) fn steps<'c>(self, code: &'c Code<'_>, length: usize) -> Option<&'c [Step]> {
+        code.bodies.get(self.body)?.steps.get(self.step..self.step.saturating_add(length))
+    }
+
+    /// Which body, and which step of it.
+    pub(super) fn at(self) -> (usize, usize) {
+        (self.body, self.step)
+    }
+
+    /// The bytes of the body.
+    pub(super) fn bytes<'c>(self, code: &'c Code<'_>) -> &'c [u8] {
+        code.bodies.get(self.body).map_or(&[], |body| body.bytes)
+    }
+
+    /// What is on the stack behind so many steps.
+    fn stack<'c>(self, code: &'c Code<'_>, length: usize) -> Option<&'c [ValType]> {
+        Some(&code.bodies.get(self.body)?.steps.get(self.step.saturating_add(length))?.stack)
+    }
+}
+
+impl Repeat {
+    /// Which steps are arguments: the first that reads a local, and constants that are not the same everywhere.
+    pub(super) fn arguments(&self, code: &Code<'_>) -> Vec<usize> {
+        let Some((first, others)) = self.places.split_first() else { return Vec::new() };
+        let Some(steps) = first.steps(code, self.length) else { return Vec::new() };
+        let differs = |at: usize, token: u32| {
+            let at_other = |place: &Place| place.steps(code, self.length).and_then(|steps| steps.get(at));
+            others.iter().filter_map(at_other).any(|step| step.token != token)
+        };
+        let is_argument = |(at, step): &(usize, &Step)| match step.local {
+            Some(local) => !steps.iter().take(*at).any(|before| before.local == Some(local)),
+            None => step.is_constant && differs(*at, step.token),
+        };
+        steps.iter().enumerate().filter(is_argument).map(|(at, _)| at).collect()
+    }
+
+    /// What the arguments are.
+    pub(super) fn types(&self, code: &Code<'_>, arguments: &[usize]) -> Vec<ValType> {
+        let Some(first) = self.places.first() else { return Vec::new() };
+        let behind = |at: &usize| first.stack(code, at.saturating_add(1))?.last().copied();
+        arguments.iter().filter_map(behind).collect()
+    }
+
+    /// Bytes that are saved, if any are.
+    fn saved(&self, code: &Code<'_>) -> Option<usize> {
+        let arguments = self.arguments(code);
+        if self.places.len() < 2 || self.operands.len().saturating_add(arguments.len()) > MOST_PARAMETERS {
+            return None;
+        }
+        let mut before = 0_usize;
+        let mut after = self.operands.len().saturating_mul(2).saturating_add(FUNCTION);
+        for (number, place) in self.places.iter().enumerate() {
+            let steps = place.steps(code, self.length)?;
+            let size = steps.last()?.place.end.saturating_sub(steps.first()?.place.start);
+            let of_arguments = arguments.iter().filter_map(|at| steps.get(*at)).map(|step| step.place.len());
+            before = before.saturating_add(size);
+            after = after.saturating_add(of_arguments.sum::<usize>()).saturating_add(CALL);
+            if number == 0 {
+                after = after.saturating_add(size);
+            }
+        }
+        before.checked_sub(after).filter(|saved| *saved > 0)
+    }
+}
+
+/// What is worth to be functions; no two at the same place.
+pub(super) fn repeats(code: &Code<'_>) -> Vec<Repeat> {
+    let mut candidates = candidates(code, |step| step.token);
+    candidates.extend(self::candidates(code, |step| step.form));
+    let mut taken: Vec<Vec<bool>> = code.bodies.iter().map(|body| vec![false; body.steps.len()]).collect();
+    // What saves most comes first, among equals the longest, then what stands first: the same module gives the same bytes.
+    let order = |saved: usize, repeat: &Repeat, index: usize| {
+        (saved, repeat.length, std::cmp::Reverse(repeat.places.first().copied()), index)
+    };
+    let mut heap: BinaryHeap<_> = candidates
+        .iter()
+        .enumerate()
+        .filter_map(|(index, repeat)| Some(order(repeat.saved(code)?, repeat, index)))
+        .collect();
+    let mut chosen = Vec::new();
+    while let Some((promised, _, _, index)) = heap.pop() {
+        let Some(repeat) = candidates.get_mut(index) else { continue };
+        let range = |place: &Place| place.step..place.step.saturating_add(repeat.length);
+        let mut free: Vec<Place> = Vec::new();
+        for place in &repeat.places {
+            let is_taken = taken
+                .get(place.body)
+                .and_then(|taken| taken.get(range(place)))
+                .is_none_or(|taken| taken.contains(&true));
+            let overlaps =
+                free.last().is_some_and(|last| last.body == place.body && range(last).end > place.step);
+            if !is_taken && !overlaps {
+                free.push(*place);
+            }
+        }
+        repeat.places = free;
+        let Some(saved) = repeat.saved(code) else { continue };
+        if saved < promised {
+            heap.push(order(saved, repeat, index));
+            continue;
+        }
+        let range = |place: &Place| place.step..place.step.saturating_add(repeat.length);
+        for place in &repeat.places {
+            let taken = taken.get_mut(place.body).and_then(|taken| taken.get_mut(range(place)));
+            taken.unwrap_or_default().fill(true);
+        }
+        chosen.push(index);
+    }
+    chosen.sort_unstable();
+    let mut index = 0_usize;
+    candidates.retain(|_| {
+        index = index.saturating_add(1);
+        chosen.binary_search(&index.saturating_sub(1)).is_ok()
+    });
+    candidates
+}
+
+/// All code that comes more than once, with the places where it does, which may overlap.
+fn candidates(code: &Code<'_>, token: impl Fn(&Step) -> u32) -> Vec<Repeat> {
+    let all = code
+        .bodies
+        .iter()
+        .enumerate()
+        .flat_map(|(body, found)| (0..found.steps.len()).map(move |step| Place { body, step }));
+    // The class of the code at each place, which grows by a step in each turn; what comes once only is no longer looked at.
+    let mut places: Vec<(Place, usize)> = all.map(|place| (place, 0)).collect();
+    let mut found = Vec::new();
+    for length in 1..=LONGEST {
+        let mut classes: HashMap<(usize, u32, Option<usize>), usize> = HashMap::new();
+        let mut sizes: Vec<usize> = Vec::new();
+        let mut next = Vec::new();
+        for (place, class) in places {
+            let Some((last, before)) = place.steps(code, length).and_then(<[Step]>::split_last) else {
+                continue;
+            };
+            if !last.may_move {
+                continue;
+            }
+            // A local is where it was read before.
+            let local =
+                last.local.map(|_| before.iter().position(|step| step.local == last.local).unwrap_or(length));
+            let count = classes.len();
+            let class = *classes.entry((class, token(last), local)).or_insert(count);
+            match sizes.get_mut(class) {
+                Some(size) => *size = size.saturating_add(1),
+                None => sizes.push(1),
+            }
+            next.push((place, class));
+        }
+        next.retain(|(_, class)| sizes.get(*class).is_some_and(|size| *size > 1));
+        places = next;
+        if places.is_empty() {
+            break;
+        }
+        if length > 2 {
+            found.extend(of_length(code, &places, length));
+        }
+    }
+    found
+}
+
+/// Code of a length that can be a function, and comes more than once.
+fn of_length(code: &Code<'_>, places: &[(Place, usize)], length: usize) -> Vec<Repeat> {
+    let mut groups = HashMap::new();
+    let mut found: Vec<Repeat> = Vec::new();
+    for (place, class) in places {
+        let Some(steps) = place.steps(code, length) else { continue };
+        let Some((operands, result)) = effect(code, *place, steps) else { continue };
+        let count = found.len();
+        let group = *groups.entry((*class, operands.clone(), result)).or_insert(count);
+        match found.get_mut(group) {
+            Some(repeat) => repeat.places.push(*place),
+            None => found.push(Repeat { places: vec![*place], length, operands, result }),
+        }
+    }
+    found.retain(|repeat| repeat.saved(code).is_some());
+    found
+}
+
+/// What code takes from the stack and leaves there; `None` when it leaves more than a function may.
+fn effect(code: &Code<'_>, place: Place, steps: &[Step]) -> Option<(Vec<ValType>, Option<ValType>)> {
+    let untouched = steps.iter().map(|step| step.untouched).min()?;
+    let operands = steps.first()?.stack.get(untouched..)?.to_vec();
+    match place.stack(code, steps.len())?.get(untouched..)? {
+        [] => Some((operands, None)),
+        [result] => Some((operands, Some(*result))),
+        _ => None,
+    }
+}
