@@ -13,7 +13,7 @@ mod cargo;
 mod facts;
 mod find;
 mod finish;
-mod outline;
+pub mod outline;
 mod remap;
 pub mod slim;
 mod target;

@@ -1,8 +1,9 @@
 //! What several places of a module do alike, step by step, becomes a function that they call.
 //!
-//! Only straight code that sets no local, and nothing in a loop that calls nothing: a call costs a nanosecond or two, and such a loop has its
-//! work in its few steps.
+//! Whole blocks and what is between them; jumps only within. What it reads of the function's locals it is given; what it sets nobody may read behind it.
+//! Nothing in a loop that calls nothing: a call costs a nanosecond or two, and such a loop has its work in its few steps.
 
+mod live;
 mod read;
 mod repeats;
 mod write;
@@ -10,19 +11,21 @@ mod write;
 use super::slim::SlimError;
 
 /// A module with repeated code made functions, which come last.
-pub(super) struct Outlined {
-    pub(super) wasm: Vec<u8>,
+#[derive(Clone, Debug)]
+pub struct Outlined {
+    /// The module; the one that was given where nothing is saved.
+    pub wasm: Vec<u8>,
     /// How many functions are new.
-    pub(super) added: usize,
+    pub added: usize,
     /// How many functions there are.
-    pub(super) functions: usize,
+    pub functions: usize,
 }
 
 /// Makes the functions that save bytes.
 ///
 /// # Errors
 /// When the module is not valid.
-pub(super) fn outline(wasm: &[u8]) -> Result<Outlined, SlimError> {
+pub fn outline(wasm: &[u8]) -> Result<Outlined, SlimError> {
     let module = read::read(wasm)?;
     let repeats = repeats::repeats(&module);
     let wasm = if repeats.is_empty() { wasm.to_vec() } else { write::write(wasm, &module, &repeats)? };

@@ -9,6 +9,7 @@ use wasmparser_of_encoder::{
     Validator, ValidatorResources,
 };
 
+use super::live;
 use crate::build::slim::SlimError;
 
 /// The bodies of a module.
@@ -31,14 +32,22 @@ pub(super) struct Step {
     pub(super) token: u32,
     /// The same for all that do the same, whichever constant they have, too.
     pub(super) form: u32,
-    /// Which local it reads.
-    pub(super) local: Option<u32>,
+    /// Which local it reads or sets, and what that holds.
+    pub(super) local: Option<(u32, ValType)>,
     /// Whether it is a constant, of 32 or 64 bits.
     pub(super) is_constant: bool,
     /// Where in the body.
     pub(super) place: Range<usize>,
     /// Whether it may go elsewhere.
     pub(super) may_move: bool,
+    /// What it does with the local.
+    pub(super) access: Option<Access>,
+    /// What it does to the nesting of blocks: 1 begins one, -1 ends one.
+    pub(super) nests: isize,
+    /// How many blocks it has to have around it: 1 is the innermost.
+    pub(super) needs: u32,
+    /// Locals that may be read before they are set, from here on; a bit each.
+    pub(super) live: Vec<u64>,
     /// What is on the stack before it, the top last.
     pub(super) stack: Vec<ValType>,
     /// How many of these it does not touch.
@@ -49,7 +58,7 @@ pub(super) struct Step {
 #[derive(Default)]
 struct Tokens<'w> {
     operators: HashMap<&'w [u8], u32>,
-    locals: HashMap<ValType, u32>,
+    locals: HashMap<(Access, ValType), u32>,
     constants: HashMap<ValType, u32>,
     last: u32,
 }
@@ -91,6 +100,7 @@ fn read_body<'w>(
     let start = body.range().start;
     let within = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
     let mut steps: Vec<Step> = Vec::new();
+    let mut operators = Vec::new();
     let mut loops = Loops::default();
     while !reader.eof() {
         let offset = reader.original_position();
@@ -107,12 +117,11 @@ fn read_body<'w>(
             Operator::I64Const { .. } => Some(ValType::I64),
             _ => None,
         };
-        let local = match operator {
-            Operator::LocalGet { local_index } => Some(local_index),
-            _ => None,
-        };
-        let token = match local.and_then(|local| validator.get_local_type(local)) {
-            Some(ty) => number(&mut tokens.locals, ty, &mut tokens.last),
+        let access = Access::of(&operator);
+        let local = access.and_then(|(_, local)| Some((local, validator.get_local_type(local)?)));
+        let access = access.map(|(access, _)| access);
+        let token = match access.zip(local) {
+            Some((access, (_, ty))) => number(&mut tokens.locals, (access, ty), &mut tokens.last),
             None => {
                 let operator = bytes.get(place.clone()).unwrap_or_default();
                 number(&mut tokens.operators, operator, &mut tokens.last)
@@ -122,13 +131,21 @@ fn read_body<'w>(
             Some(ty) => number(&mut tokens.constants, ty, &mut tokens.last),
             None => token,
         };
-        let may_move = is_reached && stack.is_some() && pops.is_some() && is_straight(&operator);
-        let untouched = height.saturating_sub(pops.unwrap_or(0));
+        let (nests, needs) = nesting(&operator);
+        // Behind a jump there is nothing but the end of a block.
+        let is_end = matches!(operator, Operator::End | Operator::Else);
+        let may_move = (is_reached || is_end) && stack.is_some() && pops.is_some() && is_known(&operator);
+        let untouched = if is_reached { height.saturating_sub(pops.unwrap_or(0)) } else { height };
         validator.op(offset, &operator)?;
+        operators.push(operator);
         steps.push(Step {
             token,
             form,
             local,
+            access,
+            nests,
+            needs,
+            live: Vec::new(),
             place,
             may_move,
             stack: stack.unwrap_or_default(),
@@ -138,6 +155,9 @@ fn read_body<'w>(
     }
     for (step, is_tight) in steps.iter_mut().zip(loops.tight) {
         step.may_move &= !is_tight;
+    }
+    for (step, live) in steps.iter_mut().zip(live::live(&operators, validator.len_locals())) {
+        step.live = live;
     }
     Ok((Body { bytes, steps }, validator.into_allocations()))
 }
@@ -171,11 +191,45 @@ impl Loops {
     }
 }
 
-/// Whether it goes on at the next, sets no local, and means the same in another function. What is newer than WebAssembly 2.0 is left where it is.
-fn is_straight(operator: &Operator<'_>) -> bool {
-    use Operator::{
-        Block, Br, BrIf, BrTable, Else, End, If, LocalSet, LocalTee, Loop, Nop, Return, Unreachable,
-    };
+/// What is done with a local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Access {
+    Get,
+    Set,
+    Tee,
+}
+
+impl Access {
+    /// What an operator does, and with which local.
+    pub(super) fn of(operator: &Operator<'_>) -> Option<(Self, u32)> {
+        match operator {
+            Operator::LocalGet { local_index } => Some((Self::Get, *local_index)),
+            Operator::LocalSet { local_index } => Some((Self::Set, *local_index)),
+            Operator::LocalTee { local_index } => Some((Self::Tee, *local_index)),
+            _ => None,
+        }
+    }
+}
+
+/// What an operator does to the nesting of blocks, and how many have to be around it in the same piece of code.
+fn nesting(operator: &Operator<'_>) -> (isize, u32) {
+    match operator {
+        Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => (1, 0),
+        Operator::End => (-1, 1),
+        Operator::Else | Operator::Unreachable => (0, 1),
+        Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+            (0, relative_depth.saturating_add(1))
+        }
+        Operator::BrTable { targets } => {
+            let furthest = targets.targets().flatten().chain([targets.default()]).max();
+            (0, furthest.unwrap_or(u32::MAX).saturating_add(1))
+        }
+        _ => (0, 0),
+    }
+}
+
+/// Whether it means the same in another function, its jumps aside. What is newer than WebAssembly 2.0 is left where it is.
+fn is_known(operator: &Operator<'_>) -> bool {
     macro_rules! is_old {
         ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
             match operator {
@@ -189,21 +243,5 @@ fn is_straight(operator: &Operator<'_>) -> bool {
         (@bulk_memory) => { true };
         (@$proposal:ident) => { false };
     }
-    let stays = matches!(
-        operator,
-        Block { .. }
-            | Loop { .. }
-            | If { .. }
-            | Else
-            | End
-            | Br { .. }
-            | BrIf { .. }
-            | BrTable { .. }
-            | Return
-            | Unreachable
-            | Nop
-            | LocalSet { .. }
-            | LocalTee { .. }
-    );
-    !stays && wasmparser_of_encoder::for_each_operator!(is_old)
+    !matches!(operator, Operator::Return | Operator::Nop) && wasmparser_of_encoder::for_each_operator!(is_old)
 }

@@ -4,7 +4,8 @@ use std::collections::{BinaryHeap, HashMap};
 
 use wasmparser_of_encoder::ValType;
 
-use super::read::{Code, Step};
+use super::live;
+use super::read::{Access, Code, Step};
 
 /// Longest code that is looked for, in steps.
 const LONGEST: usize = 48;
@@ -59,7 +60,7 @@ impl Place {
 }
 
 impl Repeat {
-    /// Which steps are arguments: the first that reads a local, and constants that are not the same everywhere.
+    /// Which steps have arguments: the first with a local that is not only the code's own, and constants that are not the same everywhere.
     pub(super) fn arguments(&self, code: &Code<'_>) -> Vec<usize> {
         let Some((first, others)) = self.places.split_first() else { return Vec::new() };
         let Some(steps) = first.steps(code, self.length) else { return Vec::new() };
@@ -68,17 +69,31 @@ impl Repeat {
             others.iter().filter_map(at_other).any(|step| step.token != token)
         };
         let is_argument = |(at, step): &(usize, &Step)| match step.local {
-            Some(local) => !steps.iter().take(*at).any(|before| before.local == Some(local)),
+            Some((local, _)) => is_first(steps, *at) && !is_own(steps, local),
             None => step.is_constant && differs(*at, step.token),
         };
         steps.iter().enumerate().filter(is_argument).map(|(at, _)| at).collect()
     }
 
-    /// What the arguments are.
-    pub(super) fn types(&self, code: &Code<'_>, arguments: &[usize]) -> Vec<ValType> {
+    /// The first steps with the locals that are the code's own: nobody reads what was in them before, and what is in them behind.
+    pub(super) fn own(&self, code: &Code<'_>) -> Vec<usize> {
+        let Some(steps) = self.places.first().and_then(|place| place.steps(code, self.length)) else {
+            return Vec::new();
+        };
+        let is_own = |(at, step): &(usize, &Step)| {
+            step.local.is_some_and(|(local, _)| is_first(steps, *at) && is_own(steps, local))
+        };
+        steps.iter().enumerate().filter(is_own).map(|(at, _)| at).collect()
+    }
+
+    /// What the locals and constants of these steps are.
+    pub(super) fn types(&self, code: &Code<'_>, steps: &[usize]) -> Vec<ValType> {
         let Some(first) = self.places.first() else { return Vec::new() };
-        let behind = |at: &usize| first.stack(code, at.saturating_add(1))?.last().copied();
-        arguments.iter().filter_map(behind).collect()
+        let of = |at: &usize| match first.steps(code, self.length)?.get(*at)?.local {
+            Some((_, ty)) => Some(ty),
+            None => first.stack(code, at.saturating_add(1))?.last().copied(),
+        };
+        steps.iter().filter_map(of).collect()
     }
 
     /// Bytes that are saved, if any are.
@@ -88,7 +103,8 @@ impl Repeat {
             return None;
         }
         let mut before = 0_usize;
-        let mut after = self.operands.len().saturating_mul(2).saturating_add(FUNCTION);
+        let own = self.own(code).len();
+        let mut after = self.operands.len().saturating_add(own).saturating_mul(2).saturating_add(FUNCTION);
         for (number, place) in self.places.iter().enumerate() {
             let steps = place.steps(code, self.length)?;
             let size = steps.last()?.place.end.saturating_sub(steps.first()?.place.start);
@@ -101,6 +117,23 @@ impl Repeat {
         }
         before.checked_sub(after).filter(|saved| *saved > 0)
     }
+}
+
+/// Whether no step before has the local of this one.
+fn is_first(steps: &[Step], at: usize) -> bool {
+    let local = steps.get(at).and_then(|step| step.local);
+    !steps.iter().take(at).any(|before| before.local == local)
+}
+
+/// Whether these steps set a local, and do not read what was in it before.
+fn is_own(steps: &[Step], local: u32) -> bool {
+    steps.first().is_some_and(|first| !live::has(&first.live, local)) && is_set(steps, local)
+}
+
+fn is_set(steps: &[Step], local: u32) -> bool {
+    let sets =
+        |step: &Step| step.local.is_some_and(|(found, _)| found == local) && step.access != Some(Access::Get);
+    steps.iter().any(sets)
 }
 
 /// What is worth to be functions; no two at the same place.
@@ -173,7 +206,8 @@ fn candidates(code: &Code<'_>, token: impl Fn(&Step) -> u32) -> Vec<Repeat> {
             let Some((last, before)) = place.steps(code, length).and_then(<[Step]>::split_last) else {
                 continue;
             };
-            if !last.may_move {
+            let depth: isize = before.iter().map(|step| step.nests).sum();
+            if !last.may_move || isize::try_from(last.needs).is_ok_and(|needs| needs > depth) {
                 continue;
             }
             // A local is where it was read before.
@@ -217,8 +251,16 @@ fn of_length(code: &Code<'_>, places: &[(Place, usize)], length: usize) -> Vec<R
     found
 }
 
-/// What code takes from the stack and leaves there; `None` when it leaves more than a function may.
+/// What code takes from the stack and leaves there; `None` when it leaves more than a function may, in locals or in the middle of a block.
 fn effect(code: &Code<'_>, place: Place, steps: &[Step]) -> Option<(Vec<ValType>, Option<ValType>)> {
+    let behind = code.bodies.get(place.body)?.steps.get(place.step.saturating_add(steps.len()))?;
+    let is_read_behind = |step: &Step| {
+        step.local.is_some_and(|(local, _)| live::has(&behind.live, local) && is_set(steps, local))
+    };
+    let is_open = steps.iter().map(|step| step.nests).sum::<isize>() != 0;
+    if is_open || steps.iter().any(is_read_behind) {
+        return None;
+    }
     let untouched = steps.iter().map(|step| step.untouched).min()?;
     let operands = steps.first()?.stack.get(untouched..)?.to_vec();
     match place.stack(code, steps.len())?.get(untouched..)? {

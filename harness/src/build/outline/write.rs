@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
-use wasm_encoder::{CodeSection, FunctionSection, Instruction, Module, TypeSection, ValType};
+use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection, ValType};
 use wasmparser_of_encoder::{CodeSectionReader, FunctionSectionReader, Parser, TypeSectionReader};
 
-use super::read::{Body, Code};
+use super::read::{Access, Body, Code};
 use super::repeats::Repeat;
 use crate::build::slim::SlimError;
 
@@ -53,7 +53,10 @@ impl Writer<'_> {
             let (Some(first), Some(last)) = (steps.first(), steps.last()) else { continue };
             written.extend_from_slice(body.bytes.get(copied..first.place.start).unwrap_or_default());
             for step in arguments.iter().filter_map(|at| steps.get(*at)) {
-                written.extend_from_slice(body.bytes.get(step.place.clone()).unwrap_or_default());
+                match step.local {
+                    Some((local, _)) => encode(&Instruction::LocalGet(local), &mut written),
+                    None => written.extend_from_slice(body.bytes.get(step.place.clone()).unwrap_or_default()),
+                }
             }
             encode(&Instruction::Call(self.index(*repeat)), &mut written);
             copied = last.place.end;
@@ -63,30 +66,35 @@ impl Writer<'_> {
     }
 
     /// The function of a repeat: its operands go to the stack again, and what its arguments are come from there.
-    fn function(&self, repeat: &Repeat, arguments: &[usize]) -> Option<Vec<u8>> {
+    fn function(&self, repeat: &Repeat, arguments: &[usize]) -> Option<Function> {
         let place = repeat.places.first()?;
         let steps = place.steps(self.code, repeat.length)?;
-        // No locals beside the parameters.
-        let mut written = vec![0];
+        let own = repeat.own(self.code);
+        let types = repeat.types(self.code, &own);
+        let types = types.iter().map(|ty| RoundtripReencoder.val_type(*ty)).collect::<Result<Vec<_>, _>>();
+        let mut written = Function::new_with_locals_types(types.ok()?);
         let operands = u32::try_from(repeat.operands.len()).ok()?;
         for operand in 0..operands {
-            encode(&Instruction::LocalGet(operand), &mut written);
+            written.instruction(&Instruction::LocalGet(operand));
         }
         for (at, step) in steps.iter().enumerate() {
-            let is_same = |argument: &usize| {
-                *argument == at
+            let is_same = |first: &&usize| {
+                **first == at
                     || (step.local.is_some()
-                        && steps.get(*argument).is_some_and(|argument| argument.local == step.local))
+                        && steps.get(**first).is_some_and(|first| first.local == step.local))
             };
-            match arguments.iter().position(is_same) {
-                Some(argument) => {
-                    let local = u32::try_from(argument).ok()?.checked_add(operands)?;
-                    encode(&Instruction::LocalGet(local), &mut written);
-                }
-                None => written.extend_from_slice(place.bytes(self.code).get(step.place.clone())?),
-            }
+            let Some(local) = arguments.iter().chain(&own).position(|first| is_same(&first)) else {
+                written.raw(place.bytes(self.code).get(step.place.clone())?.iter().copied());
+                continue;
+            };
+            let local = u32::try_from(local).ok()?.checked_add(operands)?;
+            written.instruction(&match step.access {
+                Some(Access::Set) => Instruction::LocalSet(local),
+                Some(Access::Tee) => Instruction::LocalTee(local),
+                _ => Instruction::LocalGet(local),
+            });
         }
-        encode(&Instruction::End, &mut written);
+        written.instruction(&Instruction::End);
         Some(written)
     }
 }
@@ -144,7 +152,9 @@ impl Reencode for Writer<'_> {
             section.raw(&self.body(number, body));
         }
         for (repeat, arguments) in self.repeats.iter().zip(&self.arguments) {
-            section.raw(&self.function(repeat, arguments).unwrap_or_default());
+            if let Some(function) = self.function(repeat, arguments) {
+                section.function(&function);
+            }
         }
         Ok(())
     }
