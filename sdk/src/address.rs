@@ -40,6 +40,12 @@ pub(crate) fn parse_with_port(text: &[u8]) -> Option<IpAddr> {
     parts.next().is_none_or(|scope| is_number(scope, u32::MAX.into())).then_some(address.into())
 }
 
+/// Whether the text is an address with a port, IPv6 in brackets, such as `192.0.2.1:8080` and `[2001:db8::1]:8080`.
+#[must_use]
+pub fn is_with_port(text: &[u8]) -> bool {
+    parse_with_port(text).is_some() && parse(text).is_none() && !text.ends_with(b"]")
+}
+
 /// Whether the text is a decimal number up to this one; zeros before it are accepted.
 fn is_number(text: &[u8], most: u64) -> bool {
     let value = text.iter().try_fold(0_u64, |value, byte| match byte {

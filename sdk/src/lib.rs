@@ -15,7 +15,7 @@
 // What the derive writes names the crate as filters do.
 extern crate self as weir_sdk;
 
-mod address;
+pub mod address;
 pub mod attributes;
 pub mod config;
 mod decision;

@@ -16,6 +16,7 @@ fn by_the_standard_library(text: &str) -> Option<IpAddr> {
 fn check(text: &str) {
     assert_eq!(parse(text.as_bytes()), text.parse().ok(), "{text:?}");
     assert_eq!(parse_with_port(text.as_bytes()), by_the_standard_library(text), "{text:?} with a port");
+    assert_eq!(is_with_port(text.as_bytes()), text.parse::<SocketAddr>().is_ok(), "{text:?} has a port");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! Fails closed: the response goes through the target's redaction as the request did, and where it cannot there is no record.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use weir_sdk::address::is_with_port;
 use weir_sdk::{At, HeaderMap, Problems, names};
 
 use super::answer::Answer;
@@ -141,8 +141,8 @@ pub fn line(
 fn downstream(out: &mut Vec<u8>, facts: &Facts) {
     key(out, "downstream");
     // What is no address, such as the path of a socket, is none that can be read again.
-    let address = facts.address.as_ref().and_then(|text| std::str::from_utf8(text).ok());
-    let address = address.filter(|text| text.parse::<SocketAddr>().is_ok()).unwrap_or_default();
+    let address = facts.address.as_deref().filter(|text| is_with_port(text));
+    let address = address.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
     let protocol = match facts.protocol.as_deref() {
         Some(b"HTTP/1.0") => "HTTP/1.0",
         Some(b"HTTP/2") => "HTTP/2",
