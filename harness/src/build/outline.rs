@@ -10,6 +10,9 @@ mod write;
 
 use super::slim::SlimError;
 
+/// The largest code that is searched, in bytes: it takes a second or two then, and memory of some hundred times its size.
+const LARGEST: usize = 1 << 19;
+
 /// A module with repeated code made functions, which come last.
 #[derive(Clone, Debug)]
 pub struct Outlined {
@@ -21,13 +24,14 @@ pub struct Outlined {
     pub functions: usize,
 }
 
-/// Makes the functions that save bytes.
+/// Makes the functions that save bytes; none in modules of more than 512 KiB of code.
 ///
 /// # Errors
 /// When the module is not valid.
 pub fn outline(wasm: &[u8]) -> Result<Outlined, SlimError> {
     let module = read::read(wasm)?;
-    let repeats = repeats::repeats(&module);
+    let size: usize = module.bodies.iter().map(|body| body.bytes.len()).sum();
+    let repeats = if size > LARGEST { Vec::new() } else { repeats::repeats(&module) };
     let wasm = if repeats.is_empty() { wasm.to_vec() } else { write::write(wasm, &module, &repeats)? };
     Ok(Outlined { wasm, added: repeats.len(), functions: module.functions.saturating_add(repeats.len()) })
 }

@@ -80,3 +80,11 @@ fn the_work_of_a_loop_stays() {
     let within = format!("(loop {tight} (drop (call $f (i32.const 1) (i32.const 2))))");
     added(&[&within, &within], 0);
 }
+
+#[test]
+fn what_is_very_large_stays() {
+    let once = module(&[LONG.to_owned(), LONG.to_owned()]);
+    let many = super::LARGEST / 16;
+    assert!(outline(&once).unwrap().added > 0);
+    assert_eq!(outline(&module(&[LONG.repeat(many)])).unwrap().added, 0);
+}
