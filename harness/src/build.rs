@@ -10,6 +10,7 @@
 //! backtraces of the other.
 
 mod cargo;
+mod constants;
 mod facts;
 mod find;
 mod finish;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::slim::{self, SlimError, Wanted};
-use super::{BuildError, Crate, facts, outline};
+use super::{BuildError, Crate, constants, facts, outline};
 use crate::inspect::{InspectError, METADATA_SECTION, Metadata, inspect, validate};
 
 /// A module that can be shipped.
@@ -37,11 +37,12 @@ pub(super) fn of_file(path: &str, name: &str, linked: &[u8]) -> Result<Finished,
     finished(slim, &Metadata { hostcalls: facts::hostcalls(&inspection), ..said })
 }
 
-/// Makes repeated code functions, and what these repeat again, as long as that makes the module smaller.
+/// Makes repeated code functions, and what these repeat again, as long as that makes the module smaller; then long constants globals.
 fn outlined(mut slim: slim::Slim) -> Result<slim::Slim, SlimError> {
     loop {
         let outlined = outline::outline(&slim.wasm)?;
         if outlined.wasm.len() >= slim.wasm.len() {
+            slim.wasm = constants::constants(&slim.wasm)?;
             return Ok(slim);
         }
         let added = outlined.functions.saturating_sub(outlined.added)..outlined.functions;
