@@ -45,6 +45,9 @@ impl<F> Plugin<F> {
     }
 }
 
+/// What a callback has decided, and the map that its mutations change where it has read it.
+type Called = (Result<Decision, HostError>, Option<HeaderMap>);
+
 struct Stream<F: HttpFilter> {
     plugin: Rc<Plugin<F>>,
     state: State<F::Stream>,
@@ -112,7 +115,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_request_headers`.
     pub fn on_request_headers(&self, context: u32, end_of_stream: bool) -> u32 {
         let point = Point { side: Side::Request, section: Section::Headers, end_of_stream };
-        self.callback(context, point, |plugin, filter, stream| {
+        self.callback(context, point, &|plugin, filter, stream| {
             let request = Request(Block::new(plugin, MapType::RequestHeaders, end_of_stream));
             let decision = filter.on_request_headers(stream, &request);
             (checked(decision, &request.0.view), request.0.into_known())
@@ -122,7 +125,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_request_body`.
     pub fn on_request_body(&self, context: u32, size: u32, end_of_stream: bool) -> u32 {
         let point = Point { side: Side::Request, section: Section::Body, end_of_stream };
-        self.callback(context, point, |plugin, filter, stream| {
+        self.callback(context, point, &|plugin, filter, stream| {
             let body = Body(Part::new(plugin, BufferType::RequestBody, size, end_of_stream));
             let decision = filter.on_request_body(stream, &body);
             (checked(decision, &body.0), None)
@@ -132,7 +135,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_request_trailers`.
     pub fn on_request_trailers(&self, context: u32) -> u32 {
         let point = Point { side: Side::Request, section: Section::Trailers, end_of_stream: true };
-        self.callback(context, point, |plugin, filter, stream| {
+        self.callback(context, point, &|plugin, filter, stream| {
             let trailers = RequestTrailers(Block::new(plugin, MapType::RequestTrailers, true));
             let decision = filter.on_request_trailers(stream, &trailers);
             (checked(decision, &trailers.0.view), trailers.0.into_known())
@@ -142,7 +145,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_response_headers`.
     pub fn on_response_headers(&self, context: u32, end_of_stream: bool) -> u32 {
         let point = Point { side: Side::Response, section: Section::Headers, end_of_stream };
-        self.callback(context, point, |plugin, filter, stream| {
+        self.callback(context, point, &|plugin, filter, stream| {
             let response = Response(Block::new(plugin, MapType::ResponseHeaders, end_of_stream));
             let decision = filter.on_response_headers(stream, &response);
             (checked(decision, &response.0.view), response.0.into_known())
@@ -152,7 +155,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_response_body`.
     pub fn on_response_body(&self, context: u32, size: u32, end_of_stream: bool) -> u32 {
         let point = Point { side: Side::Response, section: Section::Body, end_of_stream };
-        self.callback(context, point, |plugin, filter, stream| {
+        self.callback(context, point, &|plugin, filter, stream| {
             let body = Body(Part::new(plugin, BufferType::ResponseBody, size, end_of_stream));
             let decision = filter.on_response_body(stream, &body);
             (checked(decision, &body.0), None)
@@ -162,7 +165,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_response_trailers`.
     pub fn on_response_trailers(&self, context: u32) -> u32 {
         let point = Point { side: Side::Response, section: Section::Trailers, end_of_stream: true };
-        self.callback(context, point, |plugin, filter, stream| {
+        self.callback(context, point, &|plugin, filter, stream| {
             let trailers = ResponseTrailers(Block::new(plugin, MapType::ResponseTrailers, true));
             let decision = filter.on_response_trailers(stream, &trailers);
             (checked(decision, &trailers.0.view), trailers.0.into_known())
@@ -171,23 +174,27 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     /// `proxy_on_tick`.
     pub fn on_tick(&self, root: u32) {
-        let Some(plugin) = self.plugin(root) else {
-            return;
-        };
-        let before = self.enter(root);
-        let result = plugin.host.tick(|key, sleeper| self.wake(&plugin, key, sleeper));
-        self.woken(&plugin, result);
-        self.leave(before);
+        self.on_due(root, None);
     }
 
     /// `proxy_on_queue_ready`: more is due than one callback wakes.
     pub fn on_queue_ready(&self, root: u32, token: u32) {
+        self.on_due(root, Some(token));
+    }
+
+    /// Wakes what is due, by the tick or by a queue.
+    fn on_due(&self, root: u32, queue: Option<u32>) {
         let Some(plugin) = self.plugin(root) else {
             return;
         };
         let before = self.enter(root);
-        let result = plugin.host.queue_ready(token, |key, sleeper| self.wake(&plugin, key, sleeper));
-        self.woken(&plugin, result);
+        let more = plugin.host.wake_due(queue, &mut |key, sleeper| self.wake(&plugin, key, sleeper));
+        match more {
+            // Only streams are many, and only a module with their callback hears of queues.
+            Ok(true) if F::CALLBACKS.has(super::Callbacks::ON_TIMER) => plugin.host.again(),
+            Ok(_) => {}
+            Err(error) => log::error!("{}: timers: {error}", plugin.host.name()),
+        }
         self.leave(before);
     }
 
@@ -195,17 +202,8 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         match sleeper {
             Sleeper::Plugin => plugin.filter().on_plugin_timer(&plugin.host),
             Sleeper::Stream(stream, side) => {
-                self.resume(stream, side, Until::Timer(key), |filter, state| filter.on_timer(state));
+                self.resume(stream, side, Until::Timer(key), &mut |filter, state| filter.on_timer(state));
             }
-        }
-    }
-
-    fn woken(&self, plugin: &Plugin<F>, more: Result<bool, HostError>) {
-        match more {
-            // Only streams are many, and only a module with their callback hears of queues.
-            Ok(true) if F::CALLBACKS.has(super::Callbacks::ON_TIMER) => plugin.host.again(),
-            Ok(_) => {}
-            Err(error) => log::error!("{}: timers: {error}", plugin.host.name()),
         }
     }
 
@@ -224,7 +222,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     /// `proxy_on_delete`: of a stream or of a plugin.
     pub fn on_delete(&self, context: u32) {
-        let gone = self.streams.borrow_mut().remove(&context);
+        let gone = self.streams.borrow_mut().remove(context);
         if let Some(stream) = gone {
             forget_timers::<F>(&stream.plugin.host, &stream.holds);
             return;
@@ -239,14 +237,14 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             stays
         });
         if !gone.is_empty() {
-            self.vm.calls.borrow_mut().retain(|_, caller| caller.root != context);
+            self.vm.calls.borrow_mut().keep(|caller| caller.root != context);
         }
     }
 
     /// Takes a stream's state for a callback. `None` for a stream that nobody has announced, or that a callback has already.
     fn lend(&self, context: u32) -> Option<(Rc<Plugin<F>>, F::Stream, Holds)> {
         let mut streams = self.streams.borrow_mut();
-        let stream = streams.get_mut(&context)?;
+        let stream = streams.get_mut(context)?;
         let state = match std::mem::replace(&mut stream.state, State::Lent) {
             State::Lent => return None,
             State::New => None,
@@ -262,7 +260,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// Puts the state back, unless the stream has ended meanwhile.
     fn give_back(&self, context: u32, state: F::Stream, change: impl FnOnce(&mut Holds)) {
         let mut streams = self.streams.borrow_mut();
-        let Some(stream) = streams.get_mut(&context) else {
+        let Some(stream) = streams.get_mut(context) else {
             drop(streams);
             drop(state);
             return;
@@ -276,7 +274,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         &self,
         context: u32,
         point: Point,
-        call: impl FnOnce(&PluginHost, &F, &mut F::Stream) -> (Result<Decision, HostError>, Option<HeaderMap>),
+        call: &dyn Fn(&PluginHost, &F, &mut F::Stream) -> Called,
     ) -> u32 {
         // What waits goes on waiting, whatever comes behind it: asserted anew in every callback (`BODY-03`).
         if let Some(action) = self.held(context, point) {
@@ -304,7 +302,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     fn held(&self, context: u32, point: Point) -> Option<Action> {
         let mut streams = self.streams.borrow_mut();
-        let stream = streams.get_mut(&context)?;
+        let stream = streams.get_mut(context)?;
         stream.holds.get(point.side)?;
         stream.holds.see(point);
         Some(point.hold())
@@ -316,10 +314,10 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         context: u32,
         side: Side,
         until: Until,
-        call: impl FnOnce(&F, &mut F::Stream) -> Result<Decision, HostError>,
+        call: &mut dyn FnMut(&F, &mut F::Stream) -> Result<Decision, HostError>,
     ) {
         let waits = |holds: &Holds| holds.get(side).filter(|hold| hold.until == until);
-        if self.streams.borrow().get(&context).is_none_or(|stream| waits(&stream.holds).is_none()) {
+        if self.streams.borrow().get(context).is_none_or(|stream| waits(&stream.holds).is_none()) {
             return;
         }
         let resumed = self.vm.within(context, || {

@@ -324,37 +324,26 @@ impl PluginHost {
         self.0.timers.borrow_mut().remove(key);
     }
 
-    /// The tick has come: hands out what is due, then sets the tick anew. Tells whether more is due.
-    pub(crate) fn tick(&self, wake: impl FnMut(TimerKey, Sleeper)) -> Result<bool, HostError> {
-        // The period that has just passed is not the next one.
-        let armed = self.0.armed.replace(Some(0));
-        if let Ok(now) = clock_ns() {
+    /// The tick has come, or a queue has something: hands out what is due, then sets the tick anew. Tells whether more is due.
+    pub(crate) fn wake_due(
+        &self,
+        queue: Option<u32>,
+        wake: &mut dyn FnMut(TimerKey, Sleeper),
+    ) -> Result<bool, HostError> {
+        let armed = match queue {
+            // Not what [`PluginHost::again`] has asked for.
+            Some(token) if !self.0.again.comes(token) => return Ok(false),
+            Some(_) => None,
+            // The period that has just passed is not the next one.
+            None => self.0.armed.replace(Some(0)),
+        };
+        if queue.is_none()
+            && let Ok(now) = clock_ns()
+        {
             let mut lateness = self.0.lateness.get();
             lateness.came(now);
             self.0.lateness.set(lateness);
         }
-        self.wake_due(armed, wake)
-    }
-
-    /// A queue has something: as [`PluginHost::tick`], if it is what [`PluginHost::again`] has asked for.
-    pub(crate) fn queue_ready(
-        &self,
-        token: u32,
-        wake: impl FnMut(TimerKey, Sleeper),
-    ) -> Result<bool, HostError> {
-        if self.0.again.comes(token) { self.wake_due(None, wake) } else { Ok(false) }
-    }
-
-    /// Has more woken at once, where the host can. The tick is set as well: it comes where that does not.
-    pub(crate) fn again(&self) {
-        self.0.again.ask();
-    }
-
-    fn wake_due(
-        &self,
-        armed: Option<u64>,
-        mut wake: impl FnMut(TimerKey, Sleeper),
-    ) -> Result<bool, HostError> {
         self.0.ticking.set(true);
         let now = clock_ns();
         let due =
@@ -365,6 +354,11 @@ impl PluginHost {
         self.0.ticking.set(false);
         self.arm()?;
         now.map(|now| self.0.timers.borrow().is_due(now))
+    }
+
+    /// Has more woken at once, where the host can. The tick is set as well: it comes where that does not.
+    pub(crate) fn again(&self) {
+        self.0.again.ask();
     }
 
     /// Sets the tick to the nearest deadline, or off; makes no host call when it is so already.

@@ -1,6 +1,5 @@
 //! What waits for a time, by deadline. Knows neither clock nor host: times come and go as nanoseconds.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::wire::Side;
@@ -20,8 +19,11 @@ pub(crate) type TimerKey = (u64, u64);
 /// All timers of a plugin over the one tick it has.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// In the order of the keys. A new one mostly belongs at the end and the due ones are at the beginning, where nothing has to be moved.
-    sleepers: VecDeque<(TimerKey, Sleeper)>,
+    /// In the order of the keys, behind those that are over. A new one mostly belongs at the end and the due ones are at the beginning, where
+    /// little has to be moved.
+    sleepers: Vec<(TimerKey, Sleeper)>,
+    /// How many are over.
+    over: usize,
     added: u64,
 }
 
@@ -38,14 +40,30 @@ impl Timers {
     /// Forgets one; what is on the shorter side of it is moved.
     pub(crate) fn remove(&mut self, key: TimerKey) {
         let place = self.place(key);
-        if self.sleepers.get(place).is_some_and(|(other, _)| *other == key) {
+        if self.sleepers.get(place).is_none_or(|(other, _)| *other != key) {
+            return;
+        }
+        if place.saturating_sub(self.over) > self.sleepers.len().saturating_sub(place) {
             self.sleepers.remove(place);
+            return;
+        }
+        self.sleepers.copy_within(self.over..place, self.over.saturating_add(1));
+        self.over = self.over.saturating_add(1);
+        // Rarely enough that it costs each one nothing.
+        if self.over > self.sleepers.len() / 2 {
+            self.sleepers.drain(..self.over);
+            self.over = 0;
         }
     }
 
-    /// How many are before a key.
+    /// Those that are not over.
+    fn waiting(&self) -> &[(TimerKey, Sleeper)] {
+        self.sleepers.get(self.over..).unwrap_or_default()
+    }
+
+    /// Where a key is, or belongs.
     fn place(&self, key: TimerKey) -> usize {
-        self.sleepers.partition_point(|(other, _)| *other < key)
+        self.over.saturating_add(self.waiting().partition_point(|(other, _)| *other < key))
     }
 
     /// Takes those that are due, earliest first, at most so many. A tick that was set to `armed` has come.
@@ -70,13 +88,13 @@ impl Timers {
     fn due(&self, now_ns: u64, armed: Option<u64>) -> impl Iterator<Item = (TimerKey, Sleeper)> {
         let armed = armed.filter(|armed| *armed <= now_ns.saturating_add(EARLY_NS));
         let soon = now_ns.saturating_add(MS_NS - 1).max(armed.unwrap_or(0));
-        let soon = self.sleepers.iter().take_while(move |((deadline, _), _)| *deadline <= soon);
+        let soon = self.waiting().iter().take_while(move |((deadline, _), _)| *deadline <= soon);
         soon.filter(move |((deadline, _), sleeper)| *deadline <= now_ns || sleeper.may_be_early()).copied()
     }
 
     /// The nearest deadline, and who waits for it.
     pub(crate) fn nearest(&self) -> Option<(u64, Sleeper)> {
-        self.sleepers.front().map(|((deadline, _), sleeper)| (*deadline, *sleeper))
+        self.waiting().first().map(|((deadline, _), sleeper)| (*deadline, *sleeper))
     }
 }
 

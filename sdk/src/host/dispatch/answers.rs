@@ -10,7 +10,7 @@ use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter};
 impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_http_call_response`: always to the root context (`CALL-05`), also after the stream's end (`CALL-08`).
     pub fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32) {
-        let Some(caller) = self.vm.calls.borrow_mut().remove(&token) else {
+        let Some(caller) = self.vm.calls.borrow_mut().remove(token) else {
             return;
         };
         let Some(plugin) = self.plugin(caller.root) else {
@@ -25,7 +25,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         if let Some((stream, side)) = caller.stream
             && F::CALLBACKS.has(Callbacks::ON_CALLOUT_REPLY)
         {
-            self.resume(stream, side, Until::Callout(token), |filter, state| {
+            self.resume(stream, side, Until::Callout(token), &mut |filter, state| {
                 filter.on_callout_reply(state, reply.take().unwrap_or_default())
             });
         }
@@ -39,16 +39,16 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     /// `proxy_on_grpc_receive`: the answer to a call of one message, and its end (`CALL-22`).
     pub fn on_grpc_receive(&self, root: u32, token: u32, size: u32) {
-        self.grpc_reply(root, token, |limit| grpc::read_reply(size, limit));
+        self.grpc_reply(root, token, &|limit| grpc::read_reply(size, limit));
     }
 
     /// `proxy_on_grpc_close`: a call has failed. Comes also for calls that could not be made, whose token nobody knows (`CALL-21`).
     pub fn on_grpc_close(&self, root: u32, token: u32, status: u32) {
-        self.grpc_reply(root, token, |_| grpc::closed(status));
+        self.grpc_reply(root, token, &|_| grpc::closed(status));
     }
 
-    fn grpc_reply(&self, root: u32, token: u32, read: impl FnOnce(usize) -> GrpcReply) {
-        let Some(caller) = self.vm.calls.borrow_mut().remove(&token) else {
+    fn grpc_reply(&self, root: u32, token: u32, read: &dyn Fn(usize) -> GrpcReply) {
+        let Some(caller) = self.vm.calls.borrow_mut().remove(token) else {
             return;
         };
         let Some(plugin) = self.plugin(caller.root) else {
@@ -59,7 +59,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         if let Some((stream, side)) = caller.stream
             && F::CALLBACKS.has(Callbacks::ON_GRPC_REPLY)
         {
-            self.resume(stream, side, Until::Callout(token), |filter, state| {
+            self.resume(stream, side, Until::Callout(token), &mut |filter, state| {
                 filter.on_grpc_reply(state, reply.take().unwrap_or_else(grpc_refused))
             });
         }
