@@ -384,7 +384,8 @@ impl PluginHost {
 
     fn text(&self, attribute: &str) -> String {
         let value = abi::property(attribute.as_bytes()).ok().flatten().unwrap_or_default();
-        String::from_utf8_lossy(&value).into_owned()
+        // What is no UTF-8 is no name: the host has them from messages of protobuf, where they always are.
+        String::from_utf8(value).unwrap_or_default()
     }
 }
 

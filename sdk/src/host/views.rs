@@ -54,6 +54,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    #[inline(never)]
     pub(crate) fn new(plugin: &PluginHost, which: MapType, end_of_stream: bool) -> Self {
         Self { view: View::new(plugin, end_of_stream), which, map: OnceCell::new() }
     }
