@@ -18,7 +18,7 @@ use super::timers::{Sleeper, TimerKey};
 use super::views::{Block, Ended, Part, View};
 use super::wire::{BufferType, MapType, Side};
 use super::{
-    Body, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
+    Body, Callbacks, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
     logger,
 };
 use crate::{CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
@@ -191,7 +191,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let more = plugin.host.wake_due(queue, &mut |key, sleeper| self.wake(&plugin, key, sleeper));
         match more {
             // Only streams are many, and only a module with their callback hears of queues.
-            Ok(true) if F::CALLBACKS.has(super::Callbacks::ON_TIMER) => plugin.host.again(),
+            Ok(true) if F::CALLBACKS.has(Callbacks::ON_TIMER) => plugin.host.again(),
             Ok(_) => {}
             Err(error) => log::error!("{}: timers: {error}", plugin.host.name()),
         }
@@ -200,7 +200,10 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     fn wake(&self, plugin: &Plugin<F>, key: TimerKey, sleeper: Sleeper) {
         match sleeper {
-            Sleeper::Plugin => plugin.filter().on_plugin_timer(&plugin.host),
+            Sleeper::Plugin if F::CALLBACKS.has(Callbacks::ON_PLUGIN_TIMER) => {
+                plugin.filter().on_plugin_timer(&plugin.host);
+            }
+            Sleeper::Plugin => {}
             Sleeper::Stream(stream, side) => {
                 self.resume(stream, side, Until::Timer(key), &mut |filter, state| filter.on_timer(state));
             }
@@ -215,7 +218,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             // From here on nothing may be let go, answered or reset (`DIE-03`, `DIE-04`), so nothing waits.
             forget_timers::<F>(&plugin.host, &holds);
             plugin.filter().on_log(&mut state, &Ended::new(&plugin.host));
-            self.give_back(context, state, |holds| *holds = Holds::default());
+            self.give_back(context, state, &[(Side::Request, None), (Side::Response, None)]);
         }
         self.leave(before);
     }
@@ -227,16 +230,12 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             forget_timers::<F>(&stream.plugin.host, &stream.holds);
             return;
         }
-        // Dropped after the list is free again: a filter's own `drop` may call the host.
-        let mut gone = Vec::new();
-        self.plugins.borrow_mut().retain(|plugin| {
-            let stays = plugin.host.root() != context;
-            if !stays {
-                gone.push(Rc::clone(plugin));
-            }
-            stays
-        });
-        if !gone.is_empty() {
+        let mut plugins = self.plugins.borrow_mut();
+        if let Some(place) = plugins.iter().position(|plugin| plugin.host.root() == context) {
+            let gone = plugins.remove(place);
+            // A filter's own `drop` may call the host.
+            drop(plugins);
+            drop(gone);
             self.vm.calls.borrow_mut().keep(|caller| caller.root != context);
         }
     }
@@ -257,16 +256,21 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         Some((plugin, state.unwrap_or_default(), holds))
     }
 
-    /// Puts the state back, unless the stream has ended meanwhile.
-    fn give_back(&self, context: u32, state: F::Stream, change: impl FnOnce(&mut Holds)) {
+    /// Puts the state back, unless the stream has ended meanwhile, and notes which of its halves are held now. The others may have come to
+    /// their end meanwhile.
+    #[inline(never)]
+    fn give_back(&self, context: u32, state: F::Stream, held: &[(Side, Option<Hold>)]) {
         let mut streams = self.streams.borrow_mut();
         let Some(stream) = streams.get_mut(context) else {
+            // A stream's own `drop` may call the host.
             drop(streams);
             drop(state);
             return;
         };
         stream.state = State::Here(state);
-        change(&mut stream.holds);
+        for (side, hold) in held {
+            *stream.holds.of(*side) = *hold;
+        }
     }
 
     /// One of a stream's own callbacks.
@@ -289,7 +293,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, known.as_ref());
         self.leave(before);
         let hold = held_by(applied, point);
-        self.give_back(context, state, |holds| holds.set(point.side, hold));
+        self.give_back(context, state, &[(point.side, hold)]);
         let action = match applied {
             Applied::Continue | Applied::Refused | Applied::GrpcRefused => Action::Continue,
             Applied::Buffer if point.section == Section::Body && !point.end_of_stream => Action::Stop,
@@ -301,11 +305,8 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     }
 
     fn held(&self, context: u32, point: Point) -> Option<Action> {
-        let mut streams = self.streams.borrow_mut();
-        let stream = streams.get_mut(context)?;
-        stream.holds.get(point.side)?;
-        stream.holds.see(point);
-        Some(point.hold())
+        let is_held = self.streams.borrow_mut().get_mut(context)?.holds.see(point);
+        is_held.then(|| point.hold())
     }
 
     /// What a stream waited for is there: from a callback of the root context.
@@ -323,7 +324,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let resumed = self.vm.within(context, || {
             let (plugin, mut state, holds) = self.lend(context)?;
             let Some(Hold { point, .. }) = waits(&holds) else {
-                self.give_back(context, state, |_| ());
+                self.give_back(context, state, &[]);
                 return None;
             };
             let filter = plugin.filter();
@@ -336,7 +337,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
                 log::error!("the stream is held: {error}");
                 hold = Some(Hold { point, until: Until::Never });
             }
-            self.give_back(context, state, |holds| holds.set(side, hold));
+            self.give_back(context, state, &[(side, hold)]);
             Some(())
         });
         // A context that the host has forgotten is one that it deletes.
@@ -354,7 +355,7 @@ fn goes_on(applied: Applied, point: Point) -> bool {
 }
 
 fn forget_timers<F: Registered>(host: &PluginHost, holds: &Holds) {
-    if F::CALLBACKS.has(super::Callbacks::ON_TIMER) {
+    if F::CALLBACKS.has(Callbacks::ON_TIMER) {
         for key in holds.timers() {
             host.wake(key);
         }
@@ -385,33 +386,31 @@ fn settle<F: HttpFilter + Registered>(
     stream: u32,
     point: Point,
     mut result: Result<Decision, HostError>,
-    known: Option<&HeaderMap>,
+    mut known: Option<&HeaderMap>,
 ) -> Applied {
-    let mut known = known;
     let mut refusals = 0;
     let error = loop {
-        match result.and_then(|decision| apply::<F>(&decision, host, stream, point, known)) {
-            Ok(refused @ (Applied::Refused | Applied::GrpcRefused)) if refusals < REFUSALS => {
-                refusals = refusals.saturating_add(1);
-                // The mutations before the call have been made.
-                known = None;
-                // What was refused says which is registered, so that the other is not linked.
-                result = match refused {
-                    Applied::GrpcRefused if F::CALLBACKS.has(super::Callbacks::ON_GRPC_REPLY) => {
-                        filter.on_grpc_reply(state, grpc_refused())
-                    }
-                    _ => filter.on_callout_reply(state, CalloutReply::default()),
-                };
-            }
-            Ok(Applied::Refused) => {
-                break HostError::new("proxy_http_call", super::Status::InternalFailure);
-            }
-            Ok(Applied::GrpcRefused) => {
-                break HostError::new("proxy_grpc_call", super::Status::InternalFailure);
-            }
-            Ok(applied) => return applied,
+        let applied = match result.and_then(|decision| apply::<F>(&decision, host, stream, point, known)) {
+            Ok(applied) => applied,
             Err(error) => break error,
+        };
+        // Known when the module is built, so that nothing is linked for calls that a filter does not make.
+        let is_grpc = match applied {
+            Applied::Refused if F::CALLBACKS.has(Callbacks::ON_CALLOUT_REPLY) => false,
+            Applied::GrpcRefused if F::CALLBACKS.has(Callbacks::ON_GRPC_REPLY) => true,
+            _ => return applied,
+        };
+        if refusals == REFUSALS {
+            let call = if is_grpc { "proxy_grpc_call" } else { "proxy_http_call" };
+            break HostError::new(call, super::Status::InternalFailure);
         }
+        refusals = refusals.saturating_add(1);
+        // The mutations before the call have been made.
+        known = None;
+        result = match is_grpc {
+            true => filter.on_grpc_reply(state, grpc_refused()),
+            false => filter.on_callout_reply(state, CalloutReply::default()),
+        };
     };
     // The host writes the plugin's name before what a stream logs (`LOG-01`).
     log::error!("callback failed: {error}");

@@ -82,20 +82,21 @@ impl Holds {
         }
     }
 
-    pub(crate) fn set(&mut self, side: Side, hold: Option<Hold>) {
+    pub(crate) fn of(&mut self, side: Side) -> &mut Option<Hold> {
         let [request, response] = &mut self.0;
         match side {
-            Side::Request => *request = hold,
-            Side::Response => *response = hold,
+            Side::Request => request,
+            Side::Response => response,
         }
     }
 
-    /// Notes that the held half has come to its end meanwhile.
-    pub(crate) fn see(&mut self, point: Point) {
-        if let Some(mut hold) = self.get(point.side) {
-            hold.point.end_of_stream |= point.end_of_stream || point.section == Section::Trailers;
-            self.set(point.side, Some(hold));
-        }
+    /// Whether this half is held; notes that it has come to its end meanwhile.
+    pub(crate) fn see(&mut self, point: Point) -> bool {
+        let Some(hold) = self.of(point.side) else {
+            return false;
+        };
+        hold.point.end_of_stream |= point.end_of_stream || point.section == Section::Trailers;
+        true
     }
 
     /// The timers that the stream waits for.

@@ -73,23 +73,34 @@ impl Timers {
         armed: Option<u64>,
         most: usize,
     ) -> Vec<(TimerKey, Sleeper)> {
-        let due: Vec<_> = self.due(now_ns, armed).take(most).collect();
-        for (key, _) in &due {
-            self.remove(*key);
+        let mut due = Vec::new();
+        while due.len() < most
+            && let Some(first) = self.first_due(now_ns, armed)
+        {
+            self.remove(first.0);
+            due.push(first);
         }
         due
     }
 
     /// Whether one is due.
     pub(crate) fn is_due(&self, now_ns: u64) -> bool {
-        self.due(now_ns, None).next().is_some()
+        self.first_due(now_ns, None).is_some()
     }
 
-    fn due(&self, now_ns: u64, armed: Option<u64>) -> impl Iterator<Item = (TimerKey, Sleeper)> {
+    fn first_due(&self, now_ns: u64, armed: Option<u64>) -> Option<(TimerKey, Sleeper)> {
         let armed = armed.filter(|armed| *armed <= now_ns.saturating_add(EARLY_NS));
         let soon = now_ns.saturating_add(MS_NS - 1).max(armed.unwrap_or(0));
-        let soon = self.waiting().iter().take_while(move |((deadline, _), _)| *deadline <= soon);
-        soon.filter(move |((deadline, _), sleeper)| *deadline <= now_ns || sleeper.may_be_early()).copied()
+        for sleeper in self.waiting() {
+            let ((deadline, _), who) = *sleeper;
+            if deadline > soon {
+                break;
+            }
+            if deadline <= now_ns || who.may_be_early() {
+                return Some(*sleeper);
+            }
+        }
+        None
     }
 
     /// The nearest deadline, and who waits for it.

@@ -54,32 +54,44 @@ pub(crate) fn pairs<'a, I>(call: &'static str, lines: I) -> Result<Vec<u8>, Host
 where
     I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 {
-    let refused = HostError::new(call, Status::BadArgument);
+    write_pairs(call, &|visit| {
+        for (name, value) in lines.clone() {
+            visit(name, value);
+        }
+    })
+}
+
+/// As [`pairs`], of lines that come one after the other, as often as they are asked for.
+fn write_pairs(
+    call: &'static str,
+    lines: &dyn Fn(&mut dyn FnMut(&[u8], &[u8])),
+) -> Result<Vec<u8>, HostError> {
     let mut count = 0_usize;
     let mut size = 4_usize;
-    for (name, value) in lines.clone() {
-        if !is_name(name) || !is_value(value) {
-            return Err(refused);
-        }
+    let mut is_good = true;
+    lines(&mut |name, value| {
+        is_good &= is_name(name) && is_value(value);
         count = count.saturating_add(1);
         size = size.saturating_add(name.len()).saturating_add(value.len()).saturating_add(10);
+    });
+    if !is_good || count > MAX_PAIRS || size > MAX_PAIRS_BYTES {
+        return Err(HostError::new(call, Status::BadArgument));
     }
-    if count > MAX_PAIRS || size > MAX_PAIRS_BYTES {
-        return Err(refused);
-    }
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = Vec::with_capacity(size);
-    bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
-    for (name, value) in lines.clone() {
-        bytes.extend(length(name));
-        bytes.extend(length(value));
-    }
-    for (name, value) in lines {
-        bytes.extend_from_slice(name);
-        bytes.push(0);
-        bytes.extend_from_slice(value);
-        bytes.push(0);
-    }
+    let put_number = |bytes: &mut Vec<u8>, number: usize| {
+        bytes.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+    };
+    put_number(&mut bytes, count);
+    lines(&mut |name, value| {
+        put_number(&mut bytes, name.len());
+        put_number(&mut bytes, value.len());
+    });
+    lines(&mut |name, value| {
+        for text in [name, value] {
+            bytes.extend_from_slice(text);
+            bytes.push(0);
+        }
+    });
     Ok(bytes)
 }
 
