@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::{HostError, abi};
+use super::{HostError, abi, logger};
 
 /// The way to another call. Registered when it is first needed, as most plugins never are in need of it.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Again {
                     token
                 }
                 Err(error) => {
-                    log::debug!("no queue: {error}");
+                    logger::debug(format_args!("no queue: {error}"));
                     self.queue.set(Queue::Refused);
                     return;
                 }

@@ -43,7 +43,7 @@ pub(crate) fn apply<F: Registered>(
     if let Some(explanation) = &decision.explanation
         && logger::is_enabled(log::Level::Debug)
     {
-        log::debug!("decision: {explanation}");
+        logger::debug(format_args!("decision: {explanation}"));
     }
     match &decision.flow {
         Flow::Continue => Ok(Applied::Continue),

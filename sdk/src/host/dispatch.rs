@@ -18,8 +18,8 @@ use super::timers::{Sleeper, TimerKey};
 use super::views::{Block, Ended, Part, View};
 use super::wire::{BufferType, MapType, Side};
 use super::{
-    Body, Callbacks, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers, abi,
-    logger,
+    Body, Callbacks, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers,
+    abi, logger,
 };
 use crate::{CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
 
@@ -193,7 +193,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             // Only streams are many, and only a module with their callback hears of queues.
             Ok(true) if F::CALLBACKS.has(Callbacks::ON_TIMER) => plugin.host.again(),
             Ok(_) => {}
-            Err(error) => log::error!("{}: timers: {error}", plugin.host.name()),
+            Err(error) => logger::error(format_args!("{}: timers: {error}", plugin.host.name())),
         }
         self.leave(before);
     }
@@ -334,7 +334,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             if goes_on(applied, point)
                 && let Err(error) = point.go_on()
             {
-                log::error!("the stream is held: {error}");
+                logger::error(format_args!("the stream is held: {error}"));
                 hold = Some(Hold { point, until: Until::Never });
             }
             self.give_back(context, state, &[(side, hold)]);
@@ -413,12 +413,12 @@ fn settle<F: HttpFilter + Registered>(
         };
     };
     // The host writes the plugin's name before what a stream logs (`LOG-01`).
-    log::error!("callback failed: {error}");
+    logger::error(format_args!("callback failed: {error}"));
     match filter.failure_policy() {
         FailurePolicy::FailOpen => Applied::Continue,
         FailurePolicy::FailClosed => {
             if let Err(error) = fail_closed(point) {
-                log::error!("the stream is held: {error}");
+                logger::error(format_args!("the stream is held: {error}"));
             }
             Applied::Over
         }
@@ -433,7 +433,7 @@ fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) => {
-            log::error!("{}: configuration refused: {error}", host.name());
+            logger::error(format_args!("{}: configuration refused: {error}", host.name()));
             return None;
         }
     };
@@ -441,7 +441,7 @@ fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
         Ok(filter) => Some(Rc::new(filter)),
         Err(error) => {
             for line in error.to_string().lines() {
-                log::error!("{}: configuration refused: {line}", host.name());
+                logger::error(format_args!("{}: configuration refused: {line}", host.name()));
             }
             None
         }

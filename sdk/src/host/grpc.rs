@@ -1,7 +1,7 @@
 //! gRPC calls with one message each way: made, and their answers handed out.
 
 use super::wire::{self, BufferType, Side};
-use super::{Callbacks, HostError, PluginHost, Status, abi};
+use super::{Callbacks, HostError, PluginHost, Status, abi, logger};
 use crate::{CalloutId, GrpcCall, GrpcReply};
 
 /// gRPC's own status for a message that is too long.
@@ -57,7 +57,7 @@ pub(crate) fn read_reply(size: u32, limit: usize) -> GrpcReply {
     match message {
         Ok(message) => GrpcReply { status: 0, message: message.unwrap_or_default() },
         Err(error) => {
-            log::error!("answer of a gRPC call: {error}");
+            logger::error(format_args!("answer of a gRPC call: {error}"));
             GrpcReply::failed(INTERNAL)
         }
     }

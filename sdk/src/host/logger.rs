@@ -1,5 +1,7 @@
 //! The `log` crate's macros, wired to the host's log. Formats nothing that the host would drop.
 
+use std::fmt;
+
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::abi;
@@ -30,6 +32,18 @@ fn number(level: Level) -> u32 {
 /// everything from `info` on.
 pub(crate) fn is_enabled(level: Level) -> bool {
     abi::log_level().map_or(level <= Level::Info, |lowest| number(level) >= lowest)
+}
+
+/// What `log::error!` does, which is code of its own wherever it stands.
+#[inline(never)]
+pub(crate) fn error(line: fmt::Arguments<'_>) {
+    log::error!("{line}");
+}
+
+/// As [`error`].
+#[inline(never)]
+pub(crate) fn debug(line: fmt::Arguments<'_>) {
+    log::debug!("{line}");
 }
 
 impl Log for Logger {

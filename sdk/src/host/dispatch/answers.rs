@@ -3,7 +3,7 @@
 use super::super::stream::Until;
 use super::super::views::read_map;
 use super::super::wire::{BufferType, MapType};
-use super::super::{Callbacks, HostError, Registered, abi, grpc};
+use super::super::{Callbacks, HostError, Registered, abi, grpc, logger};
 use super::Dispatcher;
 use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter};
 
@@ -19,7 +19,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let before = self.enter(root);
         let limit = plugin.filter().callout_body_limit(CalloutId(token));
         let mut reply = Some(read_reply(headers, body_size, limit).unwrap_or_else(|error| {
-            log::error!("{}: answer of a callout: {error}", plugin.host.name());
+            logger::error(format_args!("{}: answer of a callout: {error}", plugin.host.name()));
             CalloutReply::default()
         }));
         if let Some((stream, side)) = caller.stream
