@@ -30,7 +30,14 @@ impl View {
     }
 
     fn note<T>(&self, result: Result<T, HostError>) -> Option<T> {
-        result.inspect_err(|error| self.failure.set(self.failure.get().or(Some(*error)))).ok()
+        result.inspect_err(|error| self.refused(error)).ok()
+    }
+
+    #[inline(never)]
+    fn refused(&self, error: &HostError) {
+        if self.failure.get().is_none() {
+            self.failure.set(Some(*error));
+        }
     }
 
     fn now(&self) -> SystemTime {

@@ -104,10 +104,11 @@ pub(crate) fn algorithm(
     problems: &mut Problems,
 ) -> Option<Algorithm> {
     let ns = |time: weir_sdk::ConfigDuration| weir_sdk::nanos(time.0);
-    let (name, numbers) = match written {
+    // Those that must not be 0.
+    let (name, numbers): (_, [(&str, u64); 3]) = match written {
         config::Algorithm::TokenBucket(bucket) => (
             "token_bucket",
-            vec![
+            [
                 ("max_tokens", bucket.max_tokens.into()),
                 ("tokens_per_fill", bucket.tokens_per_fill.into()),
                 ("fill_interval", ns(bucket.fill_interval)),
@@ -115,7 +116,7 @@ pub(crate) fn algorithm(
         ),
         config::Algorithm::Gcra(gcra) => (
             "gcra",
-            vec![
+            [
                 ("requests", gcra.requests.into()),
                 ("period", ns(gcra.period)),
                 ("burst", gcra.burst.into()),
@@ -123,19 +124,21 @@ pub(crate) fn algorithm(
         ),
         config::Algorithm::FixedWindow(window) => (
             "fixed_window",
-            vec![("max_requests", window.max_requests.into()), ("window", window.window.map_or(1, ns))],
+            [("max_requests", window.max_requests.into()), ("window", window.window.map_or(1, ns)), ("", 1)],
         ),
         config::Algorithm::SlidingWindow(window) => (
             "sliding_window",
-            vec![("max_requests", window.max_requests.into()), ("window", ns(window.window))],
+            [("max_requests", window.max_requests.into()), ("window", ns(window.window)), ("", 1)],
         ),
         config::Algorithm::Concurrency(most) => {
-            ("concurrency", vec![("max_requests", most.max_requests.into())])
+            ("concurrency", [("max_requests", most.max_requests.into()), ("", 1), ("", 1)])
         }
         config::Algorithm::Global(_) => return None,
     };
-    for (field, _) in numbers.iter().filter(|(_, number)| *number == 0_u64) {
-        problems.add(at.field(name).field(field), "expected more than 0");
+    for (field, number) in numbers {
+        if number == 0 {
+            problems.add(at.field(name).field(field), "expected more than 0");
+        }
     }
     let queue = queue.unwrap_or_default();
     match written {
@@ -193,14 +196,21 @@ fn fixed_window(
 
 /// Seconds east of UTC.
 fn utc_offset(text: &str) -> Option<i32> {
-    let (sign, time) =
-        text.strip_prefix('+').map(|time| (1, time)).or(text.strip_prefix('-').map(|time| (-1, time)))?;
-    let (hours, minutes) = time.split_once(':')?;
-    let number = |text: &str, most: i32| {
-        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<i32>().ok().filter(|number| digits && *number <= most)
+    let [sign, h1, h2, b':', m1, m2] = text.as_bytes() else {
+        return None;
     };
-    let minutes = number(hours, 18)?.saturating_mul(60).saturating_add(number(minutes, 59)?);
+    let sign = match sign {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let number = |tens: &u8, ones: &u8| {
+        let are_digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        let digit = |byte: &u8| i32::from(byte & 15);
+        are_digits.then(|| digit(tens).saturating_mul(10).saturating_add(digit(ones)))
+    };
+    let minutes = number(m1, m2).filter(|minutes| *minutes <= 59)?;
+    let minutes = number(h1, h2)?.saturating_mul(60).saturating_add(minutes);
     (minutes <= 18 * 60).then(|| minutes.saturating_mul(60).saturating_mul(sign))
 }
 

@@ -177,7 +177,7 @@ impl Leases {
     /// See [`Lease::spend`].
     pub(crate) fn spend(&self, store: &dyn Store, key: &[u8], now: u64, cost: u64) -> Result<Spend, Status> {
         let mut spend = Spend::Ask { lease: None };
-        self.step(store, key, |state, is_own| {
+        self.step(store, key, &mut |state, is_own| {
             // The one who finds another's place.
             spend = Spend::Ask { lease: None };
             let state = match is_own {
@@ -201,7 +201,7 @@ impl Leases {
         tokens: u64,
         reset_ns: Option<u64>,
     ) -> Result<(), Status> {
-        self.own(store, key, |state| self.lease.granted(state, now, tokens, reset_ns))
+        self.own(store, key, &|state| self.lease.granted(state, now, tokens, reset_ns))
     }
 
     /// See [`Lease::not_granted`].
@@ -212,7 +212,7 @@ impl Leases {
         now: u64,
         reset_ns: Option<u64>,
     ) -> Result<(), Status> {
-        self.own(store, key, |state| self.lease.not_granted(state, now, reset_ns))
+        self.own(store, key, &|state| self.lease.not_granted(state, now, reset_ns))
     }
 
     /// See [`Lease::denied`].
@@ -223,7 +223,7 @@ impl Leases {
         now: u64,
         reset_ns: Option<u64>,
     ) -> Result<(), Status> {
-        self.own(store, key, |state| self.lease.denied(state, now, reset_ns))
+        self.own(store, key, &|state| self.lease.denied(state, now, reset_ns))
     }
 
     /// See [`Lease::give_back`].
@@ -235,19 +235,19 @@ impl Leases {
         cost: u64,
         expires: u64,
     ) -> Result<(), Status> {
-        self.own(store, key, |state| self.lease.give_back(state, now, cost, expires))
+        self.own(store, key, &|state| self.lease.give_back(state, now, cost, expires))
     }
 
     /// Steps the key's own state; nothing where another key has its place now.
-    fn own(&self, store: &dyn Store, key: &[u8], next: impl Fn(State) -> State) -> Result<(), Status> {
-        self.step(store, key, |state, is_own| Some(next(state)).filter(|next| is_own && *next != state))
+    fn own(&self, store: &dyn Store, key: &[u8], next: &dyn Fn(State) -> State) -> Result<(), Status> {
+        self.step(store, key, &mut |state, is_own| Some(next(state)).filter(|next| is_own && *next != state))
     }
 
     fn step(
         &self,
         store: &dyn Store,
         key: &[u8],
-        mut next: impl FnMut(State, bool) -> Option<State>,
+        next: &mut dyn FnMut(State, bool) -> Option<State>,
     ) -> Result<(), Status> {
         let hash = xxh64(key, self.seed);
         let place = u128::from(hash).wrapping_mul(u128::from(self.places)) >> 64;
