@@ -122,6 +122,29 @@ impl Explanation {
     }
 }
 
+/// Texts of explanations and names of headers, made once, at configure, and found by their place in a list.
+#[derive(Clone, Debug)]
+pub struct Texts(Vec<Rc<str>>);
+
+impl Texts {
+    /// These, each behind what all begin with.
+    #[must_use]
+    pub fn new(beginning: &str, texts: &[&str]) -> Self {
+        let mut made = Vec::with_capacity(texts.len());
+        for text in texts {
+            made.push([beginning, text].concat().into());
+        }
+        Self(made)
+    }
+
+    /// The text at a place; an empty one where there is none.
+    #[must_use]
+    #[inline(never)]
+    pub fn at(&self, place: usize) -> Rc<str> {
+        self.0.get(place).cloned().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
@@ -198,8 +221,14 @@ impl Decision {
     }
 
     /// Says why.
-    pub fn because(mut self, text: impl Into<Rc<str>>) -> Self {
-        self.explanation = Some(Explanation::of(&text.into()));
+    pub fn because(self, text: impl Into<Rc<str>>) -> Self {
+        self.explained(Explanation { text: text.into(), choice: None, draw_ppm: None })
+    }
+
+    /// As [`Decision::because`], with all that there is to say.
+    #[inline(never)]
+    pub fn explained(mut self, explanation: Explanation) -> Self {
+        self.explanation = Some(explanation);
         self
     }
 }

@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use decision::{
     Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, GrpcCall, GrpcReply, LocalReply,
-    Mutation,
+    Mutation, Texts,
 };
 pub use filter::{FailurePolicy, HttpFilter};
 pub use fraction::{Denominator, Draw, FractionalPercent, Salt, Split};

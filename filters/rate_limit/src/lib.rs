@@ -59,12 +59,13 @@ impl HttpFilter for RateLimit {
         let seed = seed.unwrap_or(own);
         let scope = [host.name(), "/", &host.root_id()].concat();
         let policy = Policy::compile(&config, &Setup { scope: &scope, seed })?;
-        let counters = policy
-            .counters()
-            .iter()
-            .map(|name| host.counter(name))
-            .collect::<Result<_, _>>()
-            .map_err(|error| ConfigError::invalid("stat_prefix", error.to_string()))?;
+        let mut counters = Vec::new();
+        for name in policy.counters() {
+            match host.counter(&name) {
+                Ok(counter) => counters.push(counter),
+                Err(error) => return Err(ConfigError::invalid("stat_prefix", error.to_string())),
+            }
+        }
         let (late, refills) = (RefCell::default(), RefCell::default());
         Ok(Self { policy, counters, host: host.clone(), fails_open, late, refills })
     }
@@ -75,7 +76,7 @@ impl HttpFilter for RateLimit {
         let now = || request.now();
         let clocks = Clocks::new(&now, &monotonic_ns);
         if !self.late.borrow().is_empty() {
-            self.late.borrow_mut().retain(|held| !self.policy.give_back(held, &clocks, &self.host));
+            self.policy.give_back(&mut self.late.borrow_mut(), &clocks, &self.host);
         }
         let random = || request.random();
         let inputs = Inputs { request, clocks: &clocks, random: &random, store: &self.host };
@@ -84,18 +85,20 @@ impl HttpFilter for RateLimit {
             return Err(error);
         }
         self.count(&counts);
-        for refill in std::mem::take(&mut counts.refills) {
-            self.refill(refill, counts.is_dry_run());
+        while !counts.refills.is_empty() {
+            self.refill(counts.refills.remove(0), counts.is_dry_run());
         }
         Ok(decision)
     }
 
     fn on_grpc_reply(&self, stream: &mut Stream, reply: GrpcReply) -> Result<Decision, HostError> {
-        self.later(|later| {
+        let mut decided = Decision::next();
+        self.later(&mut |later| {
             let (decision, counts) = self.policy.on_answer(stream, reply.ok(), later);
             self.count(&counts);
-            decision
-        })
+            decided = decision;
+        })?;
+        Ok(decided)
     }
 
     fn on_plugin_grpc_reply(&self, _host: &PluginHost, id: CalloutId, reply: GrpcReply) {
@@ -136,15 +139,15 @@ impl HttpFilter for RateLimit {
 
 impl RateLimit {
     fn count(&self, counts: &Counts) {
-        for place in self.policy.places(counts) {
+        self.policy.places(counts, &|place| {
             if let Some(counter) = self.counters.get(place) {
                 counter.increment();
             }
-        }
+        });
     }
 
     /// Decides when no request is readable any more.
-    fn later<R>(&self, decide: impl FnOnce(&Later<'_>) -> R) -> Result<R, HostError> {
+    fn later(&self, decide: &mut dyn FnMut(&Later<'_>)) -> Result<(), HostError> {
         let failed = Cell::new(None);
         let monotonic_ns = || self.monotonic_ns(&failed);
         let now = || {
@@ -155,8 +158,8 @@ impl RateLimit {
         };
         let clocks = Clocks::new(&now, &monotonic_ns);
         let random = || self.host.random();
-        let result = decide(&Later { clocks: &clocks, random: &random, store: &self.host });
-        failed.get().map_or(Ok(result), Err)
+        decide(&Later { clocks: &clocks, random: &random, store: &self.host });
+        failed.get().map_or(Ok(()), Err)
     }
 
     /// Takes tokens from the service in the background.
@@ -175,8 +178,9 @@ impl RateLimit {
 
     fn refilled(&self, refill: &Refill, dry_run: bool, message: Option<&[u8]>) {
         // Without a clock nothing is known of when the tokens expire, so there are none.
-        let counts = self.later(|later| self.policy.on_refill(refill, message, later, dry_run));
-        if let Ok(counts) = counts {
+        let mut counts = Counts::default();
+        let known = self.later(&mut |later| counts = self.policy.on_refill(refill, message, later, dry_run));
+        if known.is_ok() {
             self.count(&counts);
         }
     }

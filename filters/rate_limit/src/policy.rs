@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_sdk::limit::{Receipt, Store};
 use weir_sdk::{
-    At, Attributes, ConfigError, Decision, Draw, Explanation, Flow, FractionalPercent, Headers, Mutation,
-    PerRoute, Problems, RequestMatcher, RequestView,
+    At, Attributes, ConfigError, Decision, Draw, Flow, FractionalPercent, Headers, Mutation, PerRoute,
+    Problems, RequestMatcher, RequestView, Texts,
 };
 
 use crate::config::{Config, OnError};
 use answers::Pending;
 use attempt::{Attempt, Refusal, Within};
 use global::Service;
-use limit::Limit;
+use limit::{Limit, LimitText};
 use reply::Replies;
 
 pub use answers::{Later, Refill};
@@ -94,8 +94,8 @@ pub struct End<'a> {
 /// A compiled [`Config`].
 #[derive(Clone, Debug)]
 pub struct Policy {
-    limits: Rc<[Rc<Limit>]>,
-    policies: Vec<(String, Rc<[Rc<Limit>]>)>,
+    limits: Vec<Rc<Limit>>,
+    policies: Vec<(String, Vec<Rc<Limit>>)>,
     service: Option<Service>,
     exempt: Option<RequestMatcher>,
     enabled: Option<FractionalPercent>,
@@ -109,25 +109,36 @@ pub struct Policy {
     texts: Texts,
 }
 
-#[derive(Clone, Debug)]
-struct Texts {
-    disabled: Rc<str>,
-    exempt: Rc<str>,
-    not_enabled: Rc<str>,
-    none: Rc<str>,
-    within: Rc<str>,
-    service_failed: Rc<str>,
-    service_denied: Rc<str>,
+/// Why a request goes on, or not, that no limit decides.
+#[derive(Clone, Copy)]
+enum Text {
+    Disabled,
+    Exempt,
+    NotEnabled,
+    None,
+    Within,
+    ServiceFailed,
+    ServiceDenied,
 }
+
+/// In the order of [`Text`].
+const TEXTS: [&str; 7] = [
+    "disabled by the route",
+    "exempt",
+    "not among the enabled",
+    "no limit is for it",
+    "within all limits",
+    "the service did not say, let through",
+    "the service did not say, refused",
+];
 
 /// What a stream remembers.
 #[derive(Debug, Default)]
 pub struct Stream {
     held: Vec<Held>,
     waits: bool,
-    headers: reply::Lines,
-    /// What the service wants to say to the client: lines beside others.
-    more_headers: reply::Lines,
+    /// What the response gets.
+    headers: Vec<Mutation>,
     pending: Option<Box<Pending>>,
 }
 
@@ -232,12 +243,12 @@ impl Policy {
         let service = config.service.as_ref().map(|service| Service::compile(service, &mut problems));
         let setup = (setup, service.as_ref());
         let limits = Limit::compile_list(&At::ROOT, &config.limits, setup, &mut counted, &mut problems);
-        let mut policies: Vec<(String, Rc<[Rc<Limit>]>)> = Vec::new();
+        let mut policies: Vec<(String, Vec<Rc<Limit>>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
             let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
                 let reason = ["`", &named.name, "` is there already; expected another name"].concat();
-                problems.add(at.field("name"), reason);
+                wrong(&at, "name", &reason, &mut problems);
             }
             let list = Limit::compile_list(&at, &named.limits, setup, &mut counted, &mut problems);
             policies.push((named.name.clone(), list));
@@ -274,15 +285,7 @@ impl Policy {
             dry_run: config.dry_run,
             stat_prefix: config.stat_prefix.clone(),
             counted,
-            texts: Texts {
-                disabled: "disabled by the route".into(),
-                exempt: "exempt".into(),
-                not_enabled: "not among the enabled".into(),
-                none: "no limit is for it".into(),
-                within: "within all limits".into(),
-                service_failed: "the service did not say, let through".into(),
-                service_denied: "the service did not say, refused".into(),
-            },
+            texts: Texts::new("", &TEXTS),
         })
     }
 
@@ -291,24 +294,36 @@ impl Policy {
     pub fn counters(&self) -> Vec<String> {
         let mut names = Vec::new();
         for dry in ["", ".dry_run"] {
-            let prefix = [&self.stat_prefix, dry].concat();
-            names.extend(CAUSES.iter().map(|cause| [&prefix, ".", cause].concat()));
+            let mut name = |parts: [&str; 3]| {
+                names.push([self.stat_prefix.as_str(), dry, parts[0], parts[1], parts[2]].concat());
+            };
+            for cause in CAUSES {
+                name([".", cause, ""]);
+            }
             for what in [".rate_limited", ".near_limit"] {
-                names.extend(self.counted.iter().map(|limit| [&prefix, ".limit.", limit, what].concat()));
+                for limit in &self.counted {
+                    name([".limit.", limit, what]);
+                }
             }
         }
         names
     }
 
-    /// Which of [`Policy::counters`] are to grow.
-    pub fn places<'a>(&self, counts: &'a Counts) -> impl Iterator<Item = usize> + 'a {
+    /// Says which of [`Policy::counters`] are to grow.
+    pub fn places(&self, counts: &Counts, grows: &dyn Fn(usize)) {
         let near = CAUSES.len().saturating_add(self.counted.len());
         let half = near.saturating_add(self.counted.len());
         let base = if counts.dry_run { half } else { 0 };
-        let causes = (0..CAUSES.len()).filter(|place| (counts.causes >> *place) & 1 == 1);
-        let refused = counts.refused.iter().map(|limit| CAUSES.len().saturating_add(*limit));
-        let near = counts.near.iter().map(move |limit| near.saturating_add(*limit));
-        causes.chain(refused).chain(near).map(move |place| base.saturating_add(place))
+        for cause in 0..CAUSES.len() {
+            if (counts.causes >> cause) & 1 == 1 {
+                grows(base.saturating_add(cause));
+            }
+        }
+        for (first, limits) in [(CAUSES.len(), &counts.refused), (near, &counts.near)] {
+            for limit in limits {
+                grows(base.saturating_add(first).saturating_add(*limit));
+            }
+        }
     }
 
     /// Decides a request.
@@ -317,9 +332,8 @@ impl Policy {
             self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
         let dry_run = route.dry_run.unwrap_or(self.dry_run);
         let mut counts = Counts { dry_run, ..Counts::default() };
-        let pass = |text: &Rc<str>| Decision { explanation: Some(Explanation::of(text)), ..Decision::next() };
         if route.disabled {
-            return (pass(&self.texts.disabled), counts);
+            return (self.pass(Text::Disabled), counts);
         }
         let named = route
             .policy
@@ -331,10 +345,10 @@ impl Policy {
         let limits = named.flatten().map_or(&self.limits, |(_, limits)| limits);
         if self.exempt.as_ref().is_some_and(|exempt| exempt.is_match(inputs.request)) {
             counts.add(Cause::Exempt);
-            return (pass(&self.texts.exempt), counts);
+            return (self.pass(Text::Exempt), counts);
         }
         if !drawn(self.enabled, inputs.random) {
-            return (pass(&self.texts.not_enabled), counts);
+            return (self.pass(Text::NotEnabled), counts);
         }
         counts.add(Cause::Enabled);
         let mut attempt = Attempt::new(inputs, self.on_error);
@@ -362,6 +376,10 @@ impl Policy {
         (self.admit(stream, attempt.within, &mut counts), counts)
     }
 
+    fn pass(&self, text: Text) -> Decision {
+        Decision::next().because(self.texts.at(text as usize))
+    }
+
     fn refuse(
         &self,
         stream: &mut Stream,
@@ -371,27 +389,28 @@ impl Policy {
     ) -> Decision {
         counts.add(Cause::RateLimited);
         counts.refused.push(refusal.limit.counter);
-        let explanation = Some(Explanation::of(&refusal.text));
+        let mut text = Rc::clone(&refusal.text);
+        let mut decision = Decision::next();
         if counts.dry_run {
             stream.headers = self.replies.dry_run("refused", &refusal.limit, refusal.retry_s());
-            return Decision { explanation, ..Decision::next() };
+        } else if !drawn(self.enforced, random) {
+            text = refusal.limit.text(LimitText::NotEnforced);
+            decision.mutations = self.replies.not_enforced();
+        } else {
+            counts.add(Cause::Enforced);
+            decision.flow = Flow::Reply(self.replies.refusal(refusal));
         }
-        if !drawn(self.enforced, random) {
-            let explanation = Some(Explanation::of(&refusal.limit.texts.not_enforced));
-            return Decision { mutations: self.replies.not_enforced(), explanation, ..Decision::next() };
-        }
-        counts.add(Cause::Enforced);
-        Decision { explanation, ..Decision::reply(self.replies.refusal(refusal)) }
+        decision.because(text)
     }
 
     fn admit(&self, stream: &mut Stream, mut within: Within, counts: &mut Counts) -> Decision {
         counts.add(Cause::Ok);
         counts.near.append(&mut within.near);
-        let text = if within.any { &self.texts.within } else { &self.texts.none };
-        let mut decision = Decision { explanation: Some(Explanation::of(text)), ..Decision::next() };
+        let mut text = self.texts.at(if within.any { Text::Within } else { Text::None } as usize);
+        let mut decision = Decision::next();
         if let Some(waits) = &within.waits {
             counts.add(Cause::Queued);
-            decision.explanation = Some(Explanation::of(&waits.limit.texts.queued));
+            text = waits.limit.text(LimitText::Queued);
             if counts.dry_run {
                 stream.headers = self.replies.dry_run("delayed", &waits.limit, None);
             } else {
@@ -404,7 +423,7 @@ impl Policy {
         }
         let waits = stream.waits;
         stream.held.retain(|held| waits || held.limit.is_settled_late(held.place));
-        decision
+        decision.because(text)
     }
 
     /// What a stream that has waited does.
@@ -415,11 +434,7 @@ impl Policy {
 
     /// What the response to a request gets.
     pub fn on_response(&self, stream: &mut Stream) -> Decision {
-        let set = |(name, value)| Mutation::Set(name, value);
-        let append = |(name, value)| Mutation::Append(name, value);
-        let headers = std::mem::take(&mut stream.headers).into_iter().map(set);
-        let more = std::mem::take(&mut stream.more_headers).into_iter().map(append);
-        Decision { mutations: headers.chain(more).collect(), ..Decision::next() }
+        Decision { mutations: std::mem::take(&mut stream.headers), ..Decision::next() }
     }
 
     /// Settles what the stream has taken. What could not be settled is returned, to be tried again.
@@ -432,16 +447,30 @@ impl Policy {
     ) -> Vec<Held> {
         let waits = std::mem::take(&mut stream.waits);
         let mut left = std::mem::take(&mut stream.held);
-        left.retain(|held| held.limit.settle(held, waits, end, clocks, store).is_err());
-        // What comes back by time alone does so anyway.
-        left.retain(|held| !held.limit.is_refilled_by_time(held.place));
+        left.retain(|held| {
+            let settled = held.limit.settle(held, waits, end, clocks, store);
+            // What comes back by time alone does so anyway.
+            settled.is_err() && !held.limit.is_refilled_by_time(held.place)
+        });
         left
     }
 
-    /// Tries again what could not be given back. Returns whether it is now.
-    pub fn give_back(&self, held: &Held, clocks: &Clocks<'_>, store: &dyn Store) -> bool {
-        held.limit.give_back(held, clocks, store).is_ok()
+    /// Tries again what could not be given back. What cannot be given back now stays.
+    pub fn give_back(&self, held: &mut Vec<Held>, clocks: &Clocks<'_>, store: &dyn Store) {
+        give_back(held, clocks, store);
     }
+}
+
+/// Gives back what was taken. What could not be given back stays.
+fn give_back(held: &mut Vec<Held>, clocks: &Clocks<'_>, store: &dyn Store) {
+    held.retain(|held| held.limit.give_back(held, clocks, store).is_err());
+}
+
+/// Notes what is wrong with a field of what stands at a place.
+#[cold]
+#[inline(never)]
+fn wrong(at: &At<'_>, field: &str, reason: &str, problems: &mut Problems) {
+    problems.add(at.field(field), reason);
 }
 
 fn drawn(share: Option<FractionalPercent>, random: &dyn Fn() -> u64) -> bool {

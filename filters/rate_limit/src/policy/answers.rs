@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use weir_sdk::limit::{Admission, Store};
-use weir_sdk::{Decision, Explanation, GrpcCall, Mutation};
+use weir_sdk::{Decision, GrpcCall, Mutation};
 
 use super::attempt::{Refusal, Told, Within};
-use super::limit::Limit;
+use super::limit::{Limit, LimitText};
 use super::wire::{Answer, Status};
-use super::{Cause, Clocks, Counts, Policy, Stream};
+use super::{Cause, Clocks, Counts, Policy, Stream, Text, give_back, reply};
 
 /// What a decision may ask for when an answer is there: the request is not readable any more.
 #[derive(Clone, Copy)]
@@ -127,20 +127,19 @@ impl Policy {
             }
             let mut decision = self.admit(stream, within, &mut counts);
             if !dry_run {
-                stream.more_headers = answer.response_headers;
-                let append = |(name, value)| Mutation::Append(name, value);
-                decision.mutations.extend(answer.request_headers.into_iter().map(append));
+                // Lines beside others.
+                reply::change(&mut stream.headers, answer.response_headers, Mutation::Append);
+                reply::change(&mut decision.mutations, answer.request_headers, Mutation::Append);
             }
             return (decision, counts);
         };
-        let over = answer.statuses.iter().filter(|status| status.over_limit);
-        let refusal = Refusal {
-            told,
+        let mut refusal = Refusal::new(&refusing, LimitText::ByService);
+        refusal.told = told;
+        for status in answer.statuses.iter().filter(|status| status.over_limit) {
             // All that are over must have come back.
-            retry_ns: over.filter_map(|status| status.reset_ns).max(),
-            service: Some(Box::new(answer)),
-            ..Refusal::new(&refusing, &refusing.texts.by_service)
-        };
+            refusal.retry_ns = refusal.retry_ns.max(status.reset_ns);
+        }
+        refusal.service = Some(Box::new(answer));
         self.take_back(stream, later);
         (self.refuse(stream, later.random, &refusal, &mut counts), counts)
     }
@@ -155,20 +154,17 @@ impl Policy {
         let refusal = self.service.as_ref().and_then(|service| service.refusal(later.random));
         let Some(reply) = refusal else {
             counts.add(Cause::FailureModeAllowed);
-            let explanation = Some(Explanation::of(&self.texts.service_failed));
-            return Decision { explanation, ..self.admit(stream, within, counts) };
+            let decision = self.admit(stream, within, counts);
+            return decision.because(self.texts.at(Text::ServiceFailed as usize));
         };
         self.take_back(stream, later);
-        let explanation = Some(Explanation::of(&self.texts.service_denied));
-        if counts.dry_run {
-            return Decision { explanation, ..Decision::next() };
-        }
-        Decision { explanation, ..Decision::reply(reply) }
+        let decision = if counts.dry_run { Decision::next() } else { Decision::reply(reply) };
+        decision.because(self.texts.at(Text::ServiceDenied as usize))
     }
 
     /// Gives back what a refused request has taken. What could not be given back is tried again at the end.
     fn take_back(&self, stream: &mut Stream, later: &Later<'_>) {
-        stream.held.retain(|held| held.limit.give_back(held, later.clocks, later.store).is_err());
+        give_back(&mut stream.held, later.clocks, later.store);
         stream.waits = !stream.held.is_empty();
     }
 }

@@ -9,9 +9,9 @@ use super::answers::{Asked, Refill};
 use super::global::Global;
 use super::key::Written;
 use super::lease::Spend;
-use super::limit::Limit;
+use super::limit::{Limit, LimitText};
 use super::wire::Answer;
-use super::{Cause, Counts, Held, Inputs, Took};
+use super::{Cause, Counts, Held, Inputs, Took, give_back};
 use crate::config::{OnError, OnMissing};
 
 /// Why a request is refused.
@@ -28,8 +28,9 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(limit: &Rc<Limit>, text: &Rc<str>) -> Self {
-        Self { limit: Rc::clone(limit), told: None, retry_ns: None, text: Rc::clone(text), service: None }
+    pub(crate) fn new(limit: &Rc<Limit>, text: LimitText) -> Self {
+        let text = limit.text(text);
+        Self { limit: Rc::clone(limit), told: None, retry_ns: None, text, service: None }
     }
 
     /// Seconds until the request would be admitted; at least 1.
@@ -123,7 +124,7 @@ impl<'a> Attempt<'a> {
             match limit.on_missing {
                 OnMissing::Skip => return,
                 OnMissing::Shared => {}
-                OnMissing::Deny => return self.refuse(counts, Refusal::new(limit, &limit.texts.missing)),
+                OnMissing::Deny => return self.refuse(counts, Refusal::new(limit, LimitText::Missing)),
             }
         }
         let Some(place) = limit.place(&key) else {
@@ -142,8 +143,9 @@ impl<'a> Attempt<'a> {
                 Ok(None) => {}
                 Ok(blocked) => {
                     counts.add(Cause::Penalized);
-                    let refusal = Refusal::new(limit, &limit.texts.blocked);
-                    return self.refuse(counts, Refusal { retry_ns: blocked, ..refusal });
+                    let mut refusal = Refusal::new(limit, LimitText::Blocked);
+                    refusal.retry_ns = blocked;
+                    return self.refuse(counts, refusal);
                 }
                 Err(status) => return self.failed(limit, status, counts),
             }
@@ -169,14 +171,10 @@ impl<'a> Attempt<'a> {
                 // It is refused all the same.
                 counts.add(failure(status));
             }
-            return self.refuse(
-                counts,
-                Refusal {
-                    told: Some(told),
-                    retry_ns: admission.reset_ns,
-                    ..Refusal::new(limit, &limit.texts.refused)
-                },
-            );
+            let mut refusal = Refusal::new(limit, LimitText::Refused);
+            refusal.told = Some(told);
+            refusal.retry_ns = admission.reset_ns;
+            return self.refuse(counts, refusal);
         };
         self.taken.push(Held { limit: Rc::clone(limit), place, took: Took::Of(receipt) });
         if admission.wait_ns > self.within.waits.as_ref().map_or(0, |waits| waits.ns) {
@@ -210,14 +208,10 @@ impl<'a> Attempt<'a> {
                 }
                 Ok(Spend::Denied { reset_ns }) => {
                     counts.add(Cause::LeaseRefused);
-                    return self.refuse(
-                        counts,
-                        Refusal {
-                            retry_ns: Some(reset_ns),
-                            service: Some(Box::default()),
-                            ..Refusal::new(limit, &limit.texts.by_service_before)
-                        },
-                    );
+                    let mut refusal = Refusal::new(limit, LimitText::ByServiceBefore);
+                    refusal.retry_ns = Some(reset_ns);
+                    refusal.service = Some(Box::default());
+                    return self.refuse(counts, refusal);
                 }
                 Ok(Spend::Ask { lease }) => counts.refills.extend(lease.map(refill)),
                 // Without tokens in advance, each request asks.
@@ -231,7 +225,7 @@ impl<'a> Attempt<'a> {
     fn failed(&mut self, limit: &Rc<Limit>, status: Status, counts: &mut Counts) {
         counts.add(failure(status));
         if self.on_error == OnError::Deny {
-            self.refuse(counts, Refusal::new(limit, &limit.texts.failed));
+            self.refuse(counts, Refusal::new(limit, LimitText::Failed));
         }
     }
 
@@ -246,8 +240,7 @@ impl<'a> Attempt<'a> {
     /// When the request was refused, gives back what it has taken before. What could not be given back stays in `taken`.
     pub(crate) fn give_back(&mut self) -> Option<Refusal> {
         let refusal = self.refusal.take()?;
-        let Inputs { clocks, store, .. } = self.inputs;
-        self.taken.retain(|held| held.limit.give_back(held, clocks, *store).is_err());
+        give_back(&mut self.taken, self.inputs.clocks, self.inputs.store);
         Some(refusal)
     }
 }

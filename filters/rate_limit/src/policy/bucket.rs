@@ -7,6 +7,7 @@ use weir_sdk::{At, Problems};
 
 use super::Setup;
 use super::meaning::meaning;
+use super::wrong;
 use crate::config::{self, Unit};
 
 /// States of one algorithm.
@@ -86,12 +87,12 @@ pub(crate) fn queue(at: &At<'_>, limit: &config::Limit, problems: &mut Problems)
         problems.add(at, "is for `token_bucket` and `gcra` only");
     }
     if queue.max_queued == 0 {
-        problems.add(at.field("max_queued"), "expected 1 or more, found 0");
+        wrong(&at, "max_queued", "expected 1 or more, found 0", problems);
     }
     let max_wait_ns = weir_sdk::nanos(queue.max_wait.0);
     if !(1..=LONGEST_WAIT_NS).contains(&max_wait_ns) {
         let reason = format!("expected more than 0 and at most `1h`, found `{}`", queue.max_wait);
-        problems.add(at.field("max_wait"), reason);
+        wrong(&at, "max_wait", &reason, problems);
     }
     Some(Queue { max_queued: queue.max_queued.into(), max_wait_ns })
 }
@@ -116,11 +117,7 @@ pub(crate) fn algorithm(
         ),
         config::Algorithm::Gcra(gcra) => (
             "gcra",
-            [
-                ("requests", gcra.requests.into()),
-                ("period", ns(gcra.period)),
-                ("burst", gcra.burst.into()),
-            ],
+            [("requests", gcra.requests.into()), ("period", ns(gcra.period)), ("burst", gcra.burst.into())],
         ),
         config::Algorithm::FixedWindow(window) => (
             "fixed_window",
@@ -186,9 +183,11 @@ fn fixed_window(
     };
     let offset = utc_offset(text);
     if offset.is_none() {
-        problems.add(
-            at.field("utc_offset"),
+        wrong(
+            &at,
+            "utc_offset",
             "expected a difference from UTC such as `+01:00` or `-08:00`, at most 18 hours",
+            problems,
         );
     }
     Some(window.with_offset(offset?))

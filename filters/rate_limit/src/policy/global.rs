@@ -10,6 +10,7 @@ use weir_sdk::{At, Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, P
 use super::key::Written;
 use super::lease::{Lease, Spend, State};
 use super::meaning::meaning;
+use super::wrong;
 use super::{Setup, wire};
 use crate::config::{self, KeyPart, RequestRate};
 
@@ -116,10 +117,10 @@ impl Global {
         if !global.entries.is_empty() && global.entries.len() != parts {
             let found = global.entries.len();
             let reason = format!("expected as many as the limit's `key` has parts, {parts}, found {found}");
-            problems.add(at.field("entries"), reason);
+            wrong(&at, "entries", &reason, problems);
         }
         if global.entries.iter().any(String::is_empty) {
-            problems.add(at.field("entries"), "expected names, found an empty one");
+            wrong(&at, "entries", "expected names, found an empty one", problems);
         }
         let entries = match global.entries.is_empty() {
             false => global.entries.iter().map(|name| name.as_str().into()).collect(),

@@ -2,6 +2,7 @@
 
 use weir_sdk::{At, Key, KeySource, Problems, RequestView};
 
+use super::wrong;
 use crate::config::{KeyPart, Override};
 
 /// A compiled key.
@@ -109,7 +110,7 @@ impl Pattern {
                     format!("expected as many texts as the limit's `key` has parts, {parts}, found {found}")
                 }
             };
-            problems.add(at.field("key"), reason);
+            wrong(&at, "key", &reason, problems);
         }
         Self(written.key.iter().map(|text| (text != "*").then(|| text.clone().into_bytes())).collect())
     }

@@ -3,6 +3,7 @@
 //! At most `tokens` are there or on their way, so a key can be admitted at most `tokens` ahead of what the service knows, and only until they
 //! expire. Who takes more says so in the state first (`asking`): of many workers one asks.
 
+use super::wrong;
 use crate::config;
 use weir_sdk::{At, Problems};
 
@@ -55,17 +56,17 @@ impl Lease {
         problems: &mut Problems,
     ) -> Self {
         if lease.tokens == 0 {
-            problems.add(at.field("tokens"), "expected 1 or more, found 0");
+            wrong(&at, "tokens", "expected 1 or more, found 0", problems);
         }
         let refill_below = lease.refill_below.unwrap_or(lease.tokens.div_ceil(2));
         if lease.tokens > 0 && !(1..=lease.tokens).contains(&refill_below) {
             let reason = format!("expected 1 to `tokens`, {}, found {refill_below}", lease.tokens);
-            problems.add(at.field("refill_below"), reason);
+            wrong(&at, "refill_below", &reason, problems);
         }
         let duration_ns = weir_sdk::nanos(lease.duration.0);
         if !(1..=LONGEST_NS).contains(&duration_ns) {
             let reason = format!("expected more than 0 and at most `1h`, found `{}`", lease.duration);
-            problems.add(at.field("duration"), reason);
+            wrong(&at, "duration", &reason, problems);
         }
         Self {
             tokens: lease.tokens.into(),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use weir_sdk::limit::{Algorithm, Store};
 use weir_sdk::matcher::IntegerRange;
-use weir_sdk::{At, Problems, RequestMatcher};
+use weir_sdk::{At, Problems, RequestMatcher, Texts};
 
 use super::bucket::{Bucket, algorithm, may_queue, queue};
 use super::cost::{Charge, Cost};
@@ -12,7 +12,7 @@ use super::global::{Global, Service};
 use super::key::{self, Pattern};
 use super::part::Parts;
 use super::penalty::Penalty;
-use super::{Clocks, End, Held, Setup, Took, names};
+use super::{Clocks, End, Held, Setup, Took, names, wrong};
 use crate::config::{self, OnMissing};
 
 /// A compiled [`config::Limit`].
@@ -33,7 +33,7 @@ pub(crate) struct Limit {
     charge: Option<Charge>,
     refund_statuses: Vec<IntegerRange>,
     pub(crate) dry_run: bool,
-    pub(crate) texts: LimitTexts,
+    texts: Texts,
 }
 
 /// Where it is known how much is left.
@@ -43,17 +43,30 @@ enum Kind {
     Global(Global),
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct LimitTexts {
-    pub(crate) refused: Rc<str>,
-    pub(crate) blocked: Rc<str>,
-    pub(crate) not_enforced: Rc<str>,
-    pub(crate) queued: Rc<str>,
-    pub(crate) missing: Rc<str>,
-    pub(crate) failed: Rc<str>,
-    pub(crate) by_service: Rc<str>,
-    pub(crate) by_service_before: Rc<str>,
+/// Why a request is refused by a limit, or waits for it.
+#[derive(Clone, Copy)]
+pub(crate) enum LimitText {
+    Refused,
+    Blocked,
+    NotEnforced,
+    Queued,
+    Missing,
+    Failed,
+    ByService,
+    ByServiceBefore,
 }
+
+/// In the order of [`LimitText`].
+const TEXTS: [&str; 8] = [
+    "refused",
+    "refused, as it was too often",
+    "refused, not enforced",
+    "delayed",
+    "refused, a part of the key is missing",
+    "refused, its state could not be read or written",
+    "refused by the service",
+    "refused, as the service has said before",
+];
 
 /// The most keys: 2^20.
 const MOST_KEYS: u32 = 1 << 20;
@@ -66,13 +79,13 @@ impl Limit {
         setup: (&Setup<'_>, Option<&Service>),
         counted: &mut Vec<String>,
         problems: &mut Problems,
-    ) -> Rc<[Rc<Self>]> {
+    ) -> Vec<Rc<Self>> {
         let mut compiled: Vec<Rc<Self>> = Vec::new();
         for (index, limit) in limits.iter().enumerate() {
             let at = at.item("limits", index);
             if limits.iter().take(index).any(|other| other.name == limit.name) {
                 let reason = format!("`{}` is there already; expected another name", limit.name);
-                problems.add(at.field("name"), reason);
+                wrong(&at, "name", &reason, problems);
             }
             let counter = counted.iter().position(|name| *name == limit.name).unwrap_or_else(|| {
                 counted.push(limit.name.clone());
@@ -80,7 +93,7 @@ impl Limit {
             });
             compiled.extend(Self::compile(&at, limit, counter, setup, problems).map(Rc::new));
         }
-        compiled.into()
+        compiled
     }
 
     fn compile(
@@ -91,11 +104,11 @@ impl Limit {
         problems: &mut Problems,
     ) -> Option<Self> {
         if let Err(reason) = names::limit(&limit.name) {
-            problems.add(at.field("name"), reason);
+            wrong(&at, "name", &reason, problems);
         }
         if !(8..=MOST_KEYS).contains(&limit.max_keys) {
             let reason = format!("expected 8 to {MOST_KEYS}, found {}", limit.max_keys);
-            problems.add(at.field("max_keys"), reason);
+            wrong(&at, "max_keys", &reason, problems);
         }
         for (index, range) in limit.refund_statuses.iter().enumerate() {
             if range.start < 100 || range.end > 600 || range.start >= range.end {
@@ -114,7 +127,7 @@ impl Limit {
             && (limit.charge.is_some() || !limit.refund_statuses.is_empty())
         {
             let field = if limit.charge.is_some() { "charge" } else { "refund_statuses" };
-            problems.add(at.field(field), why);
+            wrong(&at, field, why, problems);
         }
         let matches = problems.take(at.field("match"), RequestMatcher::try_from(&limit.matches));
         let key = key::Parts::compile(&at.field("key"), &limit.key, problems);
@@ -140,7 +153,7 @@ impl Limit {
             if other.algorithm.is_some() && want != found {
                 let name = want.or(found).unwrap_or_default();
                 let reason = format!("expected `{name}` where the limit is `{name}`, and nowhere else");
-                problems.add(at.field("algorithm"), reason);
+                wrong(&at, "algorithm", &reason, problems);
             }
             let place = kinds.len();
             let queue = queue.filter(|_| other.algorithm.as_ref().is_some_and(may_queue));
@@ -149,7 +162,6 @@ impl Limit {
             }));
             overrides.push(pattern);
         }
-        let text = |what: &str| ["limit `", &limit.name, "`: ", what].concat().into();
         Some(Self {
             name: limit.name.as_str().into(),
             counter,
@@ -167,17 +179,12 @@ impl Limit {
                 .map(|charge| Charge::compile(&at.field("charge"), charge, problems)),
             refund_statuses: limit.refund_statuses.clone(),
             dry_run: limit.dry_run,
-            texts: LimitTexts {
-                refused: text("refused"),
-                blocked: text("refused, as it was too often"),
-                not_enforced: text("refused, not enforced"),
-                queued: text("delayed"),
-                missing: text("refused, a part of the key is missing"),
-                failed: text("refused, its state could not be read or written"),
-                by_service: text("refused by the service"),
-                by_service_before: text("refused, as the service has said before"),
-            },
+            texts: Texts::new(&["limit `", &limit.name, "`: "].concat(), &TEXTS),
         })
+    }
+
+    pub(crate) fn text(&self, text: LimitText) -> Rc<str> {
+        self.texts.at(text as usize)
     }
 
     /// The place of the states of a key; `None` when it has no limit.

@@ -3,6 +3,7 @@
 use weir_sdk::limit::{Admission, Ask};
 use weir_sdk::{At, Key, KeySource, Problems, RequestMatcher, RequestView};
 
+use super::wrong;
 use crate::config;
 
 /// The most Envoys.
@@ -42,7 +43,7 @@ impl Parts {
         ];
         if matches!(limit.algorithm, config::Algorithm::Global(_)) {
             for (field, _) in given.iter().filter(|(_, given)| *given) {
-                problems.add(at.field(field), "is not for `global`: the service decides");
+                wrong(&at, field, "is not for `global`: the service decides", problems);
             }
         }
         if let Some(instances) = &limit.instances {
@@ -51,7 +52,7 @@ impl Parts {
             parts.instances = instances.count.into();
             if !(1..=most).contains(&parts.instances) {
                 let reason = format!("expected 1 to {most}, found {}", instances.count);
-                problems.add(at.field("count"), reason);
+                wrong(&at, "count", &reason, problems);
             }
             if !instances.attribute.is_empty() {
                 let source = KeySource::Attribute(instances.attribute.clone());
@@ -59,17 +60,17 @@ impl Parts {
             }
         }
         if limit.classes.len() > MOST_CLASSES {
-            problems.add(at.field("classes"), "expected at most 16");
+            wrong(&at, "classes", "expected at most 16", problems);
         }
         if limit.queue.is_some() && !limit.classes.is_empty() {
-            problems.add(at.field("classes"), "is not for a limit with a `queue`");
+            wrong(&at, "classes", "is not for a limit with a `queue`", problems);
         }
         for (index, class) in limit.classes.iter().enumerate() {
             let at = at.item("classes", index);
             let matches = problems.take(at.field("match"), RequestMatcher::try_from(&class.matches));
             let share = class.share.0.ppm();
             if size.is_some_and(|size| part(size, share) == 0) {
-                problems.add(at.field("share"), "is less than one request of the limit");
+                wrong(&at, "share", "is less than one request of the limit", problems);
             }
             parts.classes.extend(matches.map(|matches| (matches, share)));
         }

@@ -6,6 +6,7 @@ use weir_sdk::{At, ConfigDuration, Problems, Status};
 
 use super::Setup;
 use super::meaning::meaning;
+use super::wrong;
 use crate::config;
 
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -31,12 +32,12 @@ impl Penalty {
             problems.add(at, "needs a limit with a `key`, and not a `global` one");
         }
         if !(1..=1_000_000).contains(&written.after) {
-            problems.add(at.field("after"), "expected 1 to 1000000");
+            wrong(&at, "after", "expected 1 to 1000000", problems);
         }
         let mut time = |field: &str, time: ConfigDuration| {
             let ns = weir_sdk::nanos(time.0);
             if !(1_000_000..=DAY_NS).contains(&ns) {
-                problems.add(at.field(field), "expected 1ms to 1d");
+                wrong(&at, field, "expected 1ms to 1d", problems);
             }
             ns
         };

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{At, Bytes, LocalReply, Mutation, Problems};
+use weir_sdk::{At, Bytes, LocalReply, Mutation, Problems, Texts};
 
 use super::attempt::{Refusal, Told, Within};
 use super::global::Service;
@@ -22,14 +22,34 @@ pub(crate) struct Replies {
     /// The body and the details of refusals by the service.
     service: (Bytes, Rc<str>),
     ratelimited: Option<Rc<str>>,
-    not_enforced: Lines,
-    retry_after: Option<Rc<str>>,
-    /// Limit, remaining, reset.
-    x_ratelimit: Option<[Rc<str>; 3]>,
-    /// Policy, state.
-    ratelimit: Option<[Rc<str>; 2]>,
+    not_enforced: Vec<Mutation>,
+    retry_after: bool,
+    x_ratelimit: bool,
+    ratelimit: bool,
     dry_run: Option<Rc<str>>,
+    names: Texts,
 }
+
+/// A header.
+#[derive(Clone, Copy)]
+enum Name {
+    RetryAfter,
+    Limit,
+    Remaining,
+    Reset,
+    Policy,
+    State,
+}
+
+/// In the order of [`Name`].
+const NAMES: [&str; 6] = [
+    "retry-after",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "ratelimit-policy",
+    "ratelimit",
+];
 
 impl Replies {
     pub(crate) fn compile(config: &Config, service: Option<&Service>, problems: &mut Problems) -> Self {
@@ -68,17 +88,16 @@ impl Replies {
             ratelimited: service
                 .is_some_and(|service| service.says_ratelimited)
                 .then(|| "x-envoy-ratelimited".into()),
-            not_enforced: lines(
+            not_enforced: set(lines(
                 &At::of("headers_when_not_enforced"),
                 &config.headers_when_not_enforced,
                 problems,
-            ),
-            retry_after: headers.retry_after.then(|| "retry-after".into()),
-            x_ratelimit: headers
-                .x_ratelimit
-                .then(|| ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(Into::into)),
-            ratelimit: headers.ratelimit.then(|| ["ratelimit-policy", "ratelimit"].map(Into::into)),
+            )),
+            retry_after: headers.retry_after,
+            x_ratelimit: headers.x_ratelimit,
+            ratelimit: headers.ratelimit,
             dry_run,
+            names: Texts::new("", &NAMES),
         }
     }
 
@@ -94,10 +113,10 @@ impl Replies {
             reply.headers.extend(self.ratelimited.iter().map(|name| (Rc::clone(name), "true".into())));
             reply.headers.extend(answer.response_headers.iter().cloned());
         }
-        if let (Some(name), Some(seconds)) = (&self.retry_after, retry)
-            && !reply.headers.iter().any(|(other, _)| other == name)
+        if let (true, Some(seconds)) = (self.retry_after, retry)
+            && !reply.headers.iter().any(|(other, _)| &**other == NAMES[Name::RetryAfter as usize])
         {
-            reply.headers.push((Rc::clone(name), seconds.to_string().into()));
+            self.say(&mut reply.headers, Name::RetryAfter, &seconds.to_string());
         }
         if let Some(told) = &refusal.told {
             self.add(&mut reply.headers, told, retry, &[Rc::clone(&told.policy)]);
@@ -106,56 +125,78 @@ impl Replies {
     }
 
     /// The headers of an admitted request's response.
-    pub(crate) fn admitted(&self, within: &Within) -> Lines {
+    pub(crate) fn admitted(&self, within: &Within) -> Vec<Mutation> {
         let mut lines = Lines::new();
         if let Some(told) = &within.lowest {
-            let full = told.admission.full_ns.map(|full| full.div_ceil(1_000_000_000));
+            let full = told.admission.full_ns.map(seconds);
             self.add(&mut lines, told, full, &within.policies);
         }
-        lines
+        set(lines)
+    }
+
+    fn say(&self, lines: &mut Lines, name: Name, value: &str) {
+        lines.push((self.names.at(name as usize), value.into()));
     }
 
     fn add(&self, lines: &mut Lines, told: &Told, time_s: Option<u64>, policies: &[Rc<str>]) {
         let left = told.admission.remaining.to_string();
-        if let Some([size, remaining, reset]) = &self.x_ratelimit {
-            let limit = told
-                .size
-                .as_ref()
-                .map_or_else(|| told.admission.limit.to_string().into(), |size| (&**size).into());
-            lines.push((Rc::clone(size), limit));
-            lines.push((Rc::clone(remaining), left.as_str().into()));
+        if self.x_ratelimit {
+            match &told.size {
+                Some(size) => self.say(lines, Name::Limit, size),
+                None => self.say(lines, Name::Limit, &told.admission.limit.to_string()),
+            }
+            self.say(lines, Name::Remaining, &left);
             if let Some(ns) = told.admission.reset_ns {
-                lines.push((Rc::clone(reset), ns.div_ceil(1_000_000_000).to_string().into()));
+                self.say(lines, Name::Reset, &seconds(ns).to_string());
             }
         }
-        if let Some([policy, state]) = &self.ratelimit {
-            lines.push((Rc::clone(policy), policies.join(", ").into()));
+        if self.ratelimit {
+            self.say(lines, Name::Policy, &policies.join(", "));
             let mut text = ["\"", &told.name, "\";r=", &left].concat();
             if let Some(seconds) = time_s {
                 text.push_str(";t=");
                 text.push_str(&seconds.to_string());
             }
-            lines.push((Rc::clone(state), text.into()));
+            self.say(lines, Name::State, &text);
         }
     }
 
     /// What a dry run says.
-    pub(crate) fn dry_run(&self, what: &str, limit: &Limit, retry_s: Option<u64>) -> Lines {
+    pub(crate) fn dry_run(&self, what: &str, limit: &Limit, retry_s: Option<u64>) -> Vec<Mutation> {
         let Some(name) = &self.dry_run else {
-            return Lines::new();
+            return Vec::new();
         };
         let mut text = [what, "; limit=", &limit.name].concat();
         if let Some(seconds) = retry_s {
             text.push_str("; retry-after=");
             text.push_str(&seconds.to_string());
         }
-        vec![(Rc::clone(name), text.into())]
+        vec![Mutation::Set(Rc::clone(name), text.into())]
     }
 
     /// What a request gets that was refused and goes on.
     pub(crate) fn not_enforced(&self) -> Vec<Mutation> {
-        self.not_enforced.iter().map(|(name, value)| Mutation::Set(Rc::clone(name), value.clone())).collect()
+        self.not_enforced.clone()
     }
+}
+
+fn set(lines: Lines) -> Vec<Mutation> {
+    let mut changes = Vec::new();
+    change(&mut changes, lines, Mutation::Set);
+    changes
+}
+
+/// Adds a change for each line.
+pub(crate) fn change(changes: &mut Vec<Mutation>, lines: Lines, how: fn(Rc<str>, Bytes) -> Mutation) {
+    changes.reserve(lines.len());
+    for (name, value) in lines {
+        changes.push(how(name, value));
+    }
+}
+
+/// Rounded up.
+fn seconds(ns: u64) -> u64 {
+    ns.div_ceil(1_000_000_000)
 }
 
 /// The most lines, as Envoy's.
