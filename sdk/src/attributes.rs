@@ -19,17 +19,17 @@ pub trait Attributes {
 
     /// A signed integer, such as `["response", "code"]`.
     fn attribute_int(&self, path: &[&str]) -> Option<i64> {
-        self.attribute(path).and_then(|bytes| decode_int(&bytes))
+        number_of(self.attribute(path)).map(i64::from_le_bytes)
     }
 
     /// An unsigned integer, such as `["connection", "id"]`.
     fn attribute_uint(&self, path: &[&str]) -> Option<u64> {
-        self.attribute(path).and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+        number_of(self.attribute(path)).map(u64::from_le_bytes)
     }
 
     /// A double; numbers of metadata are doubles.
     fn attribute_double(&self, path: &[&str]) -> Option<f64> {
-        self.attribute(path).and_then(|bytes| decode_double(&bytes))
+        number_of(self.attribute(path)).map(f64::from_le_bytes)
     }
 
     /// A boolean, such as `["connection", "mtls"]`.
@@ -67,6 +67,12 @@ impl Attributes for HeaderMap {
 pub trait RequestView: Headers + Attributes {}
 
 impl<R: Headers + Attributes + ?Sized> RequestView for R {}
+
+/// The bytes of a number.
+#[inline(never)]
+fn number_of(value: Option<Vec<u8>>) -> Option<[u8; 8]> {
+    value?.as_slice().try_into().ok()
+}
 
 /// Decodes a signed integer; also durations and points in time, in nanoseconds.
 #[must_use]

@@ -210,15 +210,33 @@ impl Refunds {
 }
 
 /// The quotient, rounded up; `None` for a division by 0 or a quotient of more than 64 bits.
-fn div_ceil(dividend: u128, divisor: u128) -> Option<u64> {
-    let quotient = dividend.checked_div(divisor)?;
-    let rest = dividend.checked_rem(divisor)?;
-    u64::try_from(quotient.checked_add(u128::from(rest > 0))?).ok()
+#[must_use]
+pub fn div_ceil(dividend: u128, divisor: u64) -> Option<u64> {
+    divide(dividend.checked_add(u128::from(divisor.checked_sub(1)?))?, divisor)
 }
 
-/// The quotient, rounded down; what does not fit is as large as can be.
-fn div_floor(dividend: u128, divisor: u128) -> u64 {
-    dividend.checked_div(divisor).map_or(0, |quotient| u64::try_from(quotient).unwrap_or(u64::MAX))
+/// The quotient, rounded down; `None` for a division by 0 or a quotient of more than 64 bits. Nearly always the dividend has no more than that either;
+/// otherwise bit by bit, as the compiler's division of 128 bits is a kilobyte of code.
+#[inline(never)]
+fn divide(dividend: u128, divisor: u64) -> Option<u64> {
+    if let Ok(dividend) = u64::try_from(dividend) {
+        return dividend.checked_div(divisor);
+    }
+    let (mut rest, mut bits) = (dividend >> 64, dividend);
+    if rest >= u128::from(divisor) {
+        return None;
+    }
+    let mut quotient = 0_u64;
+    for _ in 0..64 {
+        bits <<= 1;
+        rest = (rest << 1) | u128::from(bits >> 64 & 1 == 1);
+        quotient <<= 1;
+        if rest >= u128::from(divisor) {
+            rest = rest.wrapping_sub(divisor.into());
+            quotient |= 1;
+        }
+    }
+    Some(quotient)
 }
 
 /// A `u64` at a place of the bytes.

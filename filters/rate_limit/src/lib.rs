@@ -18,7 +18,6 @@ pub use config::Config;
 pub use policy::{Clocks, Counts, End, Held, Inputs, Later, Policy, Refill, Setup, Stream};
 
 use std::cell::{Cell, RefCell};
-use std::time::SystemTime;
 
 use weir_sdk::{
     CalloutId, Calls, ConfigError, Counter, Decision, Ended, FailurePolicy, GrpcReply, HostError, HttpFilter,
@@ -72,9 +71,9 @@ impl HttpFilter for RateLimit {
 
     fn on_request_headers(&self, stream: &mut Stream, request: &Request) -> Result<Decision, HostError> {
         let failed = Cell::new(None);
-        let monotonic_ns = || self.monotonic_ns(&failed);
-        let now = || request.now();
-        let clocks = Clocks::new(&now, &monotonic_ns);
+        let monotonic_ns = || known(self.host.monotonic_ns(), &failed);
+        let now_ns = || request.now_ns();
+        let clocks = Clocks::new(&now_ns, &monotonic_ns);
         if !self.late.borrow().is_empty() {
             self.policy.give_back(&mut self.late.borrow_mut(), &clocks, &self.host);
         }
@@ -122,9 +121,9 @@ impl HttpFilter for RateLimit {
 
     fn on_log(&self, stream: &mut Stream, ended: &Ended) {
         let failed = Cell::new(None);
-        let monotonic_ns = || self.monotonic_ns(&failed);
-        let now = || ended.request().now();
-        let clocks = Clocks::new(&now, &monotonic_ns);
+        let monotonic_ns = || known(self.host.monotonic_ns(), &failed);
+        let now_ns = || ended.request().now_ns();
+        let clocks = Clocks::new(&now_ns, &monotonic_ns);
         let end = End { attributes: ended, headers: ended.response(), trailers: ended.response_trailers() };
         let left = self.policy.on_end(stream, &end, &clocks, &self.host);
         if !left.is_empty() {
@@ -149,14 +148,9 @@ impl RateLimit {
     /// Decides when no request is readable any more.
     fn later(&self, decide: &mut dyn FnMut(&Later<'_>)) -> Result<(), HostError> {
         let failed = Cell::new(None);
-        let monotonic_ns = || self.monotonic_ns(&failed);
-        let now = || {
-            self.host.now().unwrap_or_else(|error| {
-                failed.set(Some(error));
-                SystemTime::UNIX_EPOCH
-            })
-        };
-        let clocks = Clocks::new(&now, &monotonic_ns);
+        let monotonic_ns = || known(self.host.monotonic_ns(), &failed);
+        let now_ns = || known(self.host.now_ns(), &failed);
+        let clocks = Clocks::new(&now_ns, &monotonic_ns);
         let random = || self.host.random();
         decide(&Later { clocks: &clocks, random: &random, store: &self.host });
         failed.get().map_or(Ok(()), Err)
@@ -184,13 +178,14 @@ impl RateLimit {
             self.count(&counts);
         }
     }
+}
 
-    fn monotonic_ns(&self, failed: &Cell<Option<HostError>>) -> u64 {
-        self.host.monotonic_ns().unwrap_or_else(|error| {
-            failed.set(Some(error));
-            0
-        })
-    }
+/// What a clock says; 0 after noting that it does not.
+fn known(ns: Result<u64, HostError>, failed: &Cell<Option<HostError>>) -> u64 {
+    ns.unwrap_or_else(|error| {
+        failed.set(Some(error));
+        0
+    })
 }
 
 weir_sdk::register!(

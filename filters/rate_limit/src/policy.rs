@@ -1,8 +1,8 @@
 //! Which limits a request takes from, and what becomes of it. Pure: the request, the clocks, the dice and the store are arguments.
 
-use std::cell::OnceCell;
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use weir_sdk::limit::{Receipt, Store};
 use weir_sdk::{
@@ -60,23 +60,23 @@ pub struct Inputs<'a> {
 
 /// The clocks of one callback, each asked once.
 pub struct Clocks<'a> {
-    now: &'a dyn Fn() -> SystemTime,
+    now_ns: &'a dyn Fn() -> u64,
     monotonic_ns: &'a dyn Fn() -> u64,
-    read: [OnceCell<u64>; 2],
+    read: [Cell<Option<u64>>; 2],
 }
 
 impl<'a> Clocks<'a> {
-    /// The time of day, and nanoseconds on a clock that nobody sets.
-    pub fn new(now: &'a dyn Fn() -> SystemTime, monotonic_ns: &'a dyn Fn() -> u64) -> Self {
-        Self { now, monotonic_ns, read: [const { OnceCell::new() }; 2] }
+    /// The time of day in nanoseconds since 1970, and nanoseconds on a clock that nobody sets.
+    pub fn new(now_ns: &'a dyn Fn() -> u64, monotonic_ns: &'a dyn Fn() -> u64) -> Self {
+        Self { now_ns, monotonic_ns, read: [const { Cell::new(None) }; 2] }
     }
 
     fn ns(&self, of_day: bool) -> u64 {
         let [monotonic, day] = &self.read;
-        if !of_day {
-            return *monotonic.get_or_init(|| (self.monotonic_ns)());
-        }
-        *day.get_or_init(|| weir_sdk::nanos((self.now)().duration_since(UNIX_EPOCH).unwrap_or_default()))
+        let (read, clock) = if of_day { (day, self.now_ns) } else { (monotonic, self.monotonic_ns) };
+        let ns = read.get().unwrap_or_else(clock);
+        read.set(Some(ns));
+        ns
     }
 }
 

@@ -317,13 +317,12 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         until: Until,
         call: &mut dyn FnMut(&F, &mut F::Stream) -> Result<Decision, HostError>,
     ) {
-        let waits = |holds: &Holds| holds.get(side).filter(|hold| hold.until == until);
-        if self.streams.borrow().get(context).is_none_or(|stream| waits(&stream.holds).is_none()) {
+        if self.streams.borrow().get(context).and_then(|stream| stream.holds.waits(side, &until)).is_none() {
             return;
         }
         let resumed = self.vm.within(context, || {
             let (plugin, mut state, holds) = self.lend(context)?;
-            let Some(Hold { point, .. }) = waits(&holds) else {
+            let Some(point) = holds.waits(side, &until) else {
                 self.give_back(context, state, &[]);
                 return None;
             };
@@ -440,8 +439,12 @@ fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
     match crate::parse(bytes.as_deref()).and_then(|config| F::configure(config, host)) {
         Ok(filter) => Some(Rc::new(filter)),
         Err(error) => {
-            for line in error.to_string().lines() {
+            let text = error.to_string();
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let (line, others) = rest.split_once('\n').unwrap_or((rest, ""));
                 logger::error(format_args!("{}: configuration refused: {line}", host.name()));
+                rest = others;
             }
             None
         }

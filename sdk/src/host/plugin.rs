@@ -186,8 +186,15 @@ impl PluginHost {
     /// # Errors
     /// The host does not tell.
     pub fn now(&self) -> Result<SystemTime, HostError> {
-        // A `u64` of ns always fits: it ends in 2554.
-        Ok(UNIX_EPOCH.checked_add(Duration::from_nanos(abi::now_ns()?)).unwrap_or(UNIX_EPOCH))
+        self.now_ns().map(time_of)
+    }
+
+    /// As [`PluginHost::now`], in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// The host does not tell.
+    pub fn now_ns(&self) -> Result<u64, HostError> {
+        abi::now_ns()
     }
 
     /// Nanoseconds on a clock that nobody sets, the same for all workers; where there is none, the time of day.
@@ -387,6 +394,11 @@ impl PluginHost {
         // What is no UTF-8 is no name: the host has them from messages of protobuf, where they always are.
         String::from_utf8(value).unwrap_or_default()
     }
+}
+
+/// Nanoseconds since 1970 as a time, which always fits: a `u64` of them ends in 2554.
+pub(crate) fn time_of(ns: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_nanos(ns)).unwrap_or(UNIX_EPOCH)
 }
 
 /// A clock that nobody sets. Where there is none, the time of day.

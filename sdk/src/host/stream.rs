@@ -74,12 +74,15 @@ pub(crate) struct Hold {
 pub(crate) struct Holds([Option<Hold>; 2]);
 
 impl Holds {
-    pub(crate) fn get(&self, side: Side) -> Option<Hold> {
-        let [request, response] = self.0;
-        match side {
+    /// Where this half waits, if it is for that.
+    #[inline(never)]
+    pub(crate) fn waits(&self, side: Side, until: &Until) -> Option<Point> {
+        let [request, response] = &self.0;
+        let hold = match side {
             Side::Request => request,
             Side::Response => response,
-        }
+        };
+        hold.as_ref().filter(|hold| hold.until == *until).map(|hold| hold.point)
     }
 
     pub(crate) fn of(&mut self, side: Side) -> &mut Option<Hold> {

@@ -5,8 +5,9 @@
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use super::plugin::time_of;
 use super::wire::{BufferType, MapType};
 use super::{HostError, PluginHost, Status, abi};
 use crate::{Attributes, HeaderMap, Headers};
@@ -15,13 +16,13 @@ use crate::{Attributes, HeaderMap, Headers};
 pub(crate) struct View {
     plugin: PluginHost,
     end_of_stream: bool,
-    now: OnceCell<SystemTime>,
+    now_ns: OnceCell<u64>,
     failure: Cell<Option<HostError>>,
 }
 
 impl View {
     fn new(plugin: &PluginHost, end_of_stream: bool) -> Self {
-        Self { plugin: plugin.clone(), end_of_stream, now: OnceCell::new(), failure: Cell::new(None) }
+        Self { plugin: plugin.clone(), end_of_stream, now_ns: OnceCell::new(), failure: Cell::new(None) }
     }
 
     /// The first refusal that a look-up met.
@@ -40,8 +41,8 @@ impl View {
         }
     }
 
-    fn now(&self) -> SystemTime {
-        *self.now.get_or_init(|| self.note(self.plugin.now()).unwrap_or(UNIX_EPOCH))
+    fn now_ns(&self) -> u64 {
+        *self.now_ns.get_or_init(|| self.note(self.plugin.now_ns()).unwrap_or(0))
     }
 
     fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
@@ -97,7 +98,13 @@ macro_rules! view {
             /// The time of day; asked once a callback.
             #[must_use]
             pub fn now(&self) -> SystemTime {
-                self.0 $(.$view)? .now()
+                time_of(self.now_ns())
+            }
+
+            /// As [`now`](Self::now), in nanoseconds since 1970.
+            #[must_use]
+            pub fn now_ns(&self) -> u64 {
+                self.0 $(.$view)? .now_ns()
             }
 
             /// A random number, uniform over `u64`; see [`PluginHost::random`].

@@ -1,6 +1,7 @@
 //! The generic cell rate algorithm: one number, the time at which everything taken will have been paid for.
 
-use super::{Admission, Queue, Refunds, Steps, div_ceil, div_floor, put};
+use super::token_bucket::{self, TokenBucket};
+use super::{Admission, Queue, Refunds, Steps, put};
 
 /// `per_interval` in each interval, evenly; up to `burst` at once.
 ///
@@ -43,9 +44,23 @@ impl Gcra {
         u128::from(amount).saturating_mul(self.interval_ns.into())
     }
 
-    /// Nanoseconds that so much takes to come.
-    fn time(self, scaled: u128) -> Option<u64> {
-        div_ceil(scaled, self.per_interval.into())
+    /// Now they do the same: what is not paid for is what is missing.
+    fn bucket(self) -> TokenBucket {
+        TokenBucket {
+            max_tokens: self.burst,
+            tokens_per_fill: self.per_interval,
+            interval_ns: self.interval_ns,
+            queue: self.queue,
+        }
+    }
+
+    fn in_bucket(self, state: State, now: u64) -> token_bucket::State {
+        let missing = state.paid_until.saturating_sub(self.scaled(now));
+        token_bucket::State { missing, at: now, refunds: state.refunds }
+    }
+
+    fn of_bucket(self, state: token_bucket::State, now: u64) -> State {
+        State { paid_until: self.scaled(now).saturating_add(state.missing), refunds: state.refunds }
     }
 }
 
@@ -64,33 +79,9 @@ impl Steps for Gcra {
         state.refunds.write(bytes, 16);
     }
 
-    fn take(&self, state: State, clock: u64, cost: u64) -> (State, Admission) {
-        let now = self.scaled(clock);
-        let latest = now.saturating_add(self.cost(self.burst.into()));
-        let before = state.paid_until.max(now);
-        let after = before.saturating_add(self.cost(cost));
-        let over = after.saturating_sub(latest);
-        let wait = self.time(over);
-        let waits = cost <= self.burst.into()
-            && over <= self.cost(self.queue.max_queued)
-            && wait.is_some_and(|wait| wait <= self.queue.max_wait_ns);
-        let admitted = over == 0 || waits;
-        let refunds = state.refunds.at(clock, state.paid_until <= now);
-        let paid_until = if admitted { after } else { before };
-        let next = paid_until.saturating_add(self.cost(1)).saturating_sub(latest);
-        let reset_ns = match admitted {
-            true => self.time(next),
-            false => wait.filter(|_| cost <= self.burst.into()),
-        };
-        let admission = Admission {
-            admitted,
-            limit: self.burst.into(),
-            remaining: div_floor(latest.saturating_sub(paid_until), self.interval_ns.into()),
-            wait_ns: if admitted { wait.unwrap_or_default() } else { 0 },
-            reset_ns,
-            full_ns: self.time(paid_until.saturating_sub(now)),
-        };
-        (State { paid_until, refunds }, admission)
+    fn take(&self, state: State, now: u64, cost: u64) -> (State, Admission) {
+        let (state, admission) = self.bucket().take(self.in_bucket(state, now), now, cost);
+        (self.of_bucket(state, now), admission)
     }
 
     fn refund(&self, state: State, receipt: State, now: u64, amount: u64) -> State {
@@ -99,10 +90,8 @@ impl Steps for Gcra {
         State { paid_until: state.paid_until.saturating_sub(still), refunds: state.refunds.and(amount) }
     }
 
-    fn charge(&self, state: State, clock: u64, amount: u64) -> State {
-        let now = self.scaled(clock);
-        let refunds = state.refunds.at(clock, state.paid_until <= now);
-        State { paid_until: state.paid_until.max(now).saturating_add(self.cost(amount)), refunds }
+    fn charge(&self, state: State, now: u64, amount: u64) -> State {
+        self.of_bucket(self.bucket().charge(self.in_bucket(state, now), now, amount), now)
     }
 
     fn is_idle(&self, state: State, now: u64) -> bool {

@@ -451,3 +451,21 @@ fn a_charge_becomes_a_debt() {
     assert_eq!((refused.admitted, refused.remaining, refused.reset_ns), (false, 0, Some(210)));
     assert!(table.take(&store, b"", 210, 1).unwrap().admission.admitted);
 }
+
+#[test]
+fn division_is_that_of_the_compiler() {
+    // Knuth's multiplier instead of dice.
+    let mut seed = 1_u128;
+    for _ in 0..10_000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let dividend = seed >> (seed % 128);
+        let divisor = (seed >> 32) as u64 >> (seed % 61);
+        let want = dividend.checked_div(divisor.into()).and_then(|quotient| u64::try_from(quotient).ok());
+        assert_eq!(super::divide(dividend, divisor), want, "{dividend} / {divisor}");
+    }
+    for (dividend, divisor) in [(u128::MAX, u64::MAX), (u128::MAX, 1), (1 << 64, 1), (1 << 64, 2), (0, 0)] {
+        let want =
+            dividend.checked_div(u128::from(divisor)).and_then(|quotient| u64::try_from(quotient).ok());
+        assert_eq!(super::divide(dividend, divisor), want, "{dividend} / {divisor}");
+    }
+}

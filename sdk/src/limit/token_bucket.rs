@@ -1,23 +1,23 @@
 //! The token bucket, refilled evenly as Envoy's own: what is missing, and when that was.
 
-use super::{Admission, Queue, Refunds, Steps, div_ceil, div_floor, put, u64_at};
+use super::{Admission, Queue, Refunds, Steps, div_ceil, divide, put, u64_at};
 
 /// Up to `max_tokens`, refilled by `tokens_per_fill` in each interval: evenly, not in steps, as Envoy's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenBucket {
-    max_tokens: u32,
-    tokens_per_fill: u32,
-    interval_ns: u64,
-    queue: Queue,
+    pub(super) max_tokens: u32,
+    pub(super) tokens_per_fill: u32,
+    pub(super) interval_ns: u64,
+    pub(super) queue: Queue,
 }
 
 /// What is missing to a full bucket, in tokens times `interval_ns`: so a nanosecond brings `tokens_per_fill`, and nothing is ever rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    missing: u128,
+    pub(super) missing: u128,
     /// Never goes back.
-    at: u64,
-    refunds: Refunds,
+    pub(super) at: u64,
+    pub(super) refunds: Refunds,
 }
 
 impl TokenBucket {
@@ -93,7 +93,7 @@ impl Steps for TokenBucket {
         let admission = Admission {
             admitted,
             limit: self.max_tokens.into(),
-            remaining: div_floor(size.saturating_sub(state.missing), self.interval_ns.into()),
+            remaining: divide(size.saturating_sub(state.missing), self.interval_ns).unwrap_or_default(),
             wait_ns: if admitted { wait.unwrap_or_default() } else { 0 },
             reset_ns,
             full_ns: self.time(state, now, state.missing),

@@ -7,7 +7,7 @@ use weir_sdk::{Decision, GrpcCall, Mutation};
 
 use super::attempt::{Refusal, Told, Within};
 use super::limit::{Limit, LimitText};
-use super::wire::{Answer, Status};
+use super::wire::{Answer, CurrentLimit, Status};
 use super::{Cause, Clocks, Counts, Policy, Stream, Text, give_back, reply};
 
 /// What a decision may ask for when an answer is there: the request is not readable any more.
@@ -196,29 +196,33 @@ fn refusing(answer: &Answer, asked: &[Asked], statuses: &[Status], counts: &mut 
 
 /// What the headers say: of all that the service says, as Envoy's filter does, the limit with the least remaining, and the windows of all.
 fn told(answer: &Answer, asked: &[Asked]) -> Option<Told> {
-    let limits = || {
-        let name = |index: usize| asked.get(index).or(asked.first()).map(|asked| &asked.limit.name);
-        answer
-            .statuses
-            .iter()
-            .enumerate()
-            .filter_map(move |(index, status)| Some((status, status.limit.as_ref()?, name(index)?)))
-    };
-    let (status, limit, name) = limits().min_by_key(|(status, ..)| status.remaining)?;
-    let mut size = limit.requests.to_string();
-    let mut policies: Vec<String> = Vec::new();
-    for (_, limit, name) in limits() {
+    let mut lowest: Option<(&Status, &CurrentLimit, &Rc<str>)> = None;
+    let (mut windows, mut policy) = (String::new(), String::new());
+    for (index, status) in answer.statuses.iter().enumerate() {
+        let (Some(limit), Some(asked)) = (&status.limit, asked.get(index).or(asked.first())) else {
+            continue;
+        };
+        let name = &asked.limit.name;
+        if lowest.is_none_or(|(lowest, ..)| status.remaining < lowest.remaining) {
+            lowest = Some((status, limit, name));
+        }
         let (requests, window) = (limit.requests.to_string(), limit.window_s.to_string());
-        if limit.window_s > 0 {
-            size.extend([", ", &requests, ";w=", &window]);
-            if !limit.name.is_empty() {
-                size.extend([";name=\"", &limit.name, "\""]);
+        let add = |text: &mut String, parts: &[&str]| {
+            for part in parts {
+                text.push_str(part);
             }
-            policies.push(["\"", name, "\";q=", &requests, ";w=", &window].concat());
-        } else {
-            policies.push(["\"", name, "\";q=", &requests].concat());
+        };
+        let separator = if policy.is_empty() { "" } else { ", " };
+        add(&mut policy, &[separator, "\"", name, "\";q=", &requests]);
+        if limit.window_s > 0 {
+            add(&mut policy, &[";w=", &window]);
+            add(&mut windows, &[", ", &requests, ";w=", &window]);
+            if !limit.name.is_empty() {
+                add(&mut windows, &[";name=\"", &limit.name, "\""]);
+            }
         }
     }
+    let (status, limit, name) = lowest?;
     let admission = Admission {
         admitted: !status.over_limit,
         limit: limit.requests.into(),
@@ -228,8 +232,8 @@ fn told(answer: &Answer, asked: &[Asked]) -> Option<Told> {
         reset_ns: Some(whole_seconds(status.reset_ns.unwrap_or(0))),
         full_ns: status.reset_ns,
     };
-    let policy = policies.join(", ").into();
-    Some(Told { name: Rc::clone(name), admission, policy, size: Some(size.into()) })
+    let size = [limit.requests.to_string(), windows].concat();
+    Some(Told { name: Rc::clone(name), admission, policy: policy.into(), size: Some(size.into()) })
 }
 
 fn whole_seconds(ns: u64) -> u64 {

@@ -41,7 +41,7 @@ impl Service {
             problems.add("service.timeout", reason);
         }
         if !(400..600).contains(&service.status_on_error) {
-            let reason = format!("expected 400 to 599, found {}", service.status_on_error);
+            let reason = format!("expected 400 to 599, found {}", u32::from(service.status_on_error));
             problems.add("service.status_on_error", reason);
         }
         if service.failure_mode_deny_percent.is_some() && !service.failure_mode_deny {

@@ -97,8 +97,8 @@ impl Parts {
 
 /// So many parts of a million, rounded down.
 fn part(size: u64, ppm: u32) -> u64 {
-    let part = u128::from(size).saturating_mul(ppm.into()) / 1_000_000;
-    u64::try_from(part).unwrap_or(size)
+    let of = |size: u64| size.saturating_mul(ppm.into());
+    of(size / 1_000_000).saturating_add(of(size % 1_000_000) / 1_000_000)
 }
 
 /// How many an attribute says: digits, an integer, or a number of metadata.

@@ -1,7 +1,7 @@
 //! Who does not heed refusals is refused for longer. A bucket holds the refusals that are forgiven; one that finds it empty leaves a debt in it,
 //! which takes as long to come back as the key is blocked.
 
-use weir_sdk::limit::{Algorithm, OnFull, Store, Table, TokenBucket};
+use weir_sdk::limit::{self, Algorithm, OnFull, Store, Table, TokenBucket};
 use weir_sdk::{At, ConfigDuration, Problems, Status};
 
 use super::Setup;
@@ -45,13 +45,13 @@ impl Penalty {
         let bucket = TokenBucket::new(written.after, written.after, within)?;
         // What comes in that time; one more, as a refused take leaves up to one.
         let come = u128::from(block).saturating_mul(written.after.into());
-        let debt = come.div_ceil(within.max(1).into()).saturating_add(1);
+        let debt = limit::div_ceil(come, within.max(1)).map_or(u64::MAX, |debt| debt.saturating_add(1));
         let algorithm = Algorithm::TokenBucket(bucket);
         let meaning = meaning((&limit.key, algorithm));
         let name = format!("weir.rate_limit/1/penalty/{}/{}/{meaning}", setup.scope, limit.name);
         // Who has no place of its own is never punished for others.
         let forgiven = Table::keyed(&name, algorithm, limit.max_keys, setup.seed, OnFull::Deny);
-        Some(Self { forgiven, debt: u64::try_from(debt).unwrap_or(u64::MAX) })
+        Some(Self { forgiven, debt })
     }
 
     /// How long the key is blocked from now on, where it is.

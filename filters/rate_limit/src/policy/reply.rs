@@ -55,7 +55,7 @@ impl Replies {
     pub(crate) fn compile(config: &Config, service: Option<&Service>, problems: &mut Problems) -> Self {
         let reply = &config.reply;
         if !(400..600).contains(&reply.status) {
-            problems.add("reply.status", format!("expected 400 to 599, found {}", reply.status));
+            problems.add("reply.status", format!("expected 400 to 599, found {}", u32::from(reply.status)));
         }
         let is_printable =
             |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -151,7 +151,12 @@ impl Replies {
             }
         }
         if self.ratelimit {
-            self.say(lines, Name::Policy, &policies.join(", "));
+            let mut all = String::new();
+            for policy in policies {
+                all.push_str(if all.is_empty() { "" } else { ", " });
+                all.push_str(policy);
+            }
+            self.say(lines, Name::Policy, &all);
             let mut text = ["\"", &told.name, "\";r=", &left].concat();
             if let Some(seconds) = time_s {
                 text.push_str(";t=");
