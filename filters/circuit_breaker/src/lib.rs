@@ -20,7 +20,6 @@ pub use config::Config;
 pub use policy::{Outcome, Policy, Reason, State, Tally, Transition};
 
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_sdk::{
     Bytes, ConfigError, Decision, Ended, FailurePolicy, HostError, HttpFilter, PluginHost, Request, Response,
@@ -115,7 +114,7 @@ impl HttpFilter for CircuitBreaker {
                     return Ok(self.refuse(stream, set, None, dry_run, cleaned));
                 }
                 let is_grpc = self.policy.is_grpc(set, request);
-                let began_ns = nanoseconds(request.now());
+                let began_ns = request.now_ns();
                 stream.call = Some(Tracked { set, circuit: None, began_ns, is_grpc });
                 Ok(self.policy.held_closed(request))
             }
@@ -128,7 +127,7 @@ impl HttpFilter for CircuitBreaker {
                     is_safe: self.policy.is_safe(set, request),
                     is_grpc: self.policy.is_grpc(set, request),
                     share_ppm: self.policy.share_ppm(request),
-                    now_ns: nanoseconds(request.now()),
+                    now_ns: request.now_ns(),
                 };
                 Ok(self.ask(stream, asking, None, self.policy.cleaned(request)))
             }
@@ -145,7 +144,7 @@ impl HttpFilter for CircuitBreaker {
             return Ok(Decision::next());
         };
         self.waiting.set(self.waiting.get().saturating_sub(1));
-        asking.now_ns = nanoseconds(self.host.now()?);
+        asking.now_ns = self.host.now_ns()?;
         Ok(self.ask(stream, asking, Some(until_ns), Decision::next()))
     }
 
@@ -156,7 +155,7 @@ impl HttpFilter for CircuitBreaker {
         let Some(Tracked { set, circuit, began_ns, is_grpc }) = stream.call.take() else {
             return;
         };
-        let now_ns = nanoseconds(ended.request().now());
+        let now_ns = ended.request().now_ns();
         let whole_ns = now_ns.saturating_sub(began_ns);
         let outcome = self.policy.outcome(set, ended, is_grpc, whole_ns);
         let (Some((place, ticket)), Some(rules)) = (circuit, self.policy.rules(set)) else {
@@ -280,12 +279,6 @@ impl CircuitBreaker {
             }
         }
     }
-}
-
-/// Since 1970; 0 before.
-fn nanoseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    weir_sdk::nanos(since)
 }
 
 weir_sdk::register!(CircuitBreaker: on_request_headers, on_response_headers, on_timer, on_log);
