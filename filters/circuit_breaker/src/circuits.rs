@@ -70,23 +70,23 @@ impl Circuits {
         rules: &Rules,
         call: &Call,
     ) -> Result<Option<(Place, Admission, Steps)>, HostError> {
-        let Some((place, head)) = self.find(key, rules, call.now_ns)? else {
-            return Ok(None);
-        };
-        if let Some(admission) = head.and_then(|head| head.answer(rules, call)) {
-            return Ok(Some((place, admission, Steps::default())));
-        }
-        let answer = self.change(&place, rules, call.now_ns, |circuit| circuit.admit(rules, call))?;
-        // Another key has the place since this worker looked last: found anew, once.
-        let Some((admission, steps)) = answer else {
-            self.forget(&place);
-            let Some((place, _)) = self.find(key, rules, call.now_ns)? else {
+        let mut is_first = true;
+        loop {
+            let Some((place, head)) = self.find(key, rules, call.now_ns)? else {
                 return Ok(None);
             };
-            let answer = self.change(&place, rules, call.now_ns, |circuit| circuit.admit(rules, call))?;
-            return Ok(answer.map(|(admission, steps)| (place, admission, steps)));
-        };
-        Ok(Some((place, admission, steps)))
+            if is_first && let Some(admission) = head.and_then(|head| head.answer(rules, call)) {
+                return Ok(Some((place, admission, Steps::default())));
+            }
+            let mut answer = None;
+            let admit = &mut |circuit: &mut Circuit| answer = Some(circuit.admit(rules, call));
+            if self.change(&place, rules, call.now_ns, admit)? || !is_first {
+                return Ok(answer.map(|(admission, steps)| (place, admission, steps)));
+            }
+            // Another key has the place since this worker looked last: found anew, once.
+            self.forget(&place);
+            is_first = false;
+        }
     }
 
     /// Tells a circuit how a call has ended.
@@ -103,37 +103,48 @@ impl Circuits {
         if !ticket.holds_something() && !matches!(end.outcome, Outcome::Call { .. }) {
             return Ok((Recorded::Nothing, Steps::default()));
         }
-        let answer = self.change(place, rules, end.now_ns, |circuit| circuit.record(rules, ticket, end))?;
-        if answer.is_none() {
+        let mut answer = (Recorded::Late, Steps::default());
+        let record = &mut |circuit: &mut Circuit| answer = circuit.record(rules, ticket, end);
+        if !self.change(place, rules, end.now_ns, record)? {
             self.forget(place);
+            answer = (Recorded::Late, Steps::default());
         }
-        Ok(answer.unwrap_or((Recorded::Late, Steps::default())))
+        Ok(answer)
     }
 
-    /// Steps a circuit; `None` when its place is another's now, which is left as it is.
-    fn change<R>(
+    /// Steps what is in a place, perhaps more than once. Whether there is such a place.
+    fn step(&self, index: usize, next: &mut dyn FnMut(&mut Circuit)) -> Result<bool, HostError> {
+        let Some(shared) = self.places.get(index) else {
+            return Ok(false);
+        };
+        shared.update(|old| {
+            let mut circuit = old.unwrap_or_else(Circuit::nobodys);
+            next(&mut circuit);
+            (circuit, true)
+        })
+    }
+
+    /// Steps a circuit; not when its place is another's now, which is left as it is. Tells whether it has.
+    fn change(
         &self,
         place: &Place,
         rules: &Rules,
         now_ns: u64,
-        mut step: impl FnMut(&mut Circuit) -> R,
-    ) -> Result<Option<R>, HostError> {
-        let Some(shared) = self.places.get(place.index) else {
-            return Ok(None);
-        };
-        let changed = shared.update(|old| {
-            let mut circuit = old.unwrap_or_default();
-            if circuit.key() != &*place.key {
-                return (circuit, None);
+        next: &mut dyn FnMut(&mut Circuit),
+    ) -> Result<bool, HostError> {
+        let mut seen = None;
+        self.step(place.index, &mut |circuit| {
+            seen = None;
+            if circuit.key() == &*place.key {
+                next(circuit);
+                seen = Some(circuit.head(rules, now_ns));
             }
-            let answer = step(&mut circuit);
-            let head = circuit.head(rules, now_ns);
-            (circuit, Some((head, answer)))
         })?;
-        Ok(changed.map(|(head, answer)| {
-            self.remember(place, head, now_ns);
-            answer
-        }))
+        let Some(head) = seen else {
+            return Ok(false);
+        };
+        self.remember(place, head, now_ns);
+        Ok(true)
     }
 
     /// Where the circuit of `key` is, and what is known of it, not older than may be; a place is made for a new one.
@@ -169,16 +180,23 @@ impl Circuits {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         let first = usize::try_from(hash >> 32).unwrap_or(0);
-        let ways = 0..WAYS.min(count);
-        ways.filter_map(|way| first.wrapping_add(way).checked_rem(count)).collect()
+        let mut row = Vec::with_capacity(WAYS);
+        for way in 0..WAYS.min(count) {
+            row.extend(first.wrapping_add(way).checked_rem(count));
+        }
+        row
     }
 
     fn copied(&self, key: &[u8], row: &[usize]) -> Option<(usize, Copy)> {
         let copies = self.copies.borrow();
-        row.iter().find_map(|index| {
-            let copy = copies.get(*index)?.as_ref().filter(|copy| &*copy.key == key)?;
-            Some((*index, copy.clone()))
-        })
+        for index in row {
+            if let Some(Some(copy)) = copies.get(*index)
+                && &*copy.key == key
+            {
+                return Some((*index, copy.clone()));
+            }
+        }
+        None
     }
 
     /// Looks at a place that should be of this key.
@@ -217,15 +235,14 @@ impl Circuits {
                 }
                 Some(circuit) if !circuit.key().is_empty() => {}
                 _ => {
-                    let mine = shared.update(|old| {
-                        let mut circuit = old.unwrap_or_default();
+                    let mut is_mine = false;
+                    self.step(*index, &mut |circuit| {
                         if circuit.key().is_empty() {
                             circuit.give_to(key, now_ns);
                         }
-                        let mine = circuit.key() == &**key;
-                        (circuit, mine)
+                        is_mine = circuit.key() == &**key;
                     })?;
-                    if mine {
+                    if is_mine {
                         return Ok(Some((place, None)));
                     }
                 }
@@ -243,20 +260,25 @@ impl Circuits {
         now_ns: u64,
     ) -> Result<Option<(Place, Option<Head>)>, HostError> {
         let until_ns = now_ns.saturating_add(LOCK_NS);
-        let locked = self.lock.update(|held| match held {
-            // Further away than any lock: the clock was set back.
-            Some(held) if held > now_ns && held <= until_ns => (held, false),
-            _ => (until_ns, true),
-        })?;
-        if !locked {
+        // Further away than any lock: the clock was set back.
+        let is_held = |held: u64| held > now_ns && held <= until_ns;
+        if is_held(self.lock(&|held| if is_held(held) { held } else { until_ns })?) {
             return Ok(None);
         }
         let given = match self.seek(key, row, rules, now_ns) {
             Ok(None) => self.give_idle(key, row, now_ns),
             found => found,
         };
-        let _ = self.lock.update(|held| (if held == Some(until_ns) { 0 } else { held.unwrap_or(0) }, ()));
+        let _ = self.lock(&|held| if held == until_ns { 0 } else { held });
         given
+    }
+
+    /// Changes until when the lock is held, and tells until when it was.
+    fn lock(&self, next: &dyn Fn(u64) -> u64) -> Result<u64, HostError> {
+        self.lock.update(|held| {
+            let held = held.unwrap_or(0);
+            (next(held), held)
+        })
     }
 
     fn give_idle(
@@ -269,18 +291,17 @@ impl Circuits {
             let Some(shared) = self.places.get(*index) else {
                 continue;
             };
-            if !shared.get()?.unwrap_or_default().is_idle(now_ns, self.idle_ns) {
+            if !shared.get()?.unwrap_or_else(Circuit::nobodys).is_idle(now_ns, self.idle_ns) {
                 continue;
             }
-            let given = shared.update(|old| {
-                let mut circuit = old.unwrap_or_default();
-                let idle = circuit.is_idle(now_ns, self.idle_ns);
-                if idle {
+            let mut is_given = false;
+            self.step(*index, &mut |circuit| {
+                is_given = circuit.is_idle(now_ns, self.idle_ns);
+                if is_given {
                     circuit.give_to(key, now_ns);
                 }
-                (circuit, idle)
             })?;
-            if given {
+            if is_given {
                 return Ok(Some((Place { index: *index, key: key.clone() }, None)));
             }
         }

@@ -18,6 +18,9 @@ const ATTEMPTS: u32 = 32;
 /// (`SHR-02`), so with this one of two workers that both found nothing, the second to write is told.
 const NOTHING_THERE: u32 = u32::MAX;
 
+/// What is there is no value of the type.
+const FOREIGN: HostError = HostError { call: "proxy_get_shared_data", status: Status::ParseFailure };
+
 impl Store for PluginHost {
     /// # Errors
     /// The host refuses; [`Status::CasMismatch`] when 32 attempts in a row came too late, and nothing was written then.
@@ -26,21 +29,24 @@ impl Store for PluginHost {
         key: &[u8],
         next: &mut dyn FnMut(Option<Vec<u8>>) -> Option<Vec<u8>>,
     ) -> Result<(), HostError> {
-        let mut refused = HostError::new("proxy_set_shared_data", Status::CasMismatch);
-        for _ in 0..ATTEMPTS {
-            let (old, cas) =
-                abi::shared_data(key)?.map_or((None, NOTHING_THERE), |(old, cas)| (Some(old), cas));
-            let Some(new) = next(old) else {
-                return Ok(());
-            };
-            match abi::set_shared_data(key, &new, cas) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.status == Status::CasMismatch => refused = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(refused)
+        swap(key, next)
     }
+}
+
+fn swap(key: &[u8], next: &mut dyn FnMut(Option<Vec<u8>>) -> Option<Vec<u8>>) -> Result<(), HostError> {
+    let mut refused = HostError::new("proxy_set_shared_data", Status::CasMismatch);
+    for _ in 0..ATTEMPTS {
+        let (old, cas) = abi::shared_data(key)?.map_or((None, NOTHING_THERE), |(old, cas)| (Some(old), cas));
+        let Some(new) = next(old) else {
+            return Ok(());
+        };
+        match abi::set_shared_data(key, &new, cas) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.status == Status::CasMismatch => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
 }
 
 /// How a value is written in shared data.
@@ -116,7 +122,10 @@ impl<T: SharedValue> Shared<T> {
     /// # Errors
     /// The host refuses; [`Status::ParseFailure`] when somebody wrote something else there.
     pub fn get(&self) -> Result<Option<T>, HostError> {
-        Ok(self.read()?.0)
+        match abi::shared_data(&self.key)? {
+            None => Ok(None),
+            Some((bytes, _)) => T::decode(&bytes).map(Some).ok_or(FOREIGN),
+        }
     }
 
     /// Writes a value, whatever is there.
@@ -134,26 +143,22 @@ impl<T: SharedValue> Shared<T> {
     /// The host refuses; [`Status::CasMismatch`] when 32 attempts in a row came too late, and nothing was written then;
     /// [`Status::ParseFailure`] when somebody wrote something else there.
     pub fn update<R>(&self, mut next: impl FnMut(Option<T>) -> (T, R)) -> Result<R, HostError> {
-        let mut refused = HostError::new("proxy_set_shared_data", Status::CasMismatch);
-        for _ in 0..ATTEMPTS {
-            let (old, cas) = self.read()?;
-            let (new, answer) = next(old);
-            match abi::set_shared_data(&self.key, &new.encode(), cas) {
-                Ok(()) => return Ok(answer),
-                Err(error) if error.status == Status::CasMismatch => refused = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(refused)
-    }
-
-    fn read(&self) -> Result<(Option<T>, u32), HostError> {
-        match abi::shared_data(&self.key)? {
-            None => Ok((None, NOTHING_THERE)),
-            Some((bytes, cas)) => match T::decode(&bytes) {
-                Some(value) => Ok((Some(value), cas)),
-                None => Err(HostError::new("proxy_get_shared_data", Status::ParseFailure)),
-            },
-        }
+        let mut answer = None;
+        swap(&self.key, &mut |old| {
+            let old = match old {
+                None => None,
+                Some(bytes) => match T::decode(&bytes) {
+                    Some(old) => Some(old),
+                    None => {
+                        answer = None;
+                        return None;
+                    }
+                },
+            };
+            let (new, said) = next(old);
+            answer = Some(said);
+            Some(new.encode())
+        })?;
+        answer.ok_or(FOREIGN)
     }
 }

@@ -108,7 +108,13 @@ pub(crate) struct Circuit {
 impl Circuit {
     /// A closed one.
     pub(crate) fn new(key: &[u8]) -> Self {
-        Self { key: key.to_vec(), ..Self::default() }
+        Self { key: key.to_vec(), ..Self::nobodys() }
+    }
+
+    /// What is in a place that was never used.
+    #[inline(never)]
+    pub(crate) fn nobodys() -> Self {
+        Self::default()
     }
 
     /// Whose it is.
@@ -192,55 +198,64 @@ impl SharedValue for Circuit {
 
     /// Never `None`: what cannot be read is nobody's circuit, which the next request writes anew, so that foreign bytes stop nothing.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        Some(decode(bytes).unwrap_or_default())
+        let mut circuit = Self::nobodys();
+        Some(if circuit.read(bytes).is_some() { circuit } else { Self::nobodys() })
     }
 }
 
-fn decode(mut from: &[u8]) -> Option<Circuit> {
-    let [version, state, key] = bytes::take(&mut from)?;
-    let (key, rest) = from.split_at_checked(usize::from(key))?;
-    from = rest;
-    if version != VERSION {
-        return None;
+impl Circuit {
+    fn read(&mut self, mut from: &[u8]) -> Option<()> {
+        let [version, state, key] = bytes::take(&mut from)?;
+        let (key, rest) = from.split_at_checked(usize::from(key))?;
+        from = rest;
+        if version != VERSION {
+            return None;
+        }
+        let head = &mut self.head;
+        head.state = *State::ALL.get(usize::from(state))?;
+        for number in [
+            &mut head.generation,
+            &mut head.since_ns,
+            &mut head.open_ns,
+            &mut head.shrunk_ns,
+            &mut head.measure_ns,
+            &mut head.used_ns,
+        ] {
+            *number = bytes::take_u64(&mut from)?;
+        }
+        for number in [
+            &mut head.openings,
+            &mut head.consecutive,
+            &mut head.succeeded,
+            &mut head.failed,
+            &mut head.last_ticket,
+            &mut head.in_flight,
+            &mut head.limit_milli,
+            &mut head.least_us,
+            &mut head.sampled,
+            &mut head.kept_milli,
+        ] {
+            *number = bytes::take_u32(&mut from)?;
+        }
+        for lease in &mut head.leases {
+            lease.ticket = bytes::take_u32(&mut from)?;
+            lease.until_ns = bytes::take_u64(&mut from)?;
+        }
+        let [samples] = bytes::take(&mut from)?;
+        if usize::from(samples) > SAMPLES {
+            return None;
+        }
+        for _ in 0..samples {
+            self.samples.push(bytes::take_u32(&mut from)?);
+        }
+        let [more] = bytes::take(&mut from)?;
+        for _ in 0..more {
+            self.more.push(Window::decode(&mut from)?);
+        }
+        self.window = Window::decode(&mut from)?;
+        self.key = key.to_vec();
+        from.is_empty().then_some(())
     }
-    let mut head = Head { state: *State::ALL.get(usize::from(state))?, ..Head::default() };
-    for number in [
-        &mut head.generation,
-        &mut head.since_ns,
-        &mut head.open_ns,
-        &mut head.shrunk_ns,
-        &mut head.measure_ns,
-        &mut head.used_ns,
-    ] {
-        *number = bytes::take_u64(&mut from)?;
-    }
-    for number in [
-        &mut head.openings,
-        &mut head.consecutive,
-        &mut head.succeeded,
-        &mut head.failed,
-        &mut head.last_ticket,
-        &mut head.in_flight,
-        &mut head.limit_milli,
-        &mut head.least_us,
-        &mut head.sampled,
-        &mut head.kept_milli,
-    ] {
-        *number = bytes::take_u32(&mut from)?;
-    }
-    for lease in &mut head.leases {
-        lease.ticket = bytes::take_u32(&mut from)?;
-        lease.until_ns = bytes::take_u64(&mut from)?;
-    }
-    let [samples] = bytes::take(&mut from)?;
-    if usize::from(samples) > SAMPLES {
-        return None;
-    }
-    let samples = (0..samples).map(|_| bytes::take_u32(&mut from)).collect::<Option<_>>()?;
-    let [more] = bytes::take(&mut from)?;
-    let more = (0..more).map(|_| Window::decode(&mut from)).collect::<Option<_>>()?;
-    let window = Window::decode(&mut from)?;
-    from.is_empty().then(|| Circuit { key: key.to_vec(), head, window, more, samples })
 }
 
 #[cfg(test)]

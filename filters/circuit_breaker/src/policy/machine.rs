@@ -332,7 +332,7 @@ impl Circuit {
             head.consecutive = 0;
             head.succeeded = 0;
             head.failed = 0;
-            head.leases = Default::default();
+            head.leases.fill(Lease::default());
         }
         if before.state == State::HalfOpen {
             self.window = Window::new(rules.shape);
