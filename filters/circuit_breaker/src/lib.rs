@@ -28,7 +28,7 @@ use weir_sdk::{
 
 use circuits::{Circuits, Place};
 use config::Force;
-use metrics::Metrics;
+use metrics::{Count, Metrics};
 use policy::{Admission, Call, End, Recorded, Refusal, Rules, Steps, Subject, Ticket, Unasked, Why};
 
 /// How often a call that holds something tells its circuit of its end, where other workers are always faster.
@@ -99,16 +99,16 @@ impl HttpFilter for CircuitBreaker {
 
     fn on_request_headers(&self, stream: &mut Stream, request: &Request) -> Result<Decision, HostError> {
         if let Some(decision) = self.policy.asks_for_fallback(request) {
-            self.metrics.fallback_asked.increment();
+            self.metrics.add(Count::FallbackAsked, 1);
             return Ok(decision);
         }
         match self.policy.subject(request) {
             Subject::None(why) => {
-                self.metrics.no_key.add((why == Unasked::NoKey).into());
+                self.metrics.add(Count::NoKey, (why == Unasked::NoKey).into());
                 Ok(self.policy.unasked(why, request))
             }
             Subject::Forced { set, force, dry_run, wrong_policy } => {
-                self.metrics.route_invalid.add(wrong_policy.into());
+                self.metrics.add(Count::RouteInvalid, wrong_policy.into());
                 if force == Force::Open {
                     let cleaned = self.policy.cleaned(request);
                     return Ok(self.refuse(stream, set, None, dry_run, cleaned));
@@ -119,7 +119,7 @@ impl HttpFilter for CircuitBreaker {
                 Ok(self.policy.held_closed(request))
             }
             Subject::Circuit { set, key, dry_run, wrong_policy } => {
-                self.metrics.route_invalid.add(wrong_policy.into());
+                self.metrics.add(Count::RouteInvalid, wrong_policy.into());
                 let asking = Asking {
                     set,
                     key,
@@ -173,7 +173,7 @@ impl HttpFilter for CircuitBreaker {
                     self.note(&place, &steps);
                     return;
                 }
-                Err(_) => self.metrics.contended.increment(),
+                Err(_) => self.metrics.add(Count::Contended, 1),
             }
         }
     }
@@ -195,11 +195,11 @@ impl CircuitBreaker {
         let (place, admission, steps) = match self.circuits.admit(&asking.key, rules, &call) {
             Ok(Some(asked)) => asked,
             Ok(None) => {
-                self.metrics.no_room.increment();
+                self.metrics.add(Count::NoRoom, 1);
                 return self.policy.untracked(cleaned);
             }
             Err(error) => {
-                self.metrics.contended.increment();
+                self.metrics.add(Count::Contended, 1);
                 if error.status != Status::CasMismatch {
                     return self.policy.untracked(cleaned);
                 }
@@ -211,7 +211,7 @@ impl CircuitBreaker {
         self.note(&place, &steps);
         match admission {
             Admission::Passed(ticket) => {
-                self.metrics.probes.add(ticket.is_probe().into());
+                self.metrics.add(Count::Probes, ticket.is_probe().into());
                 stream.told = self.policy.told(Ok(ticket.state));
                 let decision = self.policy.passed(&ticket, cleaned);
                 let circuit = Some((place, ticket));
@@ -226,7 +226,7 @@ impl CircuitBreaker {
                 let until_ns = until_ns.unwrap_or_else(|| now_ns.saturating_add(wait_ns));
                 self.waiting.set(self.waiting.get().saturating_add(1));
                 stream.waiting = Some(Waiting { asking, until_ns });
-                self.metrics.waited.add(first.into());
+                self.metrics.add(Count::Waited, first.into());
                 if first { self.policy.waits(cleaned) } else { self.policy.waits_on() }
             }
             Admission::Refused(refusal) => self.refuse(stream, set, Some(&refusal), dry_run, cleaned),
@@ -253,18 +253,18 @@ impl CircuitBreaker {
         dry_run: bool,
         cleaned: Decision,
     ) -> Decision {
-        let counters = if dry_run { &self.metrics.dry_run } else { &self.metrics.refusals };
         if self.policy.has_fallback(set) {
-            counters.fallback.increment();
+            self.metrics.refused(Count::Fallback, dry_run);
             if let (Some(refusal), false) = (refusal, dry_run) {
                 stream.told = self.policy.told(Err(refusal));
             }
         }
-        match refusal {
-            Some(Refusal { why: Why::Concurrency, .. }) => counters.concurrency_limited.increment(),
-            Some(Refusal { why: Why::Shed, .. }) => counters.shed.increment(),
-            _ => counters.not_permitted.increment(),
-        }
+        let count = match refusal {
+            Some(Refusal { why: Why::Concurrency, .. }) => Count::ConcurrencyLimited,
+            Some(Refusal { why: Why::Shed, .. }) => Count::Shed,
+            _ => Count::NotPermitted,
+        };
+        self.metrics.refused(count, dry_run);
         self.policy.refused(set, refusal, dry_run, cleaned)
     }
 
@@ -273,10 +273,8 @@ impl CircuitBreaker {
         self.metrics.steps(steps);
         for transition in steps.transitions.iter().flatten() {
             let text = policy::describe(place.key(), transition);
-            match transition.to {
-                State::Open => log::warn!("{text}"),
-                State::HalfOpen | State::Recovering | State::Closed => log::info!("{text}"),
-            }
+            let level = if transition.to == State::Open { log::Level::Warn } else { log::Level::Info };
+            log::log!(level, "{text}");
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use weir_sdk::{
-    At, Attributes, Bytes, ConfigError, Decision, Explanation, Flow, Key, PerRoute, Problems, RequestMatcher,
-    RequestView, names,
+    At, Attributes, Bytes, ConfigError, Decision, Flow, Key, PerRoute, Problems, RequestMatcher, RequestView,
+    names,
 };
 
 use weir_sdk::outcome::ErrorsAre;
@@ -32,8 +32,10 @@ pub use circuit::State;
 pub(crate) use circuit::{Circuit, Head, short_key};
 pub(crate) use machine::{Admission, Call, End, Recorded, Refusal, Steps, Ticket, Why};
 pub use machine::{Outcome, Transition};
+use rules::Place;
 pub use rules::Reason;
 pub(crate) use rules::Rules;
+use texts::Text;
 pub(crate) use texts::describe;
 pub use window::Tally;
 
@@ -120,13 +122,11 @@ impl TryFrom<Config> for Policy {
         if !config.policies.is_empty() && config.per_route.is_none() {
             problems.add("per_route", "is missing: without it no route can choose one of `policies`");
         }
-        let keys = config.key.iter().enumerate();
-        let keys =
-            keys.filter_map(|(index, key)| Key::compile(&At::ROOT.item("key", index), key, &mut problems));
-        let keys = keys.collect();
-        if !(1..=4096).contains(&config.max_keys) {
-            problems.add("max_keys", format!("expected 1 to 4096, found {}", config.max_keys));
+        let mut keys = Vec::new();
+        for (index, key) in config.key.iter().enumerate() {
+            keys.extend(Key::compile(&At::ROOT.item("key", index), key, &mut problems));
         }
+        Place { at: &At::ROOT, problems: &mut problems }.range("max_keys", config.max_keys, 1, 4096);
         if config.refresh.0 > std::time::Duration::from_secs(10) {
             problems.add("refresh", format!("expected at most 10s, found {}", config.refresh));
         }
@@ -140,7 +140,7 @@ impl TryFrom<Config> for Policy {
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.circuit_breaker", &mut problems));
-        let export = Export::compile(&config.export.clone().unwrap_or_default(), &mut problems);
+        let export = Export::compile(config.export.as_ref(), &mut problems);
         problems.finish()?;
         let (scope, dry_run) = (config.scope, config.dry_run);
         let texts = texts::Texts::new();
@@ -323,30 +323,29 @@ impl Policy {
             |set: &&Set| set.answer.fallback_header().is_some_and(|name| request.get(name).is_some());
         let set = self.sets.iter().find(brings)?;
         let mut decision = self.cleaned(request);
-        decision.mutations.append(&mut set.answer.send_elsewhere().mutations);
-        Some(Decision { explanation: Some(Explanation::of(&self.texts.asked)), ..decision })
+        decision.mutations.extend_from_slice(set.answer.fallback());
+        Some(decision.because(self.texts.of(Text::Asked)))
     }
 
     /// A request that has no circuit.
     pub(crate) fn unasked(&self, why: Unasked, request: &dyn RequestView) -> Decision {
-        let explanation = Some(Explanation::of(self.texts.unasked(why)));
         let decision = if why == Unasked::Disabled { Decision::next() } else { self.cleaned(request) };
-        Decision { explanation, ..decision }
+        decision.because(self.texts.unasked(why))
     }
 
     /// A request whose circuit could not be asked, or has no room.
     pub(crate) fn untracked(&self, cleaned: Decision) -> Decision {
-        Decision { explanation: Some(Explanation::of(&self.texts.no_room)), ..cleaned }
+        cleaned.because(self.texts.of(Text::NoRoom))
     }
 
     /// A request that all circuits let through because they are held closed.
     pub(crate) fn held_closed(&self, request: &dyn RequestView) -> Decision {
-        Decision { explanation: Some(self.texts.forced(Force::Closed)), ..self.cleaned(request) }
+        self.cleaned(request).explained(self.texts.forced(Force::Closed))
     }
 
     /// A request that waits for room among those under way.
     pub(crate) fn waits(&self, cleaned: Decision) -> Decision {
-        Decision { flow: Flow::Wait(POLL), explanation: Some(self.texts.waits()), ..cleaned }
+        Decision { flow: Flow::Wait(POLL), ..cleaned }.explained(self.texts.waits())
     }
 
     /// There is none yet.
@@ -360,7 +359,7 @@ impl Policy {
         if let (Some(name), false) = (&self.export.request, ticket.state == State::Closed) {
             decision = decision.set(name.clone(), ticket.state.name());
         }
-        Decision { explanation: Some(self.texts.passed(ticket)), ..decision }
+        decision.explained(self.texts.passed(ticket))
     }
 
     /// A request that is not let through, by a circuit or because all are held open.
@@ -378,13 +377,12 @@ impl Policy {
             Some(refusal) => self.texts.refused(refusal.why, dry_run, settings.answer.is_fallback()),
             None => self.texts.forced(Force::Open),
         };
-        if dry_run {
-            return Decision { explanation: Some(explanation), ..cleaned };
-        }
         let held = Refusal { why: Why::Open, retry_ns: 0 };
-        let mut decision = settings.answer.refuse(refusal.unwrap_or(&held), &self.export);
-        decision.explanation = Some(explanation);
-        decision
+        let decision = match dry_run {
+            true => cleaned,
+            false => settings.answer.refuse(refusal.unwrap_or(&held), &self.export),
+        };
+        decision.explained(explanation)
     }
 
     /// What the caller is told of a request that went on although its circuit is not closed.

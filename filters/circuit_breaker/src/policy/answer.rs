@@ -6,6 +6,7 @@ use weir_sdk::{At, Bytes, Decision, LocalReply, Mutation, Problems, names};
 
 use super::Written;
 use super::machine::{Refusal, Why};
+use super::rules::Place;
 use crate::config::{Export as ExportConfig, Fallback, Reply};
 
 /// A compiled answer, or the header of the fallback.
@@ -25,24 +26,19 @@ impl Answer {
         let reply = written.reply.unwrap_or(&default);
         let has_body = reply.body.is_some();
         let at_reply = at.field("reply");
-        if !(400..600).contains(&reply.status) {
-            problems.add(at_reply.field("status"), format!("expected 400 to 599, found {}", reply.status));
-        }
-        if !(1..=16).contains(&reply.grpc_status) {
-            problems
-                .add(at_reply.field("grpc_status"), format!("expected 1 to 16, found {}", reply.grpc_status));
-        }
+        let mut place = Place { at: &at_reply, problems };
+        place.range("status", reply.status.into(), 400, 599);
+        place.range("grpc_status", reply.grpc_status.into(), 1, 16);
         let mut headers: Vec<(Rc<str>, Bytes)> = Vec::new();
         for (index, line) in reply.headers.iter().enumerate() {
-            match (names::header(&line.name, "content-type"), names::header_value(&line.value)) {
-                (Ok(name), Ok(())) => headers.push((name, line.value.as_str().into())),
-                (name, value) => {
-                    for (field, result) in [("name", name.map(|_| ())), ("value", value)] {
-                        if let Err(reason) = result {
-                            problems.add(at_reply.item("headers", index).field(field), reason);
-                        }
-                    }
-                }
+            let at_line = at_reply.item("headers", index);
+            let mut place = Place { at: &at_line, problems };
+            match names::header(&line.name, "content-type") {
+                Ok(name) => headers.push((name, line.value.as_str().into())),
+                Err(reason) => place.refuse("name", &reason),
+            }
+            if let Err(reason) = names::header_value(&line.value) {
+                place.refuse("value", &reason);
             }
         }
         if reply.overloaded {
@@ -74,16 +70,16 @@ impl Answer {
         }
     }
 
-    /// Sends a request elsewhere.
-    pub(super) fn send_elsewhere(&self) -> Decision {
-        Decision { mutations: self.fallback.clone(), ..Decision::next() }
+    /// What sends a request elsewhere.
+    pub(super) fn fallback(&self) -> &[Mutation] {
+        &self.fallback
     }
 
     /// Answers, or sends elsewhere.
     pub(super) fn refuse(&self, refusal: &Refusal, export: &Export) -> Decision {
         let seconds = whole_seconds(refusal.retry_ns);
         if self.is_fallback() {
-            let decision = self.send_elsewhere();
+            let decision = Decision { mutations: self.fallback.clone(), ..Decision::next() };
             return match &export.request {
                 Some(name) => decision.set(name.clone(), said(refusal.why, seconds)),
                 None => decision,
@@ -121,8 +117,10 @@ fn set(fallback: &Fallback, at: &At<'_>, problems: &mut Problems) -> Vec<Mutatio
         Fallback::RequestHeader(line) => ("request_header", line),
         Fallback::Property(line) => ("property", line),
     };
+    let at = at.field(kind);
+    let mut place = Place { at: &at, problems };
     if let Err(reason) = names::header_value(&line.value) {
-        problems.add(at.field(kind).field("value"), reason);
+        place.refuse("value", &reason);
     }
     let name = match fallback {
         Fallback::RequestHeader(line) => names::header(&line.name, "x-breaker-fallback"),
@@ -136,7 +134,7 @@ fn set(fallback: &Fallback, at: &At<'_>, problems: &mut Problems) -> Vec<Mutatio
             vec![Mutation::Property(name, line.value.as_str().into()), Mutation::ClearRouteCache]
         }
         (Err(reason), _) => {
-            problems.add(at.field(kind).field("name"), reason);
+            place.refuse("name", &reason);
             Vec::new()
         }
     }
@@ -150,7 +148,10 @@ pub(super) struct Export {
 }
 
 impl Export {
-    pub(super) fn compile(written: &ExportConfig, problems: &mut Problems) -> Self {
+    pub(super) fn compile(written: Option<&ExportConfig>, problems: &mut Problems) -> Self {
+        let Some(written) = written else {
+            return Self::default();
+        };
         let mut name = |field: &str, written: &Option<String>| {
             let name = names::header(written.as_ref()?, "x-breaker");
             name.map_err(|reason| problems.add(At::of("export").field(field), reason)).ok()
@@ -164,13 +165,14 @@ impl Export {
 
 /// What is told of a refusal.
 pub(super) fn said(why: Why, seconds: u64) -> Bytes {
-    match why {
-        Why::Open => ["open;retry-after=", &seconds.to_string()].concat().into(),
-        Why::HalfOpen | Why::Unsafe => "half-open".into(),
-        Why::Recovering => "recovering".into(),
-        Why::Concurrency => "concurrency".into(),
-        Why::Shed => "shedding".into(),
-    }
+    let said = match why {
+        Why::Open => return ["open;retry-after=", &seconds.to_string()].concat().into(),
+        Why::HalfOpen | Why::Unsafe => "half-open",
+        Why::Recovering => "recovering",
+        Why::Concurrency => "concurrency",
+        Why::Shed => "shedding",
+    };
+    said.into()
 }
 
 /// Rounded up, at least 1: who comes after them finds the circuit ready for a probe.

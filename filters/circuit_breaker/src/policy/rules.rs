@@ -344,17 +344,19 @@ fn trip(written: &Written<'_>, at: &mut Place<'_>) -> (Trip, Shape, Option<u64>)
 }
 
 /// Where a field stands, and where problems go.
-struct Place<'a> {
-    at: &'a At<'a>,
-    problems: &'a mut Problems,
+pub(super) struct Place<'a> {
+    pub(super) at: &'a At<'a>,
+    pub(super) problems: &'a mut Problems,
 }
 
 impl Place<'_> {
-    fn refuse(&mut self, field: &str, reason: &str) {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refuse(&mut self, field: &str, reason: &str) {
         self.problems.add(self.at.field(field), reason);
     }
 
-    fn range(&mut self, field: &str, value: u32, least: u32, most: u32) {
+    pub(super) fn range(&mut self, field: &str, value: u32, least: u32, most: u32) {
         if !(least..=most).contains(&value) {
             self.refuse(field, &format!("expected {least} to {most}, found {value}"));
         }
