@@ -22,6 +22,11 @@ impl Callbacks {
     pub const ON_PLUGIN_TIMER: Self = Self(1 << 10);
     pub const ON_GRPC_REPLY: Self = Self(1 << 11);
     pub const ON_PLUGIN_GRPC_REPLY: Self = Self(1 << 12);
+    /// Those that hear answers of calls.
+    pub(crate) const REPLIES: Self = Self::ON_CALLOUT_REPLY
+        .with(Self::ON_PLUGIN_CALLOUT_REPLY)
+        .with(Self::ON_GRPC_REPLY)
+        .with(Self::ON_PLUGIN_GRPC_REPLY);
     pub const ALL: Self = Self((1 << 13) - 1);
 
     /// The callbacks of both.

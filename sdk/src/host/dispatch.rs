@@ -236,7 +236,9 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             // A filter's own `drop` may call the host.
             drop(plugins);
             drop(gone);
-            self.vm.calls.borrow_mut().keep(|caller| caller.root != context);
+            if F::CALLBACKS.has(Callbacks::REPLIES) {
+                self.vm.calls.borrow_mut().keep(|caller| caller.root != context);
+            }
         }
     }
 

@@ -1,132 +1,170 @@
 //! Tables by the host's ids. The host hands ids out one after the other, so one multiplication spreads them; nobody outside the
-//! host chooses them, so no keyed hash is needed. Not the standard library's table, which is three times as much code.
+//! host chooses them, so no keyed hash is needed. Not the standard library's table, which is a kilobyte of code for each type of value.
 
 use std::mem;
 
 use crate::CalloutId;
 
-/// A table by context id or token: places in a ring, of which one is looked for from where its id points to.
+/// A table by context id or token.
 #[derive(Debug)]
 pub(crate) struct IdMap<V> {
-    /// A power of two of them, or none; a quarter is free, so that each search ends soon.
-    places: Vec<Place<V>>,
-    /// How many are not free.
-    taken: usize,
-}
-
-#[derive(Debug)]
-enum Place<V> {
-    Free,
-    /// Not free, so that what was put behind it is found.
-    Left,
-    Of(u32, V),
+    index: Index,
+    /// By the places that the index gives.
+    values: Vec<Option<V>>,
 }
 
 impl<V> Default for IdMap<V> {
     fn default() -> Self {
-        Self { places: Vec::new(), taken: 0 }
+        Self { index: Index::default(), values: Vec::new() }
     }
 }
 
 impl<V> IdMap<V> {
     /// What an id stands for.
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut V> {
-        let index = self.find(id)?;
-        match self.places.get_mut(index)? {
-            Place::Of(_, value) => Some(value),
-            _ => None,
-        }
+        self.values.get_mut(self.index.find(id)?)?.as_mut()
     }
 
     /// As [`IdMap::get_mut`].
     pub(crate) fn get(&self, id: u32) -> Option<&V> {
-        match self.places.get(self.find(id)?)? {
-            Place::Of(_, value) => Some(value),
-            _ => None,
-        }
+        self.values.get(self.index.find(id)?)?.as_ref()
     }
 
     /// Notes what an id stands for. What it stood for before is given back.
     pub(crate) fn insert(&mut self, id: u32, value: V) -> Option<V> {
-        if let Some(old) = self.get_mut(id) {
-            return Some(mem::replace(old, value));
-        }
-        if self.taken.saturating_add(1) > self.places.len() / 4 * 3 {
-            self.make_room();
-        }
-        self.put(id, value);
-        None
-    }
-
-    /// Forgets an id.
-    pub(crate) fn remove(&mut self, id: u32) -> Option<V> {
-        let index = self.find(id)?;
-        match mem::replace(self.places.get_mut(index)?, Place::Left) {
-            Place::Of(_, value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// Forgets all but some.
-    pub(crate) fn keep(&mut self, stays: impl Fn(&V) -> bool) {
-        for place in &mut self.places {
-            if matches!(place, Place::Of(_, value) if !stays(value)) {
-                *place = Place::Left;
+        let place = self.index.find(id).unwrap_or_else(|| self.index.add(id));
+        match self.values.get_mut(place) {
+            Some(old) => old.replace(value),
+            None => {
+                self.values.push(Some(value));
+                None
             }
         }
     }
 
-    /// The place of an id that is there.
+    /// Forgets an id.
+    pub(crate) fn remove(&mut self, id: u32) -> Option<V> {
+        self.values.get_mut(self.index.remove(id)?)?.take()
+    }
+
+    /// Forgets all but some.
+    pub(crate) fn keep(&mut self, stays: impl Fn(&V) -> bool) {
+        let values = &mut self.values;
+        self.index.keep(&mut |place| {
+            let value = values.get_mut(place);
+            let goes = value.filter(|value| value.as_ref().is_none_or(|value| !stays(value)));
+            goes.map(Option::take).is_none()
+        });
+    }
+}
+
+/// Which place is whose: a ring, in which an id is looked for from where its hash points to.
+#[derive(Debug, Default)]
+struct Index {
+    /// A power of two of entries, or none; a quarter is [`FREE`], so that each search ends soon.
+    ring: Vec<Entry>,
+    /// How many are not free.
+    taken: usize,
+    /// How many places there are.
+    places: usize,
+    /// Those of them that nobody has.
+    unused: Vec<usize>,
+}
+
+/// An id and its place.
+type Entry = (u32, usize);
+
+/// No place: nothing was here.
+const FREE: usize = usize::MAX;
+/// No place any more: what was put behind it is still to be found.
+const LEFT: usize = usize::MAX - 1;
+
+impl Index {
     fn find(&self, id: u32) -> Option<usize> {
+        self.search(id).map(|(_, place)| place)
+    }
+
+    /// Gives a place to an id that has none: one that was given back, or the next.
+    fn add(&mut self, id: u32) -> usize {
+        if self.taken.saturating_add(1) > self.ring.len() / 4 * 3 {
+            self.make_room();
+        }
+        let place = self.unused.pop().unwrap_or(self.places);
+        self.places = self.places.max(place.saturating_add(1));
+        self.put((id, place));
+        place
+    }
+
+    /// Takes the place back.
+    fn remove(&mut self, id: u32) -> Option<usize> {
+        let (index, place) = self.search(id)?;
+        self.ring.get_mut(index)?.1 = LEFT;
+        self.unused.push(place);
+        Some(place)
+    }
+
+    /// Takes back those that do not stay.
+    fn keep(&mut self, stays: &mut dyn FnMut(usize) -> bool) {
+        for (_, place) in &mut self.ring {
+            if *place < LEFT && !stays(*place) {
+                self.unused.push(mem::replace(place, LEFT));
+            }
+        }
+    }
+
+    /// Where the entry of an id is, and its place.
+    #[inline(never)]
+    fn search(&self, id: u32) -> Option<(usize, usize)> {
         let mut index = self.start(id);
         // As some are free, this is as good as without end.
-        for _ in &self.places {
-            match self.places.get(index)? {
-                Place::Free => return None,
-                Place::Of(other, _) if *other == id => return Some(index),
+        for _ in &self.ring {
+            match self.ring.get(index)? {
+                (_, FREE) => return None,
+                (other, place) if *other == id && *place != LEFT => return Some((index, *place)),
                 _ => index = self.after(index),
             }
         }
         None
     }
 
-    /// Writes to the first place that nobody has, of an id that is not there.
-    fn put(&mut self, id: u32, value: V) {
-        let mut index = self.start(id);
-        while let Some(Place::Of(..)) = self.places.get(index) {
+    /// Writes where nobody is, for an id that is not there.
+    fn put(&mut self, entry: Entry) {
+        let mut index = self.start(entry.0);
+        while let Some((_, place)) = self.ring.get_mut(index) {
+            if *place >= LEFT {
+                self.taken = self.taken.saturating_add(usize::from(*place == FREE));
+                break;
+            }
             index = self.after(index);
         }
-        if let Some(place) = self.places.get_mut(index) {
-            if matches!(place, Place::Free) {
-                self.taken = self.taken.saturating_add(1);
-            }
-            *place = Place::Of(id, value);
+        if let Some(old) = self.ring.get_mut(index) {
+            *old = entry;
         }
     }
 
-    /// Twice as many places as are needed, or up to four times.
+    /// Twice as many entries as are needed, or up to four times.
     fn make_room(&mut self) {
-        let needed = self.places.iter().filter(|place| matches!(place, Place::Of(..))).count();
+        let needed = self.places.saturating_sub(self.unused.len());
         let room = needed.saturating_mul(2).saturating_add(2).next_power_of_two();
-        let mut places = Vec::with_capacity(room);
-        places.resize_with(room, || Place::Free);
         self.taken = 0;
-        for place in mem::replace(&mut self.places, places) {
-            if let Place::Of(id, value) = place {
-                self.put(id, value);
+        let old = mem::take(&mut self.ring);
+        self.ring.resize(room, (0, FREE));
+        for entry in &old {
+            if entry.1 < LEFT {
+                self.put(*entry);
             }
         }
     }
 
     /// Fibonacci hashing: 2^32 divided by the golden ratio, odd, of which the high bits count.
     fn start(&self, id: u32) -> usize {
-        let bits = self.places.len().trailing_zeros();
+        let bits = self.ring.len().trailing_zeros();
         let index = id.wrapping_mul(0x9e37_79b9).checked_shr(32_u32.saturating_sub(bits)).unwrap_or(0);
         usize::try_from(index).unwrap_or(0)
     }
 
     fn after(&self, index: usize) -> usize {
-        index.wrapping_add(1) & self.places.len().wrapping_sub(1)
+        index.wrapping_add(1) & self.ring.len().wrapping_sub(1)
     }
 }
 
@@ -179,7 +217,7 @@ mod tests {
                 table.keep(|value| value % 2 == 0);
                 want.retain(|_, value| *value % 2 == 0);
             }
-            assert!(table.places.len() <= 2048, "{}", table.places.len());
+            assert!(table.index.ring.len() <= 2048, "{}", table.index.ring.len());
         }
         for id in 0..300 {
             assert_eq!(table.get_mut(id), want.get_mut(&id));
@@ -193,6 +231,6 @@ mod tests {
             table.insert(id, id);
             assert_eq!(id.checked_sub(5).and_then(|old| table.remove(old)), id.checked_sub(5));
         }
-        assert!(table.places.len() <= 32, "{}", table.places.len());
+        assert!(table.index.ring.len() <= 32, "{}", table.index.ring.len());
     }
 }
