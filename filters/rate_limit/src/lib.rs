@@ -15,7 +15,7 @@ pub mod config;
 mod policy;
 
 pub use config::Config;
-pub use policy::{Clocks, Counts, End, Held, Inputs, Later, Policy, Refill, Setup, Stream};
+pub use policy::{Asked, Clocks, Counts, End, Held, Inputs, Later, Policy, Setup, Stream};
 
 use std::cell::{Cell, RefCell};
 
@@ -34,7 +34,7 @@ pub struct RateLimit {
     /// What could not be given back when its stream ended: tried again with the next request.
     late: RefCell<Vec<Held>>,
     /// Tokens that the service was asked for in the background, and whether in a dry run.
-    refills: RefCell<Calls<(Refill, bool)>>,
+    refills: RefCell<Calls<(Asked, bool)>>,
 }
 
 /// The longest answer of a rate limit service that is read, in bytes.
@@ -58,12 +58,13 @@ impl HttpFilter for RateLimit {
         let seed = seed.unwrap_or(own);
         let scope = [host.name(), "/", &host.root_id()].concat();
         let policy = Policy::compile(&config, &Setup { scope: &scope, seed })?;
-        let mut counters = Vec::new();
-        for name in policy.counters() {
-            match host.counter(&name) {
-                Ok(counter) => counters.push(counter),
-                Err(error) => return Err(ConfigError::invalid("stat_prefix", error.to_string())),
-            }
+        let (mut counters, mut refused) = (Vec::new(), None);
+        policy.counters(&mut |name| match host.counter(name) {
+            Ok(counter) => counters.push(counter),
+            Err(error) => refused = refused.or(Some(error)),
+        });
+        if let Some(error) = refused {
+            return Err(ConfigError::invalid("stat_prefix", error.to_string()));
         }
         let (late, refills) = (RefCell::default(), RefCell::default());
         Ok(Self { policy, counters, host: host.clone(), fails_open, late, refills })
@@ -157,7 +158,7 @@ impl RateLimit {
     }
 
     /// Takes tokens from the service in the background.
-    fn refill(&self, refill: Refill, dry_run: bool) {
+    fn refill(&self, refill: Asked, dry_run: bool) {
         let Some((call, counts)) = self.policy.refill_call(&refill, dry_run) else {
             return;
         };
@@ -170,7 +171,7 @@ impl RateLimit {
         }
     }
 
-    fn refilled(&self, refill: &Refill, dry_run: bool, message: Option<&[u8]>) {
+    fn refilled(&self, refill: &Asked, dry_run: bool, message: Option<&[u8]>) {
         // Without a clock nothing is known of when the tokens expire, so there are none.
         let mut counts = Counts::default();
         let known = self.later(&mut |later| counts = self.policy.on_refill(refill, message, later, dry_run));

@@ -17,7 +17,7 @@ use global::Service;
 use limit::{Limit, LimitText};
 use reply::Replies;
 
-pub use answers::{Later, Refill};
+pub use answers::{Asked, Later};
 
 mod answers;
 mod attempt;
@@ -213,7 +213,7 @@ pub struct Counts {
     dry_run: bool,
     causes: u32,
     /// Tokens that are to be taken from the service in the background.
-    pub refills: Vec<Refill>,
+    pub refills: Vec<Asked>,
     /// Places of limits in the counters.
     refused: Vec<usize>,
     /// The same of those that are nearly used.
@@ -289,13 +289,11 @@ impl Policy {
         })
     }
 
-    /// Names of all counters, in the order of [`Policy::places`]: causes, then limits, twice; then the same for dry runs.
-    #[must_use]
-    pub fn counters(&self) -> Vec<String> {
-        let mut names = Vec::new();
+    /// Says the names of all counters, in the order of [`Policy::places`]: causes, then limits, twice; then the same for dry runs.
+    pub fn counters(&self, define: &mut dyn FnMut(&str)) {
         for dry in ["", ".dry_run"] {
             let mut name = |parts: [&str; 3]| {
-                names.push([self.stat_prefix.as_str(), dry, parts[0], parts[1], parts[2]].concat());
+                define(&[self.stat_prefix.as_str(), dry, parts[0], parts[1], parts[2]].concat());
             };
             for cause in CAUSES {
                 name([".", cause, ""]);
@@ -306,7 +304,6 @@ impl Policy {
                 }
             }
         }
-        names
     }
 
     /// Says which of [`Policy::counters`] are to grow.
@@ -369,7 +366,7 @@ impl Policy {
             // A stream that ends meanwhile gives back what it has taken.
             stream.waits = true;
             let asked = attempt.asked;
-            let call = service.call(asked.iter().map(|asked| (&*asked.descriptor, asked.cost)));
+            let call = service.call(&asked);
             stream.pending = Some(Box::new(Pending { asked, within: attempt.within, dry_run }));
             return (Decision::call_grpc(call), counts);
         }

@@ -21,13 +21,14 @@ pub struct Later<'a> {
     pub store: &'a dyn Store,
 }
 
-/// A descriptor of a request.
+/// What the service is asked of one key: for a request, or for tokens in advance.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub struct Asked {
     pub(crate) limit: Rc<Limit>,
     pub(crate) place: usize,
     pub(crate) key: Vec<u8>,
     pub(crate) descriptor: Vec<u8>,
+    /// How much.
     pub(crate) cost: u64,
 }
 
@@ -39,31 +40,21 @@ pub(crate) struct Pending {
     pub(crate) dry_run: bool,
 }
 
-/// Tokens of one key that are to be taken from the service in advance.
-#[derive(Clone, Debug)]
-pub struct Refill {
-    pub(crate) limit: Rc<Limit>,
-    pub(crate) place: usize,
-    pub(crate) key: Vec<u8>,
-    pub(crate) descriptor: Vec<u8>,
-    pub(crate) tokens: u64,
-}
-
 impl Policy {
     /// The call that takes tokens in advance, and what is counted for it.
     #[must_use]
-    pub fn refill_call(&self, refill: &Refill, dry_run: bool) -> Option<(GrpcCall, Counts)> {
+    pub fn refill_call(&self, refill: &Asked, dry_run: bool) -> Option<(GrpcCall, Counts)> {
         let service = self.service.as_ref()?;
         let mut counts = Counts { dry_run, ..Counts::default() };
         counts.add(Cause::ServiceRequests);
         counts.add(Cause::ServiceLeaseRequests);
-        Some((service.call(std::iter::once((&*refill.descriptor, refill.tokens))), counts))
+        Some((service.call(std::slice::from_ref(refill)), counts))
     }
 
     /// The answer to a call for tokens, or none.
     pub fn on_refill(
         &self,
-        refill: &Refill,
+        refill: &Asked,
         message: Option<&[u8]>,
         later: &Later<'_>,
         dry_run: bool,
@@ -76,21 +67,17 @@ impl Policy {
         let now = later.clocks.ns(false);
         let answer = message.and_then(Answer::read);
         let reset_ns = answer.as_ref().and_then(|answer| answer.statuses.first()?.reset_ns);
-        // What cannot be written down is lost, as tokens that nobody spends are.
-        let _ = match answer {
-            Some(answer) if answer.over_limit => {
-                counts.add(Cause::ServiceOverLimit);
-                leases.not_granted(later.store, &refill.key, now, reset_ns)
-            }
-            Some(_) => {
-                counts.add(Cause::ServiceOk);
-                leases.granted(later.store, &refill.key, now, refill.tokens, reset_ns)
-            }
-            None => {
-                counts.add(Cause::ServiceError);
-                leases.not_granted(later.store, &refill.key, now, None)
-            }
+        let cause = match answer {
+            Some(answer) if answer.over_limit => Cause::ServiceOverLimit,
+            Some(_) => Cause::ServiceOk,
+            None => Cause::ServiceError,
         };
+        counts.add(cause);
+        // What cannot be written down is lost, as tokens that nobody spends are.
+        let _ = leases.change(later.store, &refill.key, &|lease, state| match cause {
+            Cause::ServiceOk => lease.granted(state, now, refill.cost, reset_ns),
+            _ => lease.not_granted(state, now, reset_ns),
+        });
         counts
     }
 
@@ -117,7 +104,10 @@ impl Policy {
         for (asked, status) in asked.iter().zip(statuses).filter(|(_, status)| status.over_limit) {
             let leases = asked.limit.global(asked.place).and_then(|global| global.leases.as_ref());
             if let Some(leases) = leases {
-                let _ = leases.denied(later.store, &asked.key, later.clocks.ns(false), status.reset_ns);
+                let now = later.clocks.ns(false);
+                let _ = leases.change(later.store, &asked.key, &|lease, state| {
+                    lease.denied(state, now, status.reset_ns)
+                });
             }
         }
         let told = told(&answer, &asked);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use weir_sdk::Status;
 use weir_sdk::limit::Admission;
 
-use super::answers::{Asked, Refill};
+use super::answers::Asked;
 use super::global::Global;
 use super::key::Written;
 use super::lease::Spend;
@@ -190,12 +190,12 @@ impl<'a> Attempt<'a> {
     fn ask(&mut self, limit: &Rc<Limit>, place: usize, global: &Global, key: Written, counts: &mut Counts) {
         let cost = limit.cost.of(self.inputs.request);
         let descriptor = || global.descriptor(&key);
-        let refill = |tokens| Refill {
+        let refill = |tokens| Asked {
             limit: Rc::clone(limit),
             place,
             key: key.bytes.clone(),
             descriptor: descriptor(),
-            tokens,
+            cost: tokens,
         };
         if let Some(leases) = &global.leases {
             let now = self.inputs.clocks.ns(false);

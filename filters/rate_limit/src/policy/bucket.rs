@@ -25,6 +25,19 @@ pub(crate) struct Bucket {
 /// The longest wait.
 const LONGEST_WAIT_NS: u64 = 3_600_000_000_000;
 
+impl config::Limit {
+    /// Under what the states are kept of what stands at a place of the limit.
+    #[inline(never)]
+    pub(crate) fn state_name(&self, setup: &Setup<'_>, place: usize, what: &str, meaning: &str) -> String {
+        let place = place.to_string();
+        let [kind, scope, slash, name] = match &self.share {
+            Some(share) => ["share/", share, "", ""],
+            None => ["plugin/", setup.scope, "/", &self.name],
+        };
+        ["weir.rate_limit/1/", kind, scope, slash, name, "/", &place, "/", what, meaning].concat()
+    }
+}
+
 impl Bucket {
     pub(crate) fn new(
         limit: &config::Limit,
@@ -33,13 +46,9 @@ impl Bucket {
         single: bool,
         setup: &Setup<'_>,
     ) -> Self {
-        let scope = match &limit.share {
-            Some(share) => ["share/", share].concat(),
-            None => ["plugin/", setup.scope, "/", &limit.name].concat(),
-        };
         // States are of one meaning only as long as the limit is written alike.
         let meaning = meaning((algorithm, &limit.key, limit.on_full, limit.max_keys));
-        let name = format!("weir.rate_limit/1/{scope}/{place}/{meaning}");
+        let name = limit.state_name(setup, place, "", &meaning);
         let table = match single {
             true => Table::single(&name, algorithm),
             false => {

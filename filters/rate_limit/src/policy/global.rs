@@ -7,6 +7,7 @@ use weir_sdk::fraction::xxh64;
 use weir_sdk::limit::Store;
 use weir_sdk::{At, Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, Problems, Status};
 
+use super::answers::Asked;
 use super::key::Written;
 use super::lease::{Lease, Spend, State};
 use super::meaning::meaning;
@@ -31,10 +32,12 @@ const LONGEST: Duration = Duration::from_secs(3600);
 impl Service {
     /// Checks and compiles `service`.
     pub(crate) fn compile(service: &config::Service, problems: &mut Problems) -> Self {
-        for (field, text) in [("cluster", &service.cluster), ("domain", &service.domain)] {
-            if text.is_empty() {
-                problems.add(format!("service.{field}"), "expected a name, found nothing");
-            }
+        let nothing = "expected a name, found nothing";
+        if service.cluster.is_empty() {
+            problems.add("service.cluster", nothing);
+        }
+        if service.domain.is_empty() {
+            problems.add("service.domain", nothing);
         }
         if service.timeout.0.is_zero() || service.timeout.0 > LONGEST {
             let reason = format!("expected more than 0 and at most `1h`, found `{}`", service.timeout);
@@ -78,8 +81,9 @@ impl Service {
         weir_sdk::nanos(self.template.timeout)
     }
 
-    /// The call that asks for so many hits of each of these descriptors.
-    pub(crate) fn call<'a>(&self, descriptors: impl Iterator<Item = (&'a [u8], u64)> + Clone) -> GrpcCall {
+    /// The call that asks for these.
+    pub(crate) fn call(&self, asked: &[Asked]) -> GrpcCall {
+        let descriptors = asked.iter().map(|asked| (&*asked.descriptor, asked.cost));
         GrpcCall { message: wire::request(&self.domain, descriptors).into(), ..self.template.clone() }
     }
 
@@ -130,14 +134,10 @@ impl Global {
         let leases = global.lease.as_ref().map(|lease| {
             let timeout_ns = service.map_or(0, Service::timeout_ns);
             let lease = Lease::compile(&at.field("lease"), lease, timeout_ns, problems);
-            let scope = match &limit.share {
-                Some(share) => ["share/", share].concat(),
-                None => ["plugin/", setup.scope, "/", &limit.name].concat(),
-            };
             // Tokens are of one meaning only as long as the limit is written alike.
             let meaning = meaning((lease, &limit.key, global, limit.max_keys));
-            let name = format!("weir.rate_limit/1/{scope}/{place}/lease/{meaning}").into_bytes().into();
-            Leases { name, lease, places: limit.max_keys, seed: setup.seed }
+            let name = limit.state_name(setup, place, "lease/", &meaning);
+            Leases { name: name.as_bytes().into(), lease, places: limit.max_keys, seed: setup.seed }
         });
         let constant = limit.key.is_empty().then(|| limit.name.as_str().into());
         Self { entries, constant, limit: global.limit, leases }
@@ -193,55 +193,16 @@ impl Leases {
         Ok(spend)
     }
 
-    /// See [`Lease::granted`].
-    pub(crate) fn granted(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-        tokens: u64,
-        reset_ns: Option<u64>,
-    ) -> Result<(), Status> {
-        self.own(store, key, &|state| self.lease.granted(state, now, tokens, reset_ns))
-    }
-
-    /// See [`Lease::not_granted`].
-    pub(crate) fn not_granted(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-        reset_ns: Option<u64>,
-    ) -> Result<(), Status> {
-        self.own(store, key, &|state| self.lease.not_granted(state, now, reset_ns))
-    }
-
-    /// See [`Lease::denied`].
-    pub(crate) fn denied(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-        reset_ns: Option<u64>,
-    ) -> Result<(), Status> {
-        self.own(store, key, &|state| self.lease.denied(state, now, reset_ns))
-    }
-
-    /// See [`Lease::give_back`].
-    pub(crate) fn give_back(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-        cost: u64,
-        expires: u64,
-    ) -> Result<(), Status> {
-        self.own(store, key, &|state| self.lease.give_back(state, now, cost, expires))
-    }
-
     /// Steps the key's own state; nothing where another key has its place now.
-    fn own(&self, store: &dyn Store, key: &[u8], next: &dyn Fn(State) -> State) -> Result<(), Status> {
-        self.step(store, key, &mut |state, is_own| Some(next(state)).filter(|next| is_own && *next != state))
+    pub(crate) fn change(
+        &self,
+        store: &dyn Store,
+        key: &[u8],
+        next: &dyn Fn(&Lease, State) -> State,
+    ) -> Result<(), Status> {
+        self.step(store, key, &mut |state, is_own| {
+            Some(next(&self.lease, state)).filter(|next| is_own && *next != state)
+        })
     }
 
     fn step(

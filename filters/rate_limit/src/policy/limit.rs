@@ -233,10 +233,12 @@ impl Limit {
                 .bucket(held.place)
                 .map(|bucket| bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost()))
                 .map(|given| given.map_err(|error| error.status)),
-            Took::InAdvance { key, cost, expires } => self
-                .global(held.place)
-                .and_then(|global| global.leases.as_ref())
-                .map(|leases| leases.give_back(store, key, clocks.ns(false), *cost, *expires)),
+            Took::InAdvance { key, cost, expires } => {
+                self.global(held.place).and_then(|global| global.leases.as_ref()).map(|leases| {
+                    let now = clocks.ns(false);
+                    leases.change(store, key, &|lease, state| lease.give_back(state, now, *cost, *expires))
+                })
+            }
         };
         given.unwrap_or(Ok(())).map_err(|_| Failed)
     }

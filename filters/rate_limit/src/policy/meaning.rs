@@ -8,12 +8,19 @@ use weir_sdk::fraction::xxh64;
 pub(crate) fn meaning(of: impl Hash) -> String {
     let mut written = Written::default();
     of.hash(&mut written);
-    format!("{:016x}", written.finish())
+    written.digits()
 }
 
 /// Collects what is hashed; that is short.
 #[derive(Default)]
 struct Written(Vec<u8>);
+
+impl Written {
+    #[inline(never)]
+    fn digits(&self) -> String {
+        format!("{:016x}", self.finish())
+    }
+}
 
 impl Hasher for Written {
     fn write(&mut self, bytes: &[u8]) {
