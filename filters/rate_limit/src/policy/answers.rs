@@ -222,7 +222,7 @@ fn told(answer: &Answer, asked: &[Asked]) -> Option<Told> {
         reset_ns: Some(whole_seconds(status.reset_ns.unwrap_or(0))),
         full_ns: status.reset_ns,
     };
-    let size = [limit.requests.to_string(), windows].concat();
+    let size = [limit.requests.to_string().as_str(), &windows].concat();
     Some(Told { name: Rc::clone(name), admission, policy: policy.into(), size: Some(size.into()) })
 }
 

@@ -97,11 +97,7 @@ impl Charge {
 
     /// What the stream has cost; `None` when nothing tells.
     pub(crate) fn of(&self, end: &End<'_>) -> Option<u64> {
-        let parts = |whole: u64, unit: u64| {
-            whole.checked_div(unit).map(|parts| {
-                parts.saturating_add(u64::from(whole.checked_rem(unit).is_some_and(|rest| rest > 0)))
-            })
-        };
+        let parts = |whole: u64, unit: u64| (unit > 0).then(|| whole.div_ceil(unit));
         match self {
             Self::Bytes { attribute, unit } => {
                 let size = end.attributes.attribute_int(attribute)?;
@@ -128,7 +124,17 @@ fn name(at: &At<'_>, field: &str, name: &str, problems: &mut Problems) -> Rc<str
 
 /// A whole number, with nothing but digits.
 fn number(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii();
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    digits.then(|| std::str::from_utf8(text).ok()?.parse().ok().or(Some(u64::MAX)))?
+    digits(text.trim_ascii())
+}
+
+/// The number that digits write, at most the largest.
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for byte in text {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number.saturating_mul(10).saturating_add(u64::from(byte & 15));
+    }
+    (!text.is_empty()).then_some(number)
 }

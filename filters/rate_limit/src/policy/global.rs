@@ -158,7 +158,14 @@ fn entry(part: &KeyPart) -> Box<str> {
         KeyPart::Cookie(name) | KeyPart::QueryParameter(name) => name.as_str().into(),
         KeyPart::SourceAddress(options) if options.prefix_len_v4 == 32 => "remote_address".into(),
         KeyPart::SourceAddress(_) => "masked_remote_address".into(),
-        KeyPart::Attribute(segments) => segments.join(".").into(),
+        KeyPart::Attribute(segments) => {
+            let mut joined = String::new();
+            for segment in segments {
+                joined.push_str(if joined.is_empty() { "" } else { "." });
+                joined.push_str(segment);
+            }
+            joined.into()
+        }
         KeyPart::Route(_) => "route".into(),
         KeyPart::Constant(_) => "generic_key".into(),
     }

@@ -3,6 +3,7 @@
 use weir_sdk::limit::{Admission, Ask};
 use weir_sdk::{At, Key, KeySource, Problems, RequestMatcher, RequestView};
 
+use super::cost::digits;
 use super::wrong;
 use crate::config;
 
@@ -103,8 +104,7 @@ fn part(size: u64, ppm: u32) -> u64 {
 
 /// How many an attribute says: digits, an integer, or a number of metadata.
 fn count(bytes: &[u8]) -> Option<u64> {
-    let text = || str::from_utf8(bytes).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let count = match text().and_then(|text| text.parse().ok()) {
+    let count = match digits(bytes) {
         Some(count) => count,
         // No integer that counts is written as a number that counts, nor the other way round.
         None => match u64::from_le_bytes(bytes.try_into().ok()?) {
