@@ -141,10 +141,10 @@ impl TryFrom<Config> for Policy {
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.circuit_breaker", &mut problems));
         let export = Export::compile(config.export.as_ref(), &mut problems);
-        problems.finish()?;
         let (scope, dry_run) = (config.scope, config.dry_run);
         let texts = texts::Texts::new();
-        Ok(Self { sets, scope, keys, matches, classes, per_route, export, dry_run, texts })
+        let policy = Self { sets, scope, keys, matches, classes, per_route, export, dry_run, texts };
+        problems.finish().map(|()| policy)
     }
 }
 

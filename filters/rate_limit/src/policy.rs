@@ -271,8 +271,7 @@ impl Policy {
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.rate_limit", &mut problems));
         let replies = Replies::compile(config, service.as_ref(), &mut problems);
-        problems.finish()?;
-        Ok(Self {
+        let policy = Self {
             limits,
             policies,
             service,
@@ -286,7 +285,8 @@ impl Policy {
             stat_prefix: config.stat_prefix.clone(),
             counted,
             texts: Texts::new("", &TEXTS),
-        })
+        };
+        problems.finish().map(|()| policy)
     }
 
     /// Says the names of all counters, in the order of [`Policy::places`]: causes, then limits, twice; then the same for dry runs.
