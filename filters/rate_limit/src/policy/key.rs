@@ -95,9 +95,9 @@ impl Parts {
     }
 }
 
-/// The keys that an override is for.
+/// The keys that an override is for: as a key is written, with `*` for what is missing.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern(Vec<Option<Vec<u8>>>);
+pub(crate) struct Pattern(Written);
 
 impl Pattern {
     /// Checks and compiles what stands at a place.
@@ -112,20 +112,26 @@ impl Pattern {
             };
             wrong(&at, "key", &reason, problems);
         }
-        Self(written.key.iter().map(|text| (text != "*").then(|| text.clone().into_bytes())).collect())
+        let mut pattern = Written::default();
+        for text in &written.key {
+            pattern.push((text != "*").then_some(text.as_bytes()));
+        }
+        Self(pattern)
     }
 
     /// Whether it is for one key only.
     pub(crate) fn is_one(&self) -> bool {
-        self.0.iter().all(Option::is_some)
+        !self.0.is_missing
     }
 
     pub(crate) fn is_match(&self, written: &Written) -> bool {
         let mut values = written.values();
-        self.0.iter().all(|want| match (want, values.next()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(want), Some(value)) => value == Some(want.as_slice()),
-        })
+        for want in self.0.values() {
+            match values.next() {
+                Some(value) if want.is_none() || want == value => {}
+                _ => return false,
+            }
+        }
+        true
     }
 }
