@@ -185,6 +185,7 @@ fn refusing(answer: &Answer, asked: &[Asked], statuses: &[Status], counts: &mut 
 }
 
 /// What the headers say: of all that the service says, as Envoy's filter does, the limit with the least remaining, and the windows of all.
+#[inline(never)]
 fn told(answer: &Answer, asked: &[Asked]) -> Option<Told> {
     let mut lowest: Option<(&Status, &CurrentLimit, &Rc<str>)> = None;
     let (mut windows, mut policy) = (String::new(), String::new());

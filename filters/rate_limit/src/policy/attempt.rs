@@ -114,6 +114,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Takes from the limit, where it is for the request.
+    #[inline(never)]
     pub(crate) fn take(&mut self, limit: &Rc<Limit>, counts: &mut Counts) {
         if !limit.matches.is_match(self.inputs.request) {
             return;

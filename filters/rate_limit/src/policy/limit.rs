@@ -96,6 +96,7 @@ impl Limit {
         compiled
     }
 
+    #[inline(never)]
     fn compile(
         at: &At<'_>,
         limit: &config::Limit,
