@@ -172,6 +172,7 @@ pub struct Decision {
 
 impl Decision {
     /// Hands the stream to the next filter.
+    #[inline(never)]
     pub fn next() -> Self {
         Self::default()
     }

@@ -76,6 +76,7 @@ pub(crate) fn apply<F: Registered>(
 }
 
 /// What a filter may not want: looked at before anything is changed.
+#[inline(never)]
 fn check<F: Registered>(decision: &Decision) -> Result<(), HostError> {
     for mutation in &decision.mutations {
         let (name, value): (_, &[u8]) = match mutation {
@@ -106,6 +107,7 @@ fn check<F: Registered>(decision: &Decision) -> Result<(), HostError> {
     Err(HostError::new(call, Status::Unimplemented))
 }
 
+#[inline(never)]
 fn mutate(
     mutation: &Mutation,
     point: Point,
