@@ -157,8 +157,7 @@ fn header(mutation: &Mutation) -> Option<&str> {
 }
 
 fn answer(reply: &LocalReply) -> Result<(), HostError> {
-    let lines = reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-    let headers = wire::pairs("proxy_send_local_response", lines)?;
+    let headers = wire::lines("proxy_send_local_response", &reply.headers)?;
     // -1 lets Envoy derive it from the HTTP status (`FLOW-29`).
     let grpc_status = reply.grpc_status.map_or(-1, i32::from);
     abi::local_reply(

@@ -26,11 +26,7 @@ impl PluginHost {
         if call.cluster.is_empty() || timeout_ms == 0 {
             return Err(HostError::new("proxy_grpc_call", Status::BadArgument));
         }
-        let lines = call.metadata.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-        let metadata = match call.metadata.is_empty() {
-            true => Vec::new(),
-            false => wire::pairs("proxy_grpc_call", lines)?,
-        };
+        let metadata = wire::lines_or_none("proxy_grpc_call", &call.metadata)?;
         let token = abi::grpc_call(
             &wire::grpc_service(call.cluster.as_bytes()),
             call.service.as_bytes(),

@@ -278,14 +278,8 @@ impl PluginHost {
 
     /// Makes a call and notes who gets the answer.
     pub(crate) fn call(&self, callout: &Callout, stream: Option<(u32, Side)>) -> Result<u32, HostError> {
-        let lines = callout.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-        let headers = wire::pairs("proxy_http_call", lines)?;
-        let trailers = callout.trailers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-        // No trailers are no bytes: an empty list would be four.
-        let trailers = match callout.trailers.is_empty() {
-            true => Vec::new(),
-            false => wire::pairs("proxy_http_call", trailers)?,
-        };
+        let headers = wire::lines("proxy_http_call", &callout.headers)?;
+        let trailers = wire::lines_or_none("proxy_http_call", &callout.trailers)?;
         self.send(
             callout.cluster.as_bytes(),
             &headers,

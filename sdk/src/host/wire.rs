@@ -1,9 +1,10 @@
 //! The ABI's numbers and byte forms. Calls nothing.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{HostError, Status};
-use crate::protobuf;
+use crate::{Bytes, protobuf};
 
 /// A header map of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,17 @@ where
             visit(name, value);
         }
     })
+}
+
+/// As [`pairs`], of lines of a decision.
+pub(crate) fn lines(call: &'static str, lines: &[(Rc<str>, Bytes)]) -> Result<Vec<u8>, HostError> {
+    pairs(call, lines.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
+}
+
+/// As [`lines`], but no bytes for no lines, which would be four.
+#[inline(never)]
+pub(crate) fn lines_or_none(call: &'static str, lines: &[(Rc<str>, Bytes)]) -> Result<Vec<u8>, HostError> {
+    if lines.is_empty() { Ok(Vec::new()) } else { self::lines(call, lines) }
 }
 
 /// As [`pairs`], of lines that come one after the other, as often as they are asked for.
