@@ -69,17 +69,17 @@ impl HeaderMap {
         let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
         let (lengths, rest) = lengths.split_at_checked(count.checked_mul(8)?)?;
         let mut start = bytes.len().checked_sub(rest.len())?;
-        let mut part = |length: &[u8; 4]| {
-            let end = start.checked_add(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-            let range = start..end;
-            start = end.checked_add(1)?;
-            (start <= bytes.len()).then_some(range)
+        let mut part = |length: [u8; 4]| {
+            let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+            let range = start..start.saturating_add(length);
+            start = range.end.saturating_add(1);
+            range
         };
         let mut entries = Vec::with_capacity(count);
-        for lengths in lengths.as_chunks::<8>().0 {
-            let (name, value) = lengths.split_first_chunk::<4>()?;
-            entries.push((part(name)?, part(value.first_chunk()?)?));
+        for [name, value] in lengths.as_chunks::<4>().0.as_chunks::<2>().0 {
+            entries.push((part(*name), part(*value)));
         }
+        // A part that is too long leads past the end, or to as far as there is.
         if start != bytes.len() {
             return None;
         }
