@@ -52,6 +52,9 @@ pub struct HeaderMap {
     entries: Vec<(Range<usize>, Range<usize>)>,
 }
 
+/// What a view shows that has nothing.
+pub(crate) static EMPTY: HeaderMap = HeaderMap { arena: Vec::new(), entries: Vec::new() };
+
 impl HeaderMap {
     /// An empty block.
     #[must_use]

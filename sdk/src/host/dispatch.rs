@@ -322,27 +322,38 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         if self.streams.borrow().get(context).and_then(|stream| stream.holds.waits(side, &until)).is_none() {
             return;
         }
-        let resumed = self.vm.within(context, || {
-            let (plugin, mut state, holds) = self.lend(context)?;
-            let Some(point) = holds.waits(side, &until) else {
-                self.give_back(context, state, &[]);
-                return None;
-            };
-            let filter = plugin.filter();
-            let result = call(&filter, &mut state);
-            let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, None);
-            let mut hold = held_by(applied, point);
-            if goes_on(applied, point)
-                && let Err(error) = point.go_on()
-            {
-                logger::error(format_args!("the stream is held: {error}"));
-                hold = Some(Hold { point, until: Until::Never });
-            }
-            self.give_back(context, state, &[(side, hold)]);
-            Some(())
-        });
         // A context that the host has forgotten is one that it deletes.
-        let _ = resumed;
+        if let Ok(before) = self.vm.go_to(context) {
+            self.resume_here(context, side, &until, call);
+            self.vm.go_back(before);
+        }
+    }
+
+    fn resume_here(
+        &self,
+        context: u32,
+        side: Side,
+        until: &Until,
+        call: &mut dyn FnMut(&F, &mut F::Stream) -> Result<Decision, HostError>,
+    ) {
+        let Some((plugin, mut state, holds)) = self.lend(context) else {
+            return;
+        };
+        let Some(point) = holds.waits(side, until) else {
+            self.give_back(context, state, &[]);
+            return;
+        };
+        let filter = plugin.filter();
+        let result = call(&filter, &mut state);
+        let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, None);
+        let mut hold = held_by(applied, point);
+        if goes_on(applied, point)
+            && let Err(error) = point.go_on()
+        {
+            logger::error(format_args!("the stream is held: {error}"));
+            hold = Some(Hold { point, until: Until::Never });
+        }
+        self.give_back(context, state, &[(side, hold)]);
     }
 }
 

@@ -29,22 +29,25 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// Runs `work` as if `context` had been called, and goes back.
+    /// From here on it is as if `context` had been called. Returns what to go back to.
     ///
     /// # Errors
-    /// The context is not there any more; `work` has not been called then.
-    pub(crate) fn within<R>(&self, context: u32, work: impl FnOnce() -> R) -> Result<R, HostError> {
+    /// The context is not there any more.
+    pub(crate) fn go_to(&self, context: u32) -> Result<u32, HostError> {
         let before = self.context.get();
-        if before == context {
-            return Ok(work());
+        if before != context {
+            abi::set_effective_context(context)?;
+            self.context.set(context);
         }
-        abi::set_effective_context(context)?;
-        self.context.set(context);
-        let result = work();
-        self.context.set(before);
-        // Should the host refuse the way back, it forgets the effective context after the callback anyway.
-        let _ = abi::set_effective_context(before);
-        Ok(result)
+        Ok(before)
+    }
+
+    /// Back from [`Vm::go_to`].
+    pub(crate) fn go_back(&self, before: u32) {
+        if self.context.replace(before) != before {
+            // Should the host refuse the way back, it forgets the effective context after the callback anyway.
+            let _ = abi::set_effective_context(before);
+        }
     }
 }
 
@@ -378,9 +381,13 @@ impl PluginHost {
             }
             None => 0,
         };
-        self.0.vm.within(self.0.root, || abi::set_tick_period(period))??;
-        self.0.armed.set(deadline);
-        Ok(())
+        let before = self.0.vm.go_to(self.0.root)?;
+        let set = abi::set_tick_period(period);
+        self.0.vm.go_back(before);
+        if set.is_ok() {
+            self.0.armed.set(deadline);
+        }
+        set
     }
 
     fn text(&self, attribute: &str) -> String {

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use super::plugin::time_of;
 use super::wire::{BufferType, MapType};
 use super::{HostError, PluginHost, Status, abi};
+use crate::headers::EMPTY;
 use crate::{Attributes, HeaderMap, Headers};
 
 /// What all views have.
@@ -73,7 +74,10 @@ impl Block {
     }
 
     fn map(&self) -> &HeaderMap {
-        self.map.get_or_init(|| self.view.note(read_map(self.which)).unwrap_or_default())
+        if self.map.get().is_none() {
+            let _ = self.map.set(self.view.note(read_map(self.which)).unwrap_or_default());
+        }
+        self.map.get().unwrap_or(&EMPTY)
     }
 }
 
