@@ -50,16 +50,9 @@ type Called = (Result<Decision, HostError>, Option<HeaderMap>);
 
 struct Stream<F: HttpFilter> {
     plugin: Rc<Plugin<F>>,
-    state: State<F::Stream>,
+    /// `None` while a callback has it.
+    state: Option<F::Stream>,
     holds: Holds,
-}
-
-enum State<S> {
-    /// No callback has come yet.
-    New,
-    Here(S),
-    /// A callback has it.
-    Lent,
 }
 
 impl<F: HttpFilter + Registered> Default for Dispatcher<F> {
@@ -85,7 +78,8 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_context_create`. Several plugins may share the VM (`LOAD-30`), so this is what tells whose a stream is.
     pub fn on_context_create(&self, context: u32, root: u32) {
         if let Some(plugin) = self.plugin(root) {
-            let stream = Stream { plugin, state: State::New, holds: Holds::default() };
+            // A filter's own `default` is not called while the table is borrowed.
+            let stream = Stream { plugin, state: Some(F::Stream::default()), holds: Holds::default() };
             self.streams.borrow_mut().insert(context, stream);
         }
     }
@@ -246,16 +240,8 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     fn lend(&self, context: u32) -> Option<(Rc<Plugin<F>>, F::Stream, Holds)> {
         let mut streams = self.streams.borrow_mut();
         let stream = streams.get_mut(context)?;
-        let state = match std::mem::replace(&mut stream.state, State::Lent) {
-            State::Lent => return None,
-            State::New => None,
-            State::Here(state) => Some(state),
-        };
-        let plugin = Rc::clone(&stream.plugin);
-        let holds = stream.holds;
-        drop(streams);
-        // A filter's own `default` is not called while the table is borrowed.
-        Some((plugin, state.unwrap_or_default(), holds))
+        let state = stream.state.take()?;
+        Some((Rc::clone(&stream.plugin), state, stream.holds))
     }
 
     /// Puts the state back, unless the stream has ended meanwhile, and notes which of its halves are held now. The others may have come to
@@ -269,7 +255,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             drop(state);
             return;
         };
-        stream.state = State::Here(state);
+        stream.state = Some(state);
         for (side, hold) in held {
             *stream.holds.of(*side) = *hold;
         }
