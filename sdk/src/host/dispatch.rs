@@ -48,6 +48,9 @@ impl<F> Plugin<F> {
 /// What a callback has decided, and the map that its mutations change where it has read it.
 type Called = (Result<Decision, HostError>, Option<HeaderMap>);
 
+/// What a callback of a stream works with.
+type Lent<F> = (Rc<Plugin<F>>, <F as HttpFilter>::Stream, Holds);
+
 struct Stream<F: HttpFilter> {
     plugin: Rc<Plugin<F>>,
     /// `None` while a callback has it.
@@ -208,7 +211,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// as new. Nothing can be decided any more: a local reply here would end Envoy (`DIE-02`).
     pub fn on_log(&self, context: u32) {
         let before = self.enter(context);
-        if let Some((plugin, mut state, holds)) = self.lend(context) {
+        if let Ok((plugin, mut state, holds)) = self.lend(context, None) {
             // From here on nothing may be let go, answered or reset (`DIE-03`, `DIE-04`), so nothing waits.
             forget_timers::<F>(&plugin.host, &holds);
             plugin.filter().on_log(&mut state, &Ended::new(&plugin.host));
@@ -236,12 +239,19 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         }
     }
 
-    /// Takes a stream's state for a callback. `None` for a stream that nobody has announced, or that a callback has already.
-    fn lend(&self, context: u32) -> Option<(Rc<Plugin<F>>, F::Stream, Holds)> {
+    /// Takes a stream's state for a callback, of its own at a point or of another. What to answer instead for a stream that nobody has announced, or
+    /// that a callback has already; and where it waits, as what waits goes on waiting, whatever comes behind it: asserted anew in every
+    /// callback (`BODY-03`).
+    fn lend(&self, context: u32, point: Option<Point>) -> Result<Lent<F>, Action> {
         let mut streams = self.streams.borrow_mut();
-        let stream = streams.get_mut(context)?;
-        let state = stream.state.take()?;
-        Some((Rc::clone(&stream.plugin), state, stream.holds))
+        let stream = streams.get_mut(context).ok_or(Action::Continue)?;
+        if let Some(point) = point
+            && stream.holds.see(point)
+        {
+            return Err(point.hold());
+        }
+        let state = stream.state.take().ok_or(Action::Continue)?;
+        Ok((Rc::clone(&stream.plugin), state, stream.holds))
     }
 
     /// Puts the state back, unless the stream has ended meanwhile, and notes which of its halves are held now. The others may have come to
@@ -268,12 +278,9 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         point: Point,
         call: &dyn Fn(&PluginHost, &F, &mut F::Stream) -> Called,
     ) -> u32 {
-        // What waits goes on waiting, whatever comes behind it: asserted anew in every callback (`BODY-03`).
-        if let Some(action) = self.held(context, point) {
-            return action as u32;
-        }
-        let Some((plugin, mut state, _)) = self.lend(context) else {
-            return Action::Continue as u32;
+        let (plugin, mut state, _) = match self.lend(context, Some(point)) {
+            Ok(lent) => lent,
+            Err(action) => return action as u32,
         };
         let before = self.enter(context);
         let filter = plugin.filter();
@@ -290,11 +297,6 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             Applied::Hold(_) | Applied::Over => point.hold(),
         };
         action as u32
-    }
-
-    fn held(&self, context: u32, point: Point) -> Option<Action> {
-        let is_held = self.streams.borrow_mut().get_mut(context)?.holds.see(point);
-        is_held.then(|| point.hold())
     }
 
     /// What a stream waited for is there: from a callback of the root context.
@@ -322,7 +324,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         until: &Until,
         call: &mut dyn FnMut(&F, &mut F::Stream) -> Result<Decision, HostError>,
     ) {
-        let Some((plugin, mut state, holds)) = self.lend(context) else {
+        let Ok((plugin, mut state, holds)) = self.lend(context, None) else {
             return;
         };
         let Some(point) = holds.waits(side, until) else {
