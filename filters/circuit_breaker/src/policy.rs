@@ -160,7 +160,7 @@ fn classes(written: &[Class], problems: &mut Problems) -> Vec<(RequestMatcher, u
             problems.add(at.field("share"), "expected more than 0");
         }
         let matches = problems.take(at.field("match"), RequestMatcher::try_from(matches));
-        compiled.extend(matches.map(|matches| (matches, share_ppm)));
+        compiled.push((matches.unwrap_or_default(), share_ppm));
     }
     compiled
 }

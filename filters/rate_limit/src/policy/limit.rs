@@ -91,7 +91,7 @@ impl Limit {
                 counted.push(limit.name.clone());
                 counted.len().saturating_sub(1)
             });
-            compiled.extend(Self::compile(&at, limit, counter, setup, problems).map(Rc::new));
+            compiled.push(Rc::new(Self::compile(&at, limit, counter, setup, problems)));
         }
         compiled
     }
@@ -103,7 +103,7 @@ impl Limit {
         counter: usize,
         setup: (&Setup<'_>, Option<&Service>),
         problems: &mut Problems,
-    ) -> Option<Self> {
+    ) -> Self {
         if let Err(reason) = names::limit(&limit.name) {
             wrong(&at, "name", &reason, problems);
         }
@@ -131,6 +131,8 @@ impl Limit {
             wrong(&at, field, why, problems);
         }
         let matches = problems.take(at.field("match"), RequestMatcher::try_from(&limit.matches));
+        // What is refused never runs.
+        let matches = matches.unwrap_or_default();
         let key = key::Parts::compile(&at.field("key"), &limit.key, problems);
         let queue = queue(at, limit, problems);
         let own = kind(limit, (at, &limit.algorithm), (0, key.is_constant(), queue), setup, problems);
@@ -163,10 +165,10 @@ impl Limit {
             }));
             overrides.push(pattern);
         }
-        Some(Self {
+        Self {
             name: limit.name.as_str().into(),
             counter,
-            matches: matches?,
+            matches,
             key,
             parts,
             penalty: Penalty::compile(at, limit, setup.0, problems),
@@ -181,7 +183,7 @@ impl Limit {
             refund_statuses: limit.refund_statuses.clone(),
             dry_run: limit.dry_run,
             texts: Texts::new(&["limit `", &limit.name, "`: "].concat(), &TEXTS),
-        })
+        }
     }
 
     pub(crate) fn text(&self, text: LimitText) -> Rc<str> {

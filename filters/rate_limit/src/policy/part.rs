@@ -73,7 +73,7 @@ impl Parts {
             if size.is_some_and(|size| part(size, share) == 0) {
                 wrong(&at, "share", "is less than one request of the limit", problems);
             }
-            parts.classes.extend(matches.map(|matches| (matches, share)));
+            parts.classes.push((matches.unwrap_or_default(), share));
         }
         parts
     }
