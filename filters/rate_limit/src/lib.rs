@@ -80,7 +80,8 @@ impl HttpFilter for RateLimit {
         }
         let random = || request.random();
         let inputs = Inputs { request, clocks: &clocks, random: &random, store: &self.host };
-        let (decision, mut counts) = self.policy.on_request(stream, &inputs);
+        let mut counts = Counts::default();
+        let decision = self.policy.on_request(stream, &inputs, &mut counts);
         if let Some(error) = failed.get() {
             return Err(error);
         }
@@ -94,9 +95,9 @@ impl HttpFilter for RateLimit {
     fn on_grpc_reply(&self, stream: &mut Stream, reply: GrpcReply) -> Result<Decision, HostError> {
         let mut decided = Decision::next();
         self.later(&mut |later| {
-            let (decision, counts) = self.policy.on_answer(stream, reply.ok(), later);
+            let mut counts = Counts::default();
+            decided = self.policy.on_answer(stream, reply.ok(), later, &mut counts);
             self.count(&counts);
-            decided = decision;
         })?;
         Ok(decided)
     }
@@ -159,7 +160,8 @@ impl RateLimit {
 
     /// Takes tokens from the service in the background.
     fn refill(&self, refill: Asked, dry_run: bool) {
-        let Some((call, counts)) = self.policy.refill_call(&refill, dry_run) else {
+        let mut counts = Counts::of(dry_run);
+        let Some(call) = self.policy.refill_call(&refill, &mut counts) else {
             return;
         };
         self.count(&counts);
@@ -173,8 +175,8 @@ impl RateLimit {
 
     fn refilled(&self, refill: &Asked, dry_run: bool, message: Option<&[u8]>) {
         // Without a clock nothing is known of when the tokens expire, so there are none.
-        let mut counts = Counts::default();
-        let known = self.later(&mut |later| counts = self.policy.on_refill(refill, message, later, dry_run));
+        let mut counts = Counts::of(dry_run);
+        let known = self.later(&mut |later| self.policy.on_refill(refill, message, later, &mut counts));
         if known.is_ok() {
             self.count(&counts);
         }

@@ -221,6 +221,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Nothing yet, in a dry run or not.
+    #[must_use]
+    pub fn of(dry_run: bool) -> Self {
+        Self { dry_run, ..Self::default() }
+    }
+
     /// Whether it is counted as in a dry run.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
@@ -323,14 +329,14 @@ impl Policy {
         }
     }
 
-    /// Decides a request.
-    pub fn on_request(&self, stream: &mut Stream, inputs: &Inputs<'_>) -> (Decision, Counts) {
+    /// Decides a request, and says what is to be counted.
+    pub fn on_request(&self, stream: &mut Stream, inputs: &Inputs<'_>, counts: &mut Counts) -> Decision {
         let route =
             self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
         let dry_run = route.dry_run.unwrap_or(self.dry_run);
-        let mut counts = Counts { dry_run, ..Counts::default() };
+        counts.dry_run = dry_run;
         if route.disabled {
-            return (self.pass(Text::Disabled), counts);
+            return self.pass(Text::Disabled);
         }
         let named = route
             .policy
@@ -342,23 +348,23 @@ impl Policy {
         let limits = named.flatten().map_or(&self.limits, |(_, limits)| limits);
         if self.exempt.as_ref().is_some_and(|exempt| exempt.is_match(inputs.request)) {
             counts.add(Cause::Exempt);
-            return (self.pass(Text::Exempt), counts);
+            return self.pass(Text::Exempt);
         }
         if !drawn(self.enabled, inputs.random) {
-            return (self.pass(Text::NotEnabled), counts);
+            return self.pass(Text::NotEnabled);
         }
         counts.add(Cause::Enabled);
         let mut attempt = Attempt::new(inputs, self.on_error);
         for limit in limits.iter() {
             if attempt.refusal().is_none() {
-                attempt.take(limit, &mut counts);
+                attempt.take(limit, counts);
             }
         }
         if let Some(refusal) = attempt.give_back() {
             // What is still there is tried again at the end.
             stream.held = attempt.taken;
             stream.waits = !stream.held.is_empty();
-            return (self.refuse(stream, inputs.random, &refusal, &mut counts), counts);
+            return self.refuse(stream, inputs.random, &refusal, counts);
         }
         stream.held = attempt.taken;
         if let (Some(service), false) = (&self.service, attempt.asked.is_empty()) {
@@ -368,9 +374,9 @@ impl Policy {
             let asked = attempt.asked;
             let call = service.call(&asked);
             stream.pending = Some(Box::new(Pending { asked, within: attempt.within, dry_run }));
-            return (Decision::call_grpc(call), counts);
+            return Decision::call_grpc(call);
         }
-        (self.admit(stream, attempt.within, &mut counts), counts)
+        self.admit(stream, attempt.within, counts)
     }
 
     fn pass(&self, text: Text) -> Decision {

@@ -43,26 +43,18 @@ pub(crate) struct Pending {
 impl Policy {
     /// The call that takes tokens in advance, and what is counted for it.
     #[must_use]
-    pub fn refill_call(&self, refill: &Asked, dry_run: bool) -> Option<(GrpcCall, Counts)> {
+    pub fn refill_call(&self, refill: &Asked, counts: &mut Counts) -> Option<GrpcCall> {
         let service = self.service.as_ref()?;
-        let mut counts = Counts { dry_run, ..Counts::default() };
         counts.add(Cause::ServiceRequests);
         counts.add(Cause::ServiceLeaseRequests);
-        Some((service.call(std::slice::from_ref(refill)), counts))
+        Some(service.call(std::slice::from_ref(refill)))
     }
 
     /// The answer to a call for tokens, or none.
-    pub fn on_refill(
-        &self,
-        refill: &Asked,
-        message: Option<&[u8]>,
-        later: &Later<'_>,
-        dry_run: bool,
-    ) -> Counts {
-        let mut counts = Counts { dry_run, ..Counts::default() };
+    pub fn on_refill(&self, refill: &Asked, message: Option<&[u8]>, later: &Later<'_>, counts: &mut Counts) {
         let leases = refill.limit.global(refill.place).and_then(|global| global.leases.as_ref());
         let Some(leases) = leases else {
-            return counts;
+            return;
         };
         let now = later.clocks.ns(false);
         let answer = message.and_then(Answer::read);
@@ -78,7 +70,6 @@ impl Policy {
             Cause::ServiceOk => lease.granted(state, now, refill.cost, reset_ns),
             _ => lease.not_granted(state, now, reset_ns),
         });
-        counts
     }
 
     /// The answer that a request waits for, or none.
@@ -87,16 +78,17 @@ impl Policy {
         stream: &mut Stream,
         message: Option<&[u8]>,
         later: &Later<'_>,
-    ) -> (Decision, Counts) {
+        counts: &mut Counts,
+    ) -> Decision {
         let Some(pending) = stream.pending.take() else {
-            return (Decision::next(), Counts::default());
+            return Decision::next();
         };
         stream.waits = false;
         let Pending { asked, mut within, dry_run } = *pending;
-        let mut counts = Counts { dry_run, ..Counts::default() };
+        counts.dry_run = dry_run;
         let Some(answer) = message.and_then(Answer::read) else {
             counts.add(Cause::ServiceError);
-            return (self.unanswered(stream, within, later, &mut counts), counts);
+            return self.unanswered(stream, within, later, counts);
         };
         counts.add(if answer.over_limit { Cause::ServiceOverLimit } else { Cause::ServiceOk });
         // Which is whose can be told only when there is one for each.
@@ -111,17 +103,17 @@ impl Policy {
             }
         }
         let told = told(&answer, &asked);
-        let Some(refusing) = refusing(&answer, &asked, statuses, &mut counts) else {
+        let Some(refusing) = refusing(&answer, &asked, statuses, counts) else {
             if let Some(told) = told {
                 within.hear(told);
             }
-            let mut decision = self.admit(stream, within, &mut counts);
+            let mut decision = self.admit(stream, within, counts);
             if !dry_run {
                 // Lines beside others.
                 reply::change(&mut stream.headers, answer.response_headers, Mutation::Append);
                 reply::change(&mut decision.mutations, answer.request_headers, Mutation::Append);
             }
-            return (decision, counts);
+            return decision;
         };
         let mut refusal = Refusal::new(&refusing, LimitText::ByService);
         refusal.told = told;
@@ -131,7 +123,7 @@ impl Policy {
         }
         refusal.service = Some(Box::new(answer));
         self.take_back(stream, later);
-        (self.refuse(stream, later.random, &refusal, &mut counts), counts)
+        self.refuse(stream, later.random, &refusal, counts)
     }
 
     fn unanswered(
