@@ -127,9 +127,9 @@ impl HttpFilter for RateLimit {
         let now_ns = || ended.request().now_ns();
         let clocks = Clocks::new(&now_ns, &monotonic_ns);
         let end = End { attributes: ended, headers: ended.response(), trailers: ended.response_trailers() };
-        let left = self.policy.on_end(stream, &end, &clocks, &self.host);
+        let mut left = self.policy.on_end(stream, &end, &clocks, &self.host);
         if !left.is_empty() {
-            self.late.borrow_mut().extend(left);
+            self.late.borrow_mut().append(&mut left);
         }
     }
 

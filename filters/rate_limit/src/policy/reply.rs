@@ -7,7 +7,7 @@ use weir_sdk::{At, Bytes, LocalReply, Mutation, Problems, Texts};
 use super::attempt::{Refusal, Told, Within};
 use super::global::Service;
 use super::limit::Limit;
-use super::names;
+use super::{names, wrong};
 use crate::config::{Config, GrpcStatus, HeaderLine};
 
 pub(crate) type Lines = Vec<(Rc<str>, Bytes)>;
@@ -21,7 +21,7 @@ pub(crate) struct Replies {
     reply: LocalReply,
     /// The body and the details of refusals by the service.
     service: (Bytes, Rc<str>),
-    ratelimited: Option<Rc<str>>,
+    says_ratelimited: bool,
     not_enforced: Vec<Mutation>,
     retry_after: bool,
     x_ratelimit: bool,
@@ -33,6 +33,7 @@ pub(crate) struct Replies {
 /// A header.
 #[derive(Clone, Copy)]
 enum Name {
+    Ratelimited,
     RetryAfter,
     Limit,
     Remaining,
@@ -42,7 +43,8 @@ enum Name {
 }
 
 /// In the order of [`Name`].
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
+    "x-envoy-ratelimited",
     "retry-after",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
@@ -85,9 +87,7 @@ impl Replies {
                 reply.body.as_deref().unwrap_or_default().into(),
                 reply.details.as_deref().unwrap_or("request_rate_limited").into(),
             ),
-            ratelimited: service
-                .is_some_and(|service| service.says_ratelimited)
-                .then(|| "x-envoy-ratelimited".into()),
+            says_ratelimited: service.is_some_and(|service| service.says_ratelimited),
             not_enforced: set(lines(
                 &At::of("headers_when_not_enforced"),
                 &config.headers_when_not_enforced,
@@ -108,10 +108,12 @@ impl Replies {
         if let Some(answer) = &refusal.service {
             let (body, details) = &self.service;
             reply.body =
-                if answer.raw_body.is_empty() { body.clone() } else { answer.raw_body.clone().into() };
+                if answer.raw_body.is_empty() { body.clone() } else { answer.raw_body.as_slice().into() };
             reply.details = Rc::clone(details);
-            reply.headers.extend(self.ratelimited.iter().map(|name| (Rc::clone(name), "true".into())));
-            reply.headers.extend(answer.response_headers.iter().cloned());
+            if self.says_ratelimited {
+                self.say(&mut reply.headers, Name::Ratelimited, "true");
+            }
+            reply.headers.extend_from_slice(&answer.response_headers);
         }
         if let (true, Some(seconds)) = (self.retry_after, retry)
             && !reply.headers.iter().any(|(other, _)| &**other == NAMES[Name::RetryAfter as usize])
@@ -119,7 +121,7 @@ impl Replies {
             self.say(&mut reply.headers, Name::RetryAfter, &seconds.to_string());
         }
         if let Some(told) = &refusal.told {
-            self.add(&mut reply.headers, told, retry, &[Rc::clone(&told.policy)]);
+            self.add(&mut reply.headers, told, retry, std::slice::from_ref(&told.policy));
         }
         reply
     }
@@ -214,12 +216,13 @@ fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems) -> Lines {
     let mut compiled = Lines::new();
     for (index, line) in lines.iter().enumerate() {
         let name = names::header(&line.name);
+        let at = at.index(index);
         if let Err(reason) = names::header_value(&line.value) {
-            problems.add(at.index(index).field("value"), reason);
+            wrong(&at, "value", &reason, problems);
         }
         match name {
             Ok(name) => compiled.push((name, line.value.as_str().into())),
-            Err(reason) => problems.add(at.index(index).field("name"), reason),
+            Err(reason) => wrong(&at, "name", &reason, problems),
         }
     }
     compiled
