@@ -18,7 +18,10 @@ use crate::config::{self, KeyPart, RequestRate};
 /// A compiled [`config::Service`].
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
-    template: GrpcCall,
+    cluster: Rc<str>,
+    service: Rc<str>,
+    method: Rc<str>,
+    timeout: Duration,
     domain: Box<str>,
     denies: Option<FractionalPercent>,
     on_error: LocalReply,
@@ -53,14 +56,10 @@ impl Service {
         }
         let all = FractionalPercent { numerator: 100, denominator: Denominator::Hundred };
         Self {
-            template: GrpcCall {
-                cluster: service.cluster.as_str().into(),
-                service: "envoy.service.ratelimit.v3.RateLimitService".into(),
-                method: "ShouldRateLimit".into(),
-                metadata: Vec::new(),
-                message: "".into(),
-                timeout: service.timeout.0,
-            },
+            cluster: service.cluster.as_str().into(),
+            service: "envoy.service.ratelimit.v3.RateLimitService".into(),
+            method: "ShouldRateLimit".into(),
+            timeout: service.timeout.0,
             domain: service.domain.as_str().into(),
             denies: service
                 .failure_mode_deny
@@ -78,13 +77,20 @@ impl Service {
     }
 
     fn timeout_ns(&self) -> u64 {
-        weir_sdk::nanos(self.template.timeout)
+        weir_sdk::nanos(self.timeout)
     }
 
     /// The call that asks for these.
     pub(crate) fn call(&self, asked: &[Asked]) -> GrpcCall {
         let descriptors = asked.iter().map(|asked| (&*asked.descriptor, asked.cost));
-        GrpcCall { message: wire::request(&self.domain, descriptors).into(), ..self.template.clone() }
+        GrpcCall {
+            cluster: Rc::clone(&self.cluster),
+            service: Rc::clone(&self.service),
+            method: Rc::clone(&self.method),
+            metadata: Vec::new(),
+            message: wire::request(&self.domain, descriptors).into(),
+            timeout: self.timeout,
+        }
     }
 
     /// The answer to a request that the service knows nothing of, unless it goes on.
@@ -145,9 +151,17 @@ impl Global {
 
     /// The descriptor of a key. What is missing is empty.
     pub(crate) fn descriptor(&self, key: &Written) -> Vec<u8> {
-        let constant = self.constant.as_ref().map(|value| value.as_bytes());
-        let values = constant.into_iter().chain(key.values().map(Option::unwrap_or_default));
-        wire::descriptor(self.entries.iter().map(|name| &**name).zip(values), self.limit.as_ref())
+        let (mut names, mut values, mut constant) =
+            (self.entries.iter(), key.values(), self.constant.as_ref());
+        let entries = std::iter::from_fn(|| {
+            let name = names.next()?;
+            let value = match constant.take() {
+                Some(value) => value.as_bytes(),
+                None => values.next()?.unwrap_or_default(),
+            };
+            Some((&**name, value))
+        });
+        wire::descriptor(entries, self.limit.as_ref())
     }
 }
 
