@@ -172,7 +172,7 @@ impl Table {
             taken = Some(step);
             value
         })?;
-        Ok(taken.unwrap_or(self.refused()))
+        Ok(taken.unwrap_or_else(|| self.refused()))
     }
 
     /// What a take of nothing would say, with nothing written and no slot claimed.
