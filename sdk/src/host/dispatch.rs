@@ -15,7 +15,7 @@ use super::ids::IdMap;
 use super::plugin::Vm;
 use super::stream::{Action, Hold, Holds, Point, Section, Until};
 use super::timers::{Sleeper, TimerKey};
-use super::views::{Block, Ended, Part, View};
+use super::views::{Block, Ended, Part};
 use super::wire::{BufferType, MapType, Side};
 use super::{
     Body, Callbacks, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers,
@@ -45,8 +45,9 @@ impl<F> Plugin<F> {
     }
 }
 
-/// What a callback has decided, and the map that its mutations change where it has read it.
-type Called = (Result<Decision, HostError>, Option<HeaderMap>);
+/// What a callback has decided; what the host refused to show it, as a decision that rests on that is none; and the map that its mutations
+/// change, where it has read it.
+type Called = (Result<Decision, HostError>, Option<HostError>, Option<HeaderMap>);
 
 /// What a callback of a stream works with.
 type Lent<F> = (Rc<Plugin<F>>, <F as HttpFilter>::Stream, Holds);
@@ -115,7 +116,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let request = Request(Block::new(plugin, MapType::RequestHeaders, end_of_stream));
             let decision = filter.on_request_headers(stream, &request);
-            (checked(decision, &request.0.view), request.0.into_known())
+            (decision, request.0.view.failure(), request.0.into_known())
         })
     }
 
@@ -125,7 +126,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let body = Body(Part::new(plugin, BufferType::RequestBody, size, end_of_stream));
             let decision = filter.on_request_body(stream, &body);
-            (checked(decision, &body.0), None)
+            (decision, body.0.failure(), None)
         })
     }
 
@@ -135,7 +136,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let trailers = RequestTrailers(Block::new(plugin, MapType::RequestTrailers, true));
             let decision = filter.on_request_trailers(stream, &trailers);
-            (checked(decision, &trailers.0.view), trailers.0.into_known())
+            (decision, trailers.0.view.failure(), trailers.0.into_known())
         })
     }
 
@@ -145,7 +146,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let response = Response(Block::new(plugin, MapType::ResponseHeaders, end_of_stream));
             let decision = filter.on_response_headers(stream, &response);
-            (checked(decision, &response.0.view), response.0.into_known())
+            (decision, response.0.view.failure(), response.0.into_known())
         })
     }
 
@@ -155,7 +156,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let body = Body(Part::new(plugin, BufferType::ResponseBody, size, end_of_stream));
             let decision = filter.on_response_body(stream, &body);
-            (checked(decision, &body.0), None)
+            (decision, body.0.failure(), None)
         })
     }
 
@@ -165,7 +166,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let trailers = ResponseTrailers(Block::new(plugin, MapType::ResponseTrailers, true));
             let decision = filter.on_response_trailers(stream, &trailers);
-            (checked(decision, &trailers.0.view), trailers.0.into_known())
+            (decision, trailers.0.view.failure(), trailers.0.into_known())
         })
     }
 
@@ -284,7 +285,8 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         };
         let before = self.enter(context);
         let filter = plugin.filter();
-        let (result, known) = call(&plugin.host, &filter, &mut state);
+        let (decision, failure, known) = call(&plugin.host, &filter, &mut state);
+        let result = failure.map_or(decision, Err);
         let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, known.as_ref());
         self.leave(before);
         let hold = held_by(applied, point);
@@ -367,14 +369,6 @@ fn held_by(applied: Applied, point: Point) -> Option<Hold> {
         Applied::Hold(until) => Some(Hold { point, until }),
         Applied::Over => Some(Hold { point, until: Until::Never }),
         Applied::Continue | Applied::Refused | Applied::GrpcRefused | Applied::Buffer => None,
-    }
-}
-
-/// A decision that rests on something the host refused to show is none.
-fn checked(decision: Result<Decision, HostError>, view: &View) -> Result<Decision, HostError> {
-    match view.failure() {
-        Some(error) => Err(error),
-        None => decision,
     }
 }
 

@@ -51,7 +51,8 @@ impl Timers {
         self.over = self.over.saturating_add(1);
         // Rarely enough that it costs each one nothing.
         if self.over > self.sleepers.len() / 2 {
-            self.sleepers.drain(..self.over);
+            self.sleepers.copy_within(self.over.., 0);
+            self.sleepers.truncate(self.sleepers.len().saturating_sub(self.over));
             self.over = 0;
         }
     }
