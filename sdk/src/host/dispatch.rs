@@ -49,6 +49,9 @@ impl<F> Plugin<F> {
 /// change, where it has read it.
 type Called = (Result<Decision, HostError>, Option<HostError>, Option<HeaderMap>);
 
+/// What decides where a stream goes on.
+type Resumed<'a, F> = &'a mut dyn FnMut(&F, &mut <F as HttpFilter>::Stream) -> Result<Decision, HostError>;
+
 /// What a callback of a stream works with.
 type Lent<F> = (Rc<Plugin<F>>, <F as HttpFilter>::Stream, Holds);
 
@@ -302,13 +305,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     }
 
     /// What a stream waited for is there: from a callback of the root context.
-    fn resume(
-        &self,
-        context: u32,
-        side: Side,
-        until: Until,
-        call: &mut dyn FnMut(&F, &mut F::Stream) -> Result<Decision, HostError>,
-    ) {
+    fn resume(&self, context: u32, side: Side, until: Until, call: Resumed<'_, F>) {
         if self.streams.borrow().get(context).and_then(|stream| stream.holds.waits(side, &until)).is_none() {
             return;
         }
@@ -319,13 +316,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         }
     }
 
-    fn resume_here(
-        &self,
-        context: u32,
-        side: Side,
-        until: &Until,
-        call: &mut dyn FnMut(&F, &mut F::Stream) -> Result<Decision, HostError>,
-    ) {
+    fn resume_here(&self, context: u32, side: Side, until: &Until, call: Resumed<'_, F>) {
         let Ok((plugin, mut state, holds)) = self.lend(context, None) else {
             return;
         };

@@ -86,7 +86,7 @@ impl Index {
 
     /// Gives a place to an id that has none: one that was given back, or the next.
     fn add(&mut self, id: u32) -> usize {
-        if self.taken.saturating_add(1) > self.ring.len() / 4 * 3 {
+        if self.taken.saturating_add(1) > self.ring.len().saturating_mul(3) / 4 {
             self.make_room();
         }
         let place = self.unused.pop().unwrap_or(self.places);

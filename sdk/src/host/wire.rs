@@ -73,11 +73,11 @@ pub(crate) fn lines_or_none(call: &'static str, lines: &[(Rc<str>, Bytes)]) -> R
     if lines.is_empty() { Ok(Vec::new()) } else { self::lines(call, lines) }
 }
 
+/// Gets a line's name and value.
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
+
 /// As [`pairs`], of lines that come one after the other, as often as they are asked for.
-fn write_pairs(
-    call: &'static str,
-    lines: &dyn Fn(&mut dyn FnMut(&[u8], &[u8])),
-) -> Result<Vec<u8>, HostError> {
+fn write_pairs(call: &'static str, lines: &dyn Fn(Visit<'_>)) -> Result<Vec<u8>, HostError> {
     let mut count = 0_usize;
     let mut size = 4_usize;
     let mut is_good = true;

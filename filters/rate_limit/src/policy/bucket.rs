@@ -193,7 +193,7 @@ fn fixed_window(
     let offset = utc_offset(text);
     if offset.is_none() {
         wrong(
-            &at,
+            at,
             "utc_offset",
             "expected a difference from UTC such as `+01:00` or `-08:00`, at most 18 hours",
             problems,

@@ -30,19 +30,19 @@ impl Cost {
             None => Self::Fixed(1),
             Some(config::Cost::Fixed(cost)) => {
                 if *cost == 0 {
-                    wrong(&at, "fixed", "expected 1 or more, found 0", problems);
+                    wrong(at, "fixed", "expected 1 or more, found 0", problems);
                 }
                 Self::Fixed((*cost).into())
             }
             Some(config::Cost::Header(header)) => {
                 let name =
                     weir_sdk::names::readable_header(&header.name, "x-cost").unwrap_or_else(|reason| {
-                        wrong(&at, "header.name", &reason, problems);
+                        wrong(at, "header.name", &reason, problems);
                         "x-cost".into()
                     });
                 if header.max == 0 || header.min > header.max {
                     let reason = "expected `min` to be at most `max`, and `max` at least 1";
-                    wrong(&at, "header", &reason, problems);
+                    wrong(at, "header", reason, problems);
                 }
                 Self::Header {
                     name,
@@ -66,7 +66,7 @@ impl Cost {
 
 impl Charge {
     pub(crate) fn compile(at: &At<'_>, charge: &config::Charge, problems: &mut Problems) -> Self {
-        let mut refuse = |field: &str, reason: &str| wrong(&at, field, &reason, problems);
+        let mut refuse = |field: &str, reason: &str| wrong(at, field, reason, problems);
         let mut positive = |field: &str, value: u64| {
             if value == 0 {
                 refuse(field, "expected more than 0");
@@ -117,7 +117,7 @@ impl Charge {
 
 fn name(at: &At<'_>, field: &str, name: &str, problems: &mut Problems) -> Rc<str> {
     names::header(name).unwrap_or_else(|reason| {
-        wrong(&at, field, &reason, problems);
+        wrong(at, field, &reason, problems);
         name.into()
     })
 }

@@ -127,10 +127,10 @@ impl Global {
         if !global.entries.is_empty() && global.entries.len() != parts {
             let found = global.entries.len();
             let reason = format!("expected as many as the limit's `key` has parts, {parts}, found {found}");
-            wrong(&at, "entries", &reason, problems);
+            wrong(at, "entries", &reason, problems);
         }
         if global.entries.iter().any(String::is_empty) {
-            wrong(&at, "entries", "expected names, found an empty one", problems);
+            wrong(at, "entries", "expected names, found an empty one", problems);
         }
         let entries = match global.entries.is_empty() {
             false => global.entries.iter().map(|name| name.as_str().into()).collect(),

@@ -110,7 +110,7 @@ impl Pattern {
                     format!("expected as many texts as the limit's `key` has parts, {parts}, found {found}")
                 }
             };
-            wrong(&at, "key", &reason, problems);
+            wrong(at, "key", &reason, problems);
         }
         let mut pattern = Written::default();
         for text in &written.key {

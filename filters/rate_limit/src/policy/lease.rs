@@ -56,17 +56,17 @@ impl Lease {
         problems: &mut Problems,
     ) -> Self {
         if lease.tokens == 0 {
-            wrong(&at, "tokens", "expected 1 or more, found 0", problems);
+            wrong(at, "tokens", "expected 1 or more, found 0", problems);
         }
         let refill_below = lease.refill_below.unwrap_or(lease.tokens.div_ceil(2));
         if lease.tokens > 0 && !(1..=lease.tokens).contains(&refill_below) {
             let reason = format!("expected 1 to `tokens`, {}, found {refill_below}", lease.tokens);
-            wrong(&at, "refill_below", &reason, problems);
+            wrong(at, "refill_below", &reason, problems);
         }
         let duration_ns = weir_sdk::nanos(lease.duration.0);
         if !(1..=LONGEST_NS).contains(&duration_ns) {
             let reason = format!("expected more than 0 and at most `1h`, found `{}`", lease.duration);
-            wrong(&at, "duration", &reason, problems);
+            wrong(at, "duration", &reason, problems);
         }
         Self {
             tokens: lease.tokens.into(),

@@ -105,11 +105,11 @@ impl Limit {
         problems: &mut Problems,
     ) -> Self {
         if let Err(reason) = names::limit(&limit.name) {
-            wrong(&at, "name", &reason, problems);
+            wrong(at, "name", &reason, problems);
         }
         if !(8..=MOST_KEYS).contains(&limit.max_keys) {
             let reason = format!("expected 8 to {MOST_KEYS}, found {}", limit.max_keys);
-            wrong(&at, "max_keys", &reason, problems);
+            wrong(at, "max_keys", &reason, problems);
         }
         for (index, range) in limit.refund_statuses.iter().enumerate() {
             if range.start < 100 || range.end > 600 || range.start >= range.end {
@@ -128,7 +128,7 @@ impl Limit {
             && (limit.charge.is_some() || !limit.refund_statuses.is_empty())
         {
             let field = if limit.charge.is_some() { "charge" } else { "refund_statuses" };
-            wrong(&at, field, why, problems);
+            wrong(at, field, why, problems);
         }
         let matches = problems.take(at.field("match"), RequestMatcher::try_from(&limit.matches));
         // What is refused never runs.

@@ -44,7 +44,7 @@ impl Parts {
         ];
         if matches!(limit.algorithm, config::Algorithm::Global(_)) {
             for (field, _) in given.iter().filter(|(_, given)| *given) {
-                wrong(&at, field, "is not for `global`: the service decides", problems);
+                wrong(at, field, "is not for `global`: the service decides", problems);
             }
         }
         if let Some(instances) = &limit.instances {
@@ -61,10 +61,10 @@ impl Parts {
             }
         }
         if limit.classes.len() > MOST_CLASSES {
-            wrong(&at, "classes", "expected at most 16", problems);
+            wrong(at, "classes", "expected at most 16", problems);
         }
         if limit.queue.is_some() && !limit.classes.is_empty() {
-            wrong(&at, "classes", "is not for a limit with a `queue`", problems);
+            wrong(at, "classes", "is not for a limit with a `queue`", problems);
         }
         for (index, class) in limit.classes.iter().enumerate() {
             let at = at.item("classes", index);

@@ -42,10 +42,12 @@ enum Name {
     State,
 }
 
+const RETRY_AFTER: &str = "retry-after";
+
 /// In the order of [`Name`].
 const NAMES: [&str; 7] = [
     "x-envoy-ratelimited",
-    "retry-after",
+    RETRY_AFTER,
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
     "x-ratelimit-reset",
@@ -116,7 +118,7 @@ impl Replies {
             reply.headers.extend_from_slice(&answer.response_headers);
         }
         if let (true, Some(seconds)) = (self.retry_after, retry)
-            && !reply.headers.iter().any(|(other, _)| &**other == NAMES[Name::RetryAfter as usize])
+            && !reply.headers.iter().any(|(other, _)| &**other == RETRY_AFTER)
         {
             self.say(&mut reply.headers, Name::RetryAfter, &seconds.to_string());
         }
