@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use weir_sdk::Status;
 use weir_sdk::limit::Admission;
-use weir_sdk::{HostError, Status};
 
 use super::answers::Asked;
 use super::global::Global;
@@ -148,7 +148,7 @@ impl<'a> Attempt<'a> {
                     refusal.retry_ns = blocked;
                     return self.refuse(counts, refusal);
                 }
-                Err(error) => return self.failed(limit, &error, counts),
+                Err(status) => return self.failed(limit, status, counts),
             }
         }
         let now = self.inputs.clocks.ns(bucket.of_day);
@@ -156,7 +156,7 @@ impl<'a> Attempt<'a> {
         let ask = limit.parts.ask(request, bucket.size, limit.cost.of(request));
         let taken = match bucket.table.take_as(self.inputs.store, &key.bytes, now, ask) {
             Ok(taken) => taken,
-            Err(error) => return self.failed(limit, &error, counts),
+            Err(error) => return self.failed(limit, error.status, counts),
         };
         if taken.overflowed {
             counts.add(Cause::Overflow);
@@ -166,11 +166,11 @@ impl<'a> Attempt<'a> {
         let told = Told { name: Rc::clone(&limit.name), admission, policy, size: None };
         let Some(receipt) = taken.receipt else {
             if let Some(penalty) = &limit.penalty
-                && let Err(error) =
+                && let Err(status) =
                     penalty.refused(self.inputs.store, &key.bytes, self.inputs.clocks.ns(false))
             {
                 // It is refused all the same.
-                counts.add(failure(&error));
+                counts.add(failure(status));
             }
             let mut refusal = Refusal::new(limit, LimitText::Refused);
             refusal.told = Some(told);
@@ -216,15 +216,15 @@ impl<'a> Attempt<'a> {
                 }
                 Ok(Spend::Ask { lease }) => counts.refills.extend(lease.map(refill)),
                 // Without tokens in advance, each request asks.
-                Err(error) => counts.add(failure(&error)),
+                Err(status) => counts.add(failure(status)),
             }
         }
         let descriptor = descriptor();
         self.asked.push(Asked { limit: Rc::clone(limit), place, key: key.bytes, descriptor, cost });
     }
 
-    fn failed(&mut self, limit: &Rc<Limit>, error: &HostError, counts: &mut Counts) {
-        counts.add(failure(error));
+    fn failed(&mut self, limit: &Rc<Limit>, status: Status, counts: &mut Counts) {
+        counts.add(failure(status));
         if self.on_error == OnError::Deny {
             self.refuse(counts, Refusal::new(limit, LimitText::Failed));
         }
@@ -246,8 +246,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn failure(error: &HostError) -> Cause {
-    if error.status == Status::CasMismatch { Cause::Contended } else { Cause::Error }
+fn failure(status: Status) -> Cause {
+    if status == Status::CasMismatch { Cause::Contended } else { Cause::Error }
 }
 
 /// What is left of one, times the size of the other: to compare shares without rounding.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_sdk::fraction::xxh64;
 use weir_sdk::limit::Store;
-use weir_sdk::{At, Denominator, Draw, FractionalPercent, GrpcCall, HostError, LocalReply, Problems};
+use weir_sdk::{At, Denominator, Draw, FractionalPercent, GrpcCall, LocalReply, Problems, Status};
 
 use super::answers::Asked;
 use super::key::Written;
@@ -197,13 +197,7 @@ pub(crate) struct Leases {
 
 impl Leases {
     /// See [`Lease::spend`].
-    pub(crate) fn spend(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-        cost: u64,
-    ) -> Result<Spend, HostError> {
+    pub(crate) fn spend(&self, store: &dyn Store, key: &[u8], now: u64, cost: u64) -> Result<Spend, Status> {
         let mut spend = Spend::Ask { lease: None };
         self.step(store, key, &mut |state, is_own| {
             // The one who finds another's place.
@@ -226,7 +220,7 @@ impl Leases {
         store: &dyn Store,
         key: &[u8],
         next: &dyn Fn(&Lease, State) -> State,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         self.step(store, key, &mut |state, is_own| {
             Some(next(&self.lease, state)).filter(|next| is_own && *next != state)
         })
@@ -237,12 +231,12 @@ impl Leases {
         store: &dyn Store,
         key: &[u8],
         next: &mut dyn FnMut(State, bool) -> Option<State>,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Status> {
         let hash = xxh64(key, self.seed);
         let place = u128::from(hash).wrapping_mul(u128::from(self.places)) >> 64;
         let place = u32::try_from(place).unwrap_or_default();
         let owner = hash.to_le_bytes();
-        store.update(&[&self.name[..], &place.to_be_bytes()].concat(), &mut |value| {
+        let stored = store.update(&[&self.name[..], &place.to_be_bytes()].concat(), &mut |value| {
             let value = value.unwrap_or_default();
             let (is_own, state) = match value.split_first_chunk() {
                 Some((found, state)) => (*found == owner, State::read(state)),
@@ -253,6 +247,7 @@ impl Leases {
             value.extend_from_slice(&owner);
             state.write(&mut value);
             Some(value)
-        })
+        });
+        stored.map_err(|error| error.status)
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use weir_sdk::limit::{Algorithm, Store};
 use weir_sdk::matcher::IntegerRange;
-use weir_sdk::{At, HostError, Problems, RequestMatcher, Texts};
+use weir_sdk::{At, Problems, RequestMatcher, Texts};
 
 use super::bucket::{Bucket, algorithm, may_queue, queue};
 use super::cost::{Charge, Cost};
@@ -230,11 +230,12 @@ impl Limit {
         held: &Held,
         clocks: &Clocks<'_>,
         store: &dyn Store,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Failed> {
         let given = match &held.took {
             Took::Of(receipt) => self
                 .bucket(held.place)
-                .map(|bucket| bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost())),
+                .map(|bucket| bucket.table.refund(store, receipt, clocks.ns(bucket.of_day), receipt.cost()))
+                .map(|given| given.map_err(|error| error.status)),
             Took::InAdvance { key, cost, expires } => {
                 self.global(held.place).and_then(|global| global.leases.as_ref()).map(|leases| {
                     let now = clocks.ns(false);
@@ -242,7 +243,7 @@ impl Limit {
                 })
             }
         };
-        given.unwrap_or(Ok(()))
+        given.unwrap_or(Ok(())).map_err(|_| Failed)
     }
 
     /// The stream is over, perhaps while it waited for its turn.
@@ -253,7 +254,7 @@ impl Limit {
         end: &End<'_>,
         clocks: &Clocks<'_>,
         store: &dyn Store,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), Failed> {
         let status = end.attributes.attribute_int(&["response", "code"]);
         let refunded =
             status.is_some_and(|status| self.refund_statuses.iter().any(|range| range.contains(status)));
@@ -270,11 +271,11 @@ impl Limit {
         let taken = receipt.cost();
         if cost > taken {
             let more = cost.saturating_sub(taken);
-            return bucket.table.charge(store, receipt, now, more);
+            return bucket.table.charge(store, receipt, now, more).map_err(|_| Failed);
         }
         if cost < taken {
             let less = taken.saturating_sub(cost);
-            return bucket.table.refund(store, receipt, now, less);
+            return bucket.table.refund(store, receipt, now, less).map_err(|_| Failed);
         }
         Ok(())
     }
@@ -296,3 +297,7 @@ fn kind(
     let algorithm: Algorithm = algorithm(&at, written, queue, problems)?;
     Some(Kind::Local(Bucket::new(limit, place, algorithm, single, setup)))
 }
+
+/// The store did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed;

@@ -2,7 +2,7 @@
 //! which takes as long to come back as the key is blocked.
 
 use weir_sdk::limit::{self, Algorithm, OnFull, Store, Table, TokenBucket};
-use weir_sdk::{At, ConfigDuration, HostError, Problems};
+use weir_sdk::{At, ConfigDuration, Problems, Status};
 
 use super::Setup;
 use super::meaning::meaning;
@@ -55,25 +55,23 @@ impl Penalty {
     }
 
     /// How long the key is blocked from now on, where it is.
-    pub(crate) fn blocked_ns(
-        &self,
-        store: &dyn Store,
-        key: &[u8],
-        now: u64,
-    ) -> Result<Option<u64>, HostError> {
-        let look = self.forgiven.look(store, key, now)?;
+    pub(crate) fn blocked_ns(&self, store: &dyn Store, key: &[u8], now: u64) -> Result<Option<u64>, Status> {
+        let look = self.forgiven.look(store, key, now).map_err(|error| error.status)?;
         Ok(if look.admitted { None } else { look.reset_ns })
     }
 
     /// The key was refused.
-    pub(crate) fn refused(&self, store: &dyn Store, key: &[u8], now: u64) -> Result<(), HostError> {
-        let taken = self.forgiven.take(store, key, now, 1)?;
+    pub(crate) fn refused(&self, store: &dyn Store, key: &[u8], now: u64) -> Result<(), Status> {
+        let take = |cost| self.forgiven.take(store, key, now, cost).map_err(|error| error.status);
+        let taken = take(1)?;
         if taken.admission.admitted || taken.overflowed {
             return Ok(());
         }
         // A take of nothing tells where.
-        match self.forgiven.take(store, key, now, 0)?.receipt {
-            Some(receipt) => self.forgiven.charge(store, &receipt, now, self.debt),
+        match take(0)?.receipt {
+            Some(receipt) => {
+                self.forgiven.charge(store, &receipt, now, self.debt).map_err(|error| error.status)
+            }
             // Blocked already.
             None => Ok(()),
         }
