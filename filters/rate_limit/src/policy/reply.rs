@@ -155,7 +155,8 @@ impl Replies {
             }
         }
         if self.ratelimit {
-            let mut all = String::new();
+            let length = policies.iter().map(|policy| policy.len().saturating_add(2)).sum();
+            let mut all = String::with_capacity(length);
             for policy in policies {
                 all.push_str(if all.is_empty() { "" } else { ", " });
                 all.push_str(policy);
