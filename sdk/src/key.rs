@@ -148,10 +148,7 @@ pub fn masked(address: IpAddr, v4: u8, v6: u8) -> Vec<u8> {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(v4.into())).unwrap_or(0);
             IpAddr::V4((u32::from(address) & mask).into())
         }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(v6.into())).unwrap_or(0);
-            IpAddr::V6((u128::from(address) & mask).into())
-        }
+        IpAddr::V6(address) => IpAddr::V6(crate::matcher::masked(address.octets(), v6).into()),
     };
     address::text(masked)
 }

@@ -77,6 +77,20 @@ pub fn cookie(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A number that is written in digits and nothing else.
+#[must_use]
+#[inline(never)]
+pub fn digits(text: &[u8]) -> Option<u64> {
+    let mut total = 0_u64;
+    for byte in text {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        total = total.checked_mul(10)?.checked_add(u64::from(byte & 15))?;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 /// Whether it is a token of RFC 9110 §5.6.2.
 #[must_use]
 pub fn is_token(name: &str) -> bool {

@@ -4,7 +4,7 @@
 
 use schemars::JsonSchema;
 
-use crate::{At, Attributes, FromConfig, Problems};
+use crate::{At, Attributes, FromConfig, Problems, names};
 
 /// How a call can fail without a whole answer of the upstream: Envoy's response flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, JsonSchema)]
@@ -154,8 +154,8 @@ impl Statuses {
 /// The first and the last status of what is written.
 fn range(text: &str) -> Option<(u16, u16)> {
     let number = |text: &str| {
-        let plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|number| plain && (200..600).contains(number))
+        let number = names::digits(text.as_bytes()).filter(|_| text.len() == 3)?;
+        u16::try_from(number).ok().filter(|number| (200..600).contains(number))
     };
     let class = |text: &str| {
         let first = number(&[text.strip_suffix("xx")?, "00"].concat())?;

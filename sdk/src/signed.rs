@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 
 use crate::digest::{equal, hex, hmac_sha256};
+use crate::names::digits;
 use crate::{At, FromConfig, Problems};
 
 /// A secret shorter than this can be guessed.
@@ -129,9 +130,7 @@ pub fn parse(value: &[u8]) -> Option<(u64, &[u8])> {
     let rest = value.trim_ascii().strip_prefix(b"expires=")?;
     let comma = rest.iter().position(|byte| *byte == b',')?;
     let (seconds, signature) = rest.split_at_checked(comma)?;
-    let seconds = std::str::from_utf8(seconds).ok()?;
-    let seconds = seconds.bytes().all(|byte| byte.is_ascii_digit()).then(|| seconds.parse().ok())??;
-    Some((seconds, signature.strip_prefix(b",sha256=")?))
+    Some((digits(seconds)?, signature.strip_prefix(b",sha256=")?))
 }
 
 /// Whole seconds since 1970; 0 before.

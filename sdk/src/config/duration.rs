@@ -39,8 +39,10 @@ impl fmt::Debug for ConfigDuration {
 
 /// Text that is not a [`ConfigDuration`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a duration with a unit, such as \"7s\", \"250ms\" or \"1h30m\"")]
+#[error("expected {}", EXPECTED)]
 pub struct DurationError;
+
+const EXPECTED: &str = "a duration with a unit, such as \"7s\", \"250ms\" or \"1h30m\"";
 
 impl FromStr for ConfigDuration {
     type Err = DurationError;
@@ -50,37 +52,45 @@ impl FromStr for ConfigDuration {
     }
 }
 
+#[inline(never)]
 fn nanoseconds(text: &str) -> Option<u64> {
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     let mut total = 0_u64;
     loop {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at_checked(number_end)?;
-        let unit_end = after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len());
-        let (unit, after) = after.split_at_checked(unit_end)?;
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let number = front(&mut rest, |byte| byte.is_ascii_digit() || byte == b'.');
+        let unit = front(&mut rest, |byte| byte.is_ascii_lowercase());
+        let (_, scale) = UNITS.iter().find(|(name, _)| name.as_bytes() == unit)?;
         total = total.checked_add(scaled(number, *scale)?)?;
-        if after.is_empty() {
+        if rest.is_empty() {
             return Some(total);
         }
-        rest = after;
     }
 }
 
+/// Takes the bytes of a kind from the front.
+fn front<'t>(text: &mut &'t [u8], of_kind: impl Fn(u8) -> bool) -> &'t [u8] {
+    let end = text.iter().position(|byte| !of_kind(*byte)).unwrap_or(text.len());
+    let (front, rest) = text.split_at_checked(end).unwrap_or_default();
+    *text = rest;
+    front
+}
+
 /// A decimal number of units, in nanoseconds; `None` when it is none, or finer than a nanosecond.
-fn scaled(number: &str, scale: u64) -> Option<u64> {
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || decimals.is_empty() || decimals.as_bytes().contains(&b'.') {
+fn scaled(number: &[u8], scale: u64) -> Option<u64> {
+    let mut parts = number.splitn(2, |byte| *byte == b'.');
+    let mut total = crate::names::digits(parts.next()?)?.checked_mul(scale)?;
+    let Some(decimals) = parts.next() else { return Some(total) };
+    if decimals.is_empty() {
         return None;
     }
-    let mut total = whole.parse::<u64>().ok()?.checked_mul(scale)?;
     let mut part = scale;
-    for digit in decimals.bytes().map(|byte| u64::from(byte.wrapping_sub(b'0'))) {
+    for byte in decimals {
+        let digit = crate::names::digits(&[*byte])?;
         if digit > 0 && !part.is_multiple_of(10) {
             return None;
         }
         part /= 10;
-        total = total.checked_add(digit.checked_mul(part)?)?;
+        total = total.checked_add(digit.wrapping_mul(part))?;
     }
     Some(total)
 }
@@ -117,15 +127,14 @@ serde_form!(ConfigDuration);
 impl FromConfig for ConfigDuration {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
         let reason = match node {
-            Node::Text(text) => match text.parse() {
-                Ok(duration) => return Some(duration),
-                Err(DurationError) => unlike(text),
+            Node::Text(text) => match nanoseconds(text) {
+                Some(total) => return Some(Self(Duration::from_nanos(total))),
+                None => unlike(text),
             },
             Node::Unsigned(number) => number_alone(Some(number.to_string())),
             Node::Float(number) => number_alone(super::words::decimal(*number)),
             _ => {
-                return reader
-                    .expected("a duration with a unit, such as \"7s\", \"250ms\" or \"1h30m\"", node);
+                return reader.expected(EXPECTED, node);
             }
         };
         reader.refuse(reason)
@@ -138,8 +147,12 @@ impl FromConfig for ConfigDuration {
 
 /// Text that is no duration.
 fn unlike(text: &str) -> String {
-    let mut reason = [&DurationError.to_string(), ", found ", &super::words::quoted(text)].concat();
-    let compact: String = text.to_ascii_lowercase().split_whitespace().collect();
+    let mut reason = ["expected ", EXPECTED, ", found ", &super::words::quoted(text)].concat();
+    let mut compact = String::new();
+    for part in text.split_whitespace() {
+        compact.push_str(part);
+    }
+    compact.make_ascii_lowercase();
     if super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some() {
         reason.push_str(&["; did you mean \"", text, "s\"?"].concat());
     } else if nanoseconds(&compact).is_some() {
@@ -150,12 +163,12 @@ fn unlike(text: &str) -> String {
 
 /// A number without a unit.
 fn number_alone(number: Option<String>) -> String {
-    let reason = DurationError.to_string();
-    match number {
-        Some(number) if number.starts_with('-') => [&reason, ", found ", &number].concat(),
-        Some(number) => [&reason, ", found ", &number, "; did you mean \"", &number, "s\"?"].concat(),
-        None => reason + ", found a number",
+    let found = number.as_deref().unwrap_or("a number");
+    let mut reason = ["expected ", EXPECTED, ", found ", found].concat();
+    if number.is_some() && !found.starts_with('-') {
+        reason.push_str(&["; did you mean \"", found, "s\"?"].concat());
     }
+    reason
 }
 
 impl JsonSchema for ConfigDuration {

@@ -22,10 +22,10 @@ pub struct Timestamp(pub SystemTime);
 
 /// Text that is not a [`Timestamp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected a time from 1970 to 9999 in RFC 3339, such as \"2026-05-04T09:00:00Z\" or \"2026-05-04T11:00:00+02:00\""
-)]
+#[error("{}", EXPECTED)]
 pub struct TimestampError;
+
+const EXPECTED: &str = "expected a time from 1970 to 9999 in RFC 3339, such as \"2026-05-04T09:00:00Z\" or \"2026-05-04T11:00:00+02:00\"";
 
 impl FromStr for Timestamp {
     type Err = TimestampError;
@@ -39,15 +39,21 @@ impl FromStr for Timestamp {
 struct Reader<'t>(&'t [u8]);
 
 impl Reader<'_> {
-    fn number(&mut self, digits: usize) -> Option<i64> {
+    /// A number of so many digits, at most nine.
+    fn number(&mut self, digits: usize) -> Option<u32> {
         let (number, rest) = self.0.split_at_checked(digits)?;
         self.0 = rest;
-        number.iter().try_fold(0_i64, |total, byte| match byte {
-            b'0'..=b'9' => total.checked_mul(10)?.checked_add(i64::from(byte.wrapping_sub(b'0'))),
-            _ => None,
-        })
+        let mut total = 0_u32;
+        for byte in number {
+            if !byte.is_ascii_digit() {
+                return None;
+            }
+            total = total.wrapping_mul(10).wrapping_add(u32::from(byte & 15));
+        }
+        Some(total)
     }
 
+    /// The next byte, where it is one of these.
     fn one_of(&mut self, bytes: &[u8]) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -55,107 +61,135 @@ impl Reader<'_> {
     }
 }
 
+/// The digits of each number in a time, and what may stand behind it.
+const FORM: [(usize, &[u8]); 6] = [(4, b"-"), (2, b"-"), (2, b"Tt "), (2, b":"), (2, b":"), (2, b"")];
+
+/// No number here is above 2^40, so none overflows.
 fn time(text: &[u8]) -> Option<SystemTime> {
     let mut reader = Reader(text);
-    let year = reader.number(4)?;
-    reader.one_of(b"-")?;
-    let month = reader.number(2)?;
-    reader.one_of(b"-")?;
-    let day = reader.number(2)?;
-    reader.one_of(b"Tt ")?;
-    let hour = reader.number(2)?;
-    reader.one_of(b":")?;
-    let minute = reader.number(2)?;
-    reader.one_of(b":")?;
-    let second = reader.number(2)?;
-    if !(1..=days_in_month(year, month)?).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+    let mut numbers = [0_u32; FORM.len()];
+    for (number, (digits, next)) in numbers.iter_mut().zip(FORM) {
+        *number = reader.number(digits)?;
+        if !next.is_empty() {
+            reader.one_of(next)?;
+        }
+    }
+    let [year, month, day, hour, minute, second] = numbers;
+    let is_day = (1..=days_in_month(year, month)).contains(&day);
+    if !is_day || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let mut nanoseconds = 0_u32;
     if let Some(rest) = reader.0.strip_prefix(b".") {
+        reader.0 = rest;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let mut decimals = Reader(rest.get(..digits)?);
-        let fraction = decimals.number(digits)?;
-        let missing = u32::try_from(9_usize.checked_sub(digits).filter(|missing| *missing < 9)?).ok()?;
-        nanoseconds = u32::try_from(fraction.checked_mul(10_i64.checked_pow(missing)?)?).ok()?;
-        reader.0 = rest.get(digits..)?;
-    }
-    let offset = match reader.one_of(b"Zz+-")? {
-        b'Z' | b'z' => 0,
-        sign => {
-            let hours = reader.number(2)?;
-            reader.one_of(b":")?;
-            let minutes = reader.number(2)?;
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            let seconds = hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?;
-            if sign == b'-' { seconds.checked_neg()? } else { seconds }
+        if !(1..=9).contains(&digits) {
+            return None;
         }
-    };
+        nanoseconds = reader.number(digits)?;
+        for _ in digits..9 {
+            nanoseconds = nanoseconds.wrapping_mul(10);
+        }
+    }
+    let mut offset = 0_i64;
+    let sign = reader.one_of(b"Zz+-")?;
+    if matches!(sign, b'+' | b'-') {
+        let hours = reader.number(2)?;
+        reader.one_of(b":")?;
+        let minutes = reader.number(2)?;
+        if hours > 23 || minutes > 59 {
+            return None;
+        }
+        offset = seconds_of(hours, minutes);
+        if sign == b'-' {
+            offset = offset.wrapping_neg();
+        }
+    }
     if !reader.0.is_empty() {
         return None;
     }
-    let of_day = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
-    let seconds = days(year, month, day)?
-        .checked_mul(SECONDS_PER_DAY.cast_signed())?
-        .checked_add(of_day)?
-        .checked_sub(offset)?;
+    let seconds = days(year, month, day)
+        .wrapping_mul(SECONDS_PER_DAY.cast_signed())
+        .wrapping_add(seconds_of(hour, minute))
+        .wrapping_add(second.into())
+        .wrapping_sub(offset);
     SystemTime::UNIX_EPOCH.checked_add(Duration::new(u64::try_from(seconds).ok()?, nanoseconds))
 }
 
-fn is_leap(year: i64) -> bool {
+fn seconds_of(hours: u32, minutes: u32) -> i64 {
+    i64::from(hours.wrapping_mul(60).wrapping_add(minutes).wrapping_mul(60))
+}
+
+fn is_leap(year: u32) -> bool {
     (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
 }
 
-fn days_in_month(year: i64, month: i64) -> Option<i64> {
+/// 0 for a month that does not exist.
+fn days_in_month(year: u32, month: u32) -> u32 {
     match month {
-        2 => Some(if is_leap(year) { 29 } else { 28 }),
-        4 | 6 | 9 | 11 => Some(30),
-        1..=12 => Some(31),
-        _ => None,
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
     }
 }
 
-/// Days from 1970-01-01 to a date from the year 1 on.
-fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    let past = year.checked_sub(1).filter(|past| *past >= 0)?;
-    let leaps = (past / 4).checked_sub(past / 100)?.checked_add(past / 400)?;
-    let mut total = past.checked_mul(365)?.checked_add(leaps)?;
+/// Days from 1970-01-01 to a date; what lies before is below 0.
+fn days(year: u32, month: u32, day: u32) -> i64 {
+    let past = year.saturating_sub(1);
+    let leaps = (past / 4).wrapping_sub(past / 100).wrapping_add(past / 400);
+    let mut total = past.wrapping_mul(365).wrapping_add(leaps).wrapping_add(day);
     for earlier in 1..month {
-        total = total.checked_add(days_in_month(year, earlier)?)?;
+        total = total.wrapping_add(days_in_month(year, earlier));
     }
-    // 719 162 days lie between 0001-01-01 and 1970-01-01.
-    total.checked_add(day)?.checked_sub(1)?.checked_sub(719_162)
+    // 719 162 days lie between 0001-01-01 and 1970-01-01, and the first day has passed none.
+    i64::from(total).wrapping_sub(719_163)
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut left = since.as_secs() / SECONDS_PER_DAY;
-        let of_day = since.as_secs() % SECONDS_PER_DAY;
-        let mut year = 1970_i64;
-        loop {
-            let length = if is_leap(year) { 366 } else { 365 };
-            let Some(rest) = left.checked_sub(length).filter(|_| year < 9999) else { break };
-            left = rest;
-            year = year.saturating_add(1);
-        }
-        let mut month = 1_i64;
-        while let Some(rest) = days_in_month(year, month)
-            .and_then(|length| left.checked_sub(length.unsigned_abs()))
-            .filter(|_| month < 12)
-        {
-            left = rest;
-            month = month.saturating_add(1);
-        }
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        write!(f, "{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}", left.saturating_add(1))?;
-        if since.subsec_nanos() != 0 {
-            write!(f, ".{:09}", since.subsec_nanos())?;
-        }
-        f.write_str("Z")
+        f.write_str(&text(self.0))
     }
+}
+
+/// A time from 1970 to 9999 in UTC; later ones as days of the last month.
+fn text(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let of_day = u32::try_from(since.as_secs() % SECONDS_PER_DAY).unwrap_or(0);
+    let mut left = u32::try_from(since.as_secs() / SECONDS_PER_DAY).unwrap_or(u32::MAX);
+    let (mut year, mut month) = (1970_u32, 1_u32);
+    while year < 9999 {
+        let length = if is_leap(year) { 366 } else { 365 };
+        let Some(rest) = left.checked_sub(length) else { break };
+        left = rest;
+        year = year.saturating_add(1);
+    }
+    while month < 12 {
+        let Some(rest) = left.checked_sub(days_in_month(year, month)) else { break };
+        left = rest;
+        month = month.saturating_add(1);
+    }
+    let mut text = String::new();
+    for (number, mut place, after) in [
+        (year, 1000, "-"),
+        (month, 10, "-"),
+        (left.saturating_add(1), 10, "T"),
+        (of_day / 3600, 10, ":"),
+        (of_day / 60 % 60, 10, ":"),
+        (of_day % 60, 10, "."),
+        (since.subsec_nanos(), 100_000_000, ""),
+    ] {
+        while place > 0 {
+            text.extend(char::from_digit(number.checked_div(place).unwrap_or(0) % 10, 10));
+            place /= 10;
+        }
+        text.push_str(after);
+    }
+    let whole = text.strip_suffix(".000000000").map_or(text.len(), str::len);
+    text.truncate(whole);
+    text.push('Z');
+    text
 }
 
 impl Serialize for Timestamp {
@@ -169,9 +203,9 @@ serde_form!(Timestamp);
 impl FromConfig for Timestamp {
     fn from_config(node: &Node, reader: &mut super::Reader) -> Option<Self> {
         let reason = match node {
-            Node::Text(text) => match text.parse() {
-                Ok(time) => return Some(time),
-                Err(TimestampError) => unlike(text),
+            Node::Text(text) => match time(text.as_bytes()) {
+                Some(time) => return Some(Self(time)),
+                None => unlike(text),
             },
             Node::Unsigned(seconds) => number_alone(*seconds),
             _ => return reader.expected("a time in RFC 3339, such as \"2026-05-04T09:00:00Z\"", node),
@@ -186,7 +220,7 @@ impl FromConfig for Timestamp {
 
 /// Text that is no time.
 fn unlike(text: &str) -> String {
-    let mut reason = [&TimestampError.to_string(), ", found ", &super::words::quoted(text)].concat();
+    let mut reason = [EXPECTED, ", found ", &super::words::quoted(text)].concat();
     let zoned = [text, "Z"].concat();
     let whole = [text, "T00:00:00Z"].concat();
     if let Some(fix) = [zoned, whole].into_iter().find(|fix| time(fix.as_bytes()).is_some()) {
@@ -197,12 +231,12 @@ fn unlike(text: &str) -> String {
 
 /// A number, which may be seconds since 1970.
 fn number_alone(seconds: u64) -> String {
-    let reason = [&TimestampError.to_string(), ", found ", &seconds.to_string()].concat();
+    let reason = [EXPECTED, ", found ", &seconds.to_string()].concat();
     // The last second of 9999.
     let is_known = seconds <= 253_402_300_799;
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| is_known);
     match time {
-        Some(time) => [&reason, "; did you mean \"", &Timestamp(time).to_string(), "\"?"].concat(),
+        Some(time) => [&reason, "; did you mean \"", &self::text(time), "\"?"].concat(),
         None => reason,
     }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use crate::{At, ConfigError, FromConfig, Headers, Problems, RequestView, address};
+use crate::{At, ConfigError, FromConfig, Headers, Problems, RequestView, address, names};
 
 /// The addresses a request may come from: any of `ranges`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
@@ -51,10 +51,13 @@ impl Compile for CidrMatch {
         if self.ranges.is_empty() {
             problems.add(at.field("ranges"), "needs at least one block, such as \"10.0.0.0/8\"");
         }
-        let ranges = self.ranges.iter().enumerate();
-        let ranges: Vec<Cidr> = ranges
-            .filter_map(|(index, range)| problems.take(at.item("ranges", index), range.parse()))
-            .collect();
+        let mut ranges = Vec::with_capacity(self.ranges.len());
+        for (index, range) in self.ranges.iter().enumerate() {
+            match Cidr::read(range) {
+                Ok(range) => ranges.push(range),
+                Err(reason) => problems.add(at.item("ranges", index), reason),
+            }
+        }
         Some(CidrMatcher {
             ranges: ranges.into(),
             trusted_hops: self.xff_num_trusted_hops,
@@ -75,63 +78,72 @@ impl CidrMatcher {
 /// A block of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
-    /// An IPv6 address, or an IPv4 address mapped into one.
-    network: u128,
-    mask: u128,
+    /// An IPv6 address, or an IPv4 address mapped into one; 0 behind `length`.
+    network: [u8; 16],
+    /// In bits. IPv4 lies in ::ffff:0:0/96, the bits of which count, too.
+    length: u8,
 }
 
 impl FromStr for Cidr {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let refused = |reason: String| ConfigError::invalid("", reason);
-        let unknown = || {
-            refused(
-                ["expected an address block such as \"10.0.0.0/8\", found ", &crate::config::quoted(text)]
-                    .concat(),
-            )
-        };
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address = address::parse(address.as_bytes()).ok_or_else(unknown)?;
-        let bits = if address.is_ipv4() { 32_u32 } else { 128 };
-        let length = match length {
-            None => bits,
-            Some(length) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let length: u32 = length.parse().map_err(|_| unknown())?;
-                if length > bits {
-                    return Err(refused(
-                        ["expected a length of at most ", &bits.to_string(), ", found ", &length.to_string()]
-                            .concat(),
-                    ));
-                }
-                length
-            }
-            Some(_) => return Err(unknown()),
-        };
-        // The length 0 shifts everything out.
-        let mask = u128::MAX.checked_shl(bits.saturating_sub(length)).unwrap_or_default();
-        // IPv4 lies in ::ffff:0:0/96, the upper bits of which count too.
-        let mask = if address.is_ipv4() { mask | !u128::from(u32::MAX) } else { mask };
-        Ok(Self { network: number(address) & mask, mask })
+        Self::read(text).map_err(|reason| ConfigError::invalid("", reason))
     }
 }
 
 impl Cidr {
+    fn read(text: &str) -> Result<Self, String> {
+        let (address, length) = match text.as_bytes().iter().position(|byte| *byte == b'/') {
+            Some(slash) => text.split_at_checked(slash).unwrap_or_default(),
+            None => (text, ""),
+        };
+        let address = address::parse(address.as_bytes());
+        let before = if address.is_some_and(|address| address.is_ipv4()) { 96_u8 } else { 0 };
+        let bits = 128_u8.saturating_sub(before);
+        let length = match length.as_bytes().strip_prefix(b"/") {
+            None => Some(bits.into()),
+            Some(length) => names::digits(length).filter(|length| *length <= u32::MAX.into()),
+        };
+        let (Some(address), Some(length)) = (address, length) else {
+            let known = "expected an address block such as \"10.0.0.0/8\", found ";
+            return Err([known, &crate::config::quoted(text)].concat());
+        };
+        match u8::try_from(length) {
+            Ok(length) if length <= bits => {
+                let length = before.saturating_add(length);
+                Ok(Self { network: masked(octets(address), length), length })
+            }
+            _ => {
+                let (bits, length) = (bits.to_string(), length.to_string());
+                Err(["expected a length of at most ", &bits, ", found ", &length].concat())
+            }
+        }
+    }
+
     /// Whether the address lies in the block. An IPv4 address mapped into IPv6 is that IPv4 address.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
-        number(address) & self.mask == self.network
+        masked(octets(address), self.length) == self.network
     }
 }
 
-fn number(address: IpAddr) -> u128 {
+fn octets(address: IpAddr) -> [u8; 16] {
     match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
+}
+
+/// The first bits of an address, and 0 behind them.
+#[inline(never)]
+pub(crate) fn masked(mut octets: [u8; 16], length: u8) -> [u8; 16] {
+    let mut left = u32::from(length);
+    for octet in &mut octets {
+        *octet &= !0xff_u8.checked_shr(left).unwrap_or(0);
+        left = left.saturating_sub(8);
+    }
+    octets
 }
 
 /// The address of the client: what Envoy takes for it, or with `trusted_hops` the one before that many in `x-forwarded-for`

@@ -137,18 +137,22 @@ impl JsonSchema for RequestMatches {
 #[derive(Clone, Debug, Default)]
 pub struct RequestMatcher(Box<[Block]>);
 
+/// Conditions in the order in which they are asked: headers, which are here, before attributes, which are asked for.
 #[derive(Clone, Debug)]
-struct Block {
-    path: Option<PathMatcher>,
-    methods: Box<[String]>,
-    authority: Option<AuthorityMatcher>,
-    scheme: Option<String>,
-    headers: Box<[HeaderMatcher]>,
-    query_parameters: Box<[QueryParameterMatcher]>,
-    cookies: Box<[CookieMatcher]>,
-    source_address: Option<CidrMatcher>,
-    attributes: Box<[AttributeMatcher]>,
-    none_of: Box<[Block]>,
+struct Block(Vec<Condition>);
+
+#[derive(Clone, Debug)]
+enum Condition {
+    Methods(Box<[String]>),
+    Path(PathMatcher),
+    Authority(AuthorityMatcher),
+    Scheme(String),
+    Header(HeaderMatcher),
+    QueryParameter(QueryParameterMatcher),
+    Cookie(CookieMatcher),
+    SourceAddress(CidrMatcher),
+    Attribute(AttributeMatcher),
+    NoneOf(Box<[Block]>),
 }
 
 impl TryFrom<RequestMatches> for RequestMatcher {
@@ -164,11 +168,8 @@ impl TryFrom<&RequestMatches> for RequestMatcher {
 
     fn try_from(wire: &RequestMatches) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
-        let blocks = match wire {
-            RequestMatches::One(block) => Box::new([block_of(block, &At::ROOT, &mut problems)]),
-            RequestMatches::Any(blocks) => blocks_of(blocks, &At::ROOT, &mut problems),
-        };
-        problems.finish().map(|()| Self(blocks))
+        let matcher = Self::compile(wire, &At::ROOT, &mut problems);
+        matcher.ok_or_else(|| problems.into_error())
     }
 }
 
@@ -208,57 +209,79 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
             );
         }
     }
-    Block {
-        methods: wire.methods.as_slice().into(),
-        scheme: wire.scheme.clone(),
-        path: wire.path.as_ref().and_then(|wire| wire.compile(&at.field("path"), problems)),
-        authority: wire.authority.as_ref().and_then(|wire| wire.compile(&at.field("authority"), problems)),
-        source_address: wire
-            .source_address
-            .as_ref()
-            .and_then(|wire| wire.compile(&at.field("source_address"), problems)),
-        headers: all(&wire.headers, &at.field("headers"), problems),
-        query_parameters: all(&wire.query_parameters, &at.field("query_parameters"), problems),
-        cookies: all(&wire.cookies, &at.field("cookies"), problems),
-        attributes: all(&wire.attributes, &at.field("attributes"), problems),
-        none_of: blocks_of(&wire.none_of, &at.field("none_of"), problems),
+    let mut conditions = Vec::new();
+    let mut add = |condition: Option<Condition>| conditions.extend(condition);
+    if !wire.methods.is_empty() {
+        add(Some(Condition::Methods(wire.methods.as_slice().into())));
     }
-}
-
-fn all<W: Compile>(wire: &[W], at: &At<'_>, problems: &mut Problems) -> Box<[W::Matcher]> {
-    let compile = |(index, wire): (usize, &W)| wire.compile(&at.index(index), problems);
-    wire.iter().enumerate().filter_map(compile).collect()
+    add(wire.scheme.clone().map(Condition::Scheme));
+    if let Some(path) = &wire.path {
+        add(path.compile(&at.field("path"), problems).map(Condition::Path));
+    }
+    if let Some(authority) = &wire.authority {
+        add(authority.compile(&at.field("authority"), problems).map(Condition::Authority));
+    }
+    let source = wire.source_address.as_ref();
+    let source = source.and_then(|source| source.compile(&at.field("source_address"), problems));
+    for (index, header) in wire.headers.iter().enumerate() {
+        add(header.compile(&at.item("headers", index), problems).map(Condition::Header));
+    }
+    for (index, parameter) in wire.query_parameters.iter().enumerate() {
+        let at = at.item("query_parameters", index);
+        add(parameter.compile(&at, problems).map(Condition::QueryParameter));
+    }
+    for (index, cookie) in wire.cookies.iter().enumerate() {
+        add(cookie.compile(&at.item("cookies", index), problems).map(Condition::Cookie));
+    }
+    add(source.map(Condition::SourceAddress));
+    for (index, attribute) in wire.attributes.iter().enumerate() {
+        add(attribute.compile(&at.item("attributes", index), problems).map(Condition::Attribute));
+    }
+    if !wire.none_of.is_empty() {
+        add(Some(Condition::NoneOf(blocks_of(&wire.none_of, &at.field("none_of"), problems))));
+    }
+    Block(conditions)
 }
 
 impl RequestMatcher {
+    /// Compiles what stands at a place; `None` after noting what is wrong.
+    pub fn compile(wire: &RequestMatches, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
+        let before = problems.len();
+        let blocks = match wire {
+            RequestMatches::One(block) => Box::new([block_of(block, at, problems)]),
+            RequestMatches::Any(blocks) => blocks_of(blocks, at, problems),
+        };
+        (problems.len() == before).then_some(Self(blocks))
+    }
+
     /// Whether one of the blocks matches the request; always when there is none.
     #[must_use]
     pub fn is_match(&self, request: &dyn RequestView) -> bool {
-        self.0.is_empty() || self.0.iter().any(|block| block.is_match(request))
+        self.0.is_empty() || any(&self.0, request)
     }
 }
 
-impl Block {
-    /// Headers, which are here, before attributes, which are asked for.
+fn any(blocks: &[Block], request: &dyn RequestView) -> bool {
+    blocks.iter().any(|block| block.0.iter().all(|condition| condition.is_match(request)))
+}
+
+impl Condition {
     fn is_match(&self, request: &dyn RequestView) -> bool {
-        let path = || request.path().unwrap_or_default();
-        (self.methods.is_empty()
-            || request.method().is_some_and(|method| self.methods.iter().any(|m| m.as_bytes() == method)))
-            && self
-                .path
-                .as_ref()
-                .is_none_or(|matcher| request.path().is_some_and(|path| matcher.is_match(path)))
-            && (self.authority.as_ref())
-                .is_none_or(|matcher| request.authority().is_some_and(|host| matcher.is_match(host)))
-            && self.scheme.as_ref().is_none_or(|wanted| {
+        match self {
+            Self::Methods(methods) => {
+                request.method().is_some_and(|method| methods.iter().any(|m| m.as_bytes() == method))
+            }
+            Self::Path(matcher) => request.path().is_some_and(|path| matcher.is_match(path)),
+            Self::Authority(matcher) => request.authority().is_some_and(|host| matcher.is_match(host)),
+            Self::Scheme(wanted) => {
                 request.get(":scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted.as_bytes()))
-            })
-            && self.headers.iter().all(|matcher| matcher.is_match(request))
-            && (self.query_parameters.is_empty()
-                || self.query_parameters.iter().all(|matcher| matcher.is_match(path())))
-            && self.cookies.iter().all(|matcher| matcher.is_match(request))
-            && self.source_address.as_ref().is_none_or(|matcher| matcher.is_match(request))
-            && self.attributes.iter().all(|matcher| matcher.is_match(request))
-            && !self.none_of.iter().any(|block| block.is_match(request))
+            }
+            Self::Header(matcher) => matcher.is_match(request),
+            Self::QueryParameter(matcher) => matcher.is_match(request.path().unwrap_or_default()),
+            Self::Cookie(matcher) => matcher.is_match(request),
+            Self::SourceAddress(matcher) => matcher.is_match(request),
+            Self::Attribute(matcher) => matcher.is_match(request),
+            Self::NoneOf(blocks) => !any(blocks, request),
+        }
     }
 }

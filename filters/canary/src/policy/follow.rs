@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{Problems, RequestMatcher, RequestView};
+use weir_sdk::{At, Problems, RequestMatcher, RequestView};
 
 use crate::config;
 use crate::policy::arms::{ArmId, Arms};
@@ -27,7 +27,7 @@ enum Source {
 impl Follow {
     /// Checks and compiles.
     pub(crate) fn compile(follow: &config::Follow, problems: &mut Problems) -> Option<Self> {
-        let when = problems.take("follow.when", RequestMatcher::try_from(&follow.when));
+        let when = RequestMatcher::compile(&follow.when, &At::of("follow.when"), problems);
         let (source, why) = match (&follow.header, &follow.baggage) {
             (Some(header), None) => {
                 let name =

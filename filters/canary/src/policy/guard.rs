@@ -128,7 +128,7 @@ impl Guard {
             let reset = rollback
                 .reset
                 .as_ref()
-                .and_then(|reset| problems.take(at.field("reset"), RequestMatcher::try_from(reset)));
+                .and_then(|reset| RequestMatcher::compile(reset, &at.field("reset"), problems));
             Rollback {
                 rules: Rules::compile(&at, rollback, compares, problems),
                 dry_run: rollback.dry_run,

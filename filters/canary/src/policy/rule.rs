@@ -65,7 +65,7 @@ impl Rule {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let matcher = problems.take(at.field("match"), RequestMatcher::try_from(&rule.matches));
+        let matcher = RequestMatcher::compile(&rule.matches, &at.field("match"), problems);
         let schedule = rule
             .schedule
             .as_ref()
@@ -295,7 +295,7 @@ fn outcome(at: &At<'_>, rule: &config::Rule, arms: &mut Arms, problems: &mut Pro
     let preview = blue_green
         .preview
         .as_ref()
-        .and_then(|preview| problems.take(at.field("preview"), RequestMatcher::try_from(preview)));
+        .and_then(|preview| RequestMatcher::compile(preview, &at.field("preview"), problems));
     let (live, idle) = match blue_green.live {
         Color::Blue => (blue?, green?),
         Color::Green => (green?, blue?),

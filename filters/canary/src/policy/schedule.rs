@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use weir_sdk::names::digits;
 use weir_sdk::{At, Problems};
 
 use crate::config;
@@ -63,10 +64,7 @@ impl Schedule {
 /// The minute of the day.
 fn minute(text: &str) -> Option<u64> {
     let (hours, minutes) = text.split_once(':')?;
-    let number = |text: &str| {
-        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u64>().ok().filter(|_| digits)
-    };
+    let number = |text: &str| digits(text.as_bytes()).filter(|_| text.len() == 2);
     let minute =
         number(hours)?.saturating_mul(60).saturating_add(number(minutes).filter(|minutes| *minutes < 60)?);
     (minute <= 24 * 60).then_some(minute)

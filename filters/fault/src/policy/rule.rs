@@ -89,7 +89,7 @@ impl Rule {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let matcher = problems.take(at.field("match"), RequestMatcher::try_from(&fault.matches));
+        let matcher = RequestMatcher::compile(&fault.matches, &at.field("match"), problems);
         let schedule = fault
             .schedule
             .as_ref()
