@@ -32,7 +32,7 @@ use weir_sdk::{
 };
 
 use stream::Watched;
-use watcher::{Metrics, Watcher};
+use watcher::{Count, Metrics, Watcher};
 
 /// The filter.
 #[derive(Debug)]
@@ -52,17 +52,17 @@ impl HttpFilter for Canary {
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let policy = Policy::compile(config, &|secret| host.secret(secret))?;
-        let counters = policy
-            .counters()
-            .iter()
-            .map(|name| host.counter(name))
-            .collect::<Result<_, _>>()
-            .map_err(|error| ConfigError::invalid("stat_prefix", error.to_string()))?;
+        let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.to_string());
+        let mut counters = Vec::new();
+        for name in policy.counters() {
+            counters.push(host.counter(&name).map_err(refused)?);
+        }
         let (mut metrics, mut watchers) = (None, Vec::new());
         if !policy.guards().is_empty() {
-            let defined = Rc::new(Metrics::define(host, policy.prefix())?);
-            let watcher = |guard| Watcher::new(guard, &defined, host, policy.prefix());
-            watchers.extend(policy.guards().iter().map(watcher));
+            let defined = Rc::new(Metrics::define(host, policy.prefix()).map_err(refused)?);
+            for guard in policy.guards() {
+                watchers.push(Watcher::new(guard, &defined, host, policy.prefix()));
+            }
             defined.begin(&watchers);
             metrics = Some(defined);
         }
@@ -146,8 +146,8 @@ impl HttpFilter for Canary {
             && watched.watch.lane > 0
             && watcher.guard.zero_error.is_some()
         {
-            metrics.saved.add(watched.saved.into());
-            metrics.unsaved.add((verdict.is_error() && !watched.saved).into());
+            metrics.count(Count::Saved, watched.saved);
+            metrics.count(Count::Unsaved, verdict.is_error() && !watched.saved);
         }
         stream.watched = None;
     }
@@ -157,18 +157,23 @@ impl HttpFilter for Canary {
         let Some(place) = told.iter().position(|other| *other == id) else { return };
         told.swap_remove(place);
         let Some(metrics) = &self.metrics else { return };
-        if reply.is_from_upstream() && reply.status.is_some_and(|status| status < 300) {
-            metrics.webhook_told.increment();
-        } else {
-            metrics.webhook_failed.increment();
+        let is_told = reply.is_from_upstream() && reply.status.is_some_and(|status| status < 300);
+        metrics.count(Count::WebhookTold, is_told);
+        metrics.count(Count::WebhookFailed, !is_told);
+        if !is_told {
             log::error!("webhook: answered {}", reply.status.unwrap_or(0));
         }
     }
 
     fn callout_body_limit(&self, _: CalloutId) -> usize {
-        let limits = self.watchers.iter().filter_map(|watcher| watcher.guard.zero_error.as_ref());
-        // One more tells that there is more.
-        limits.map(|zero_error| zero_error.max_answer_bytes.saturating_add(1)).max().unwrap_or(0)
+        let mut limit = 0;
+        for watcher in &self.watchers {
+            if let Some(zero_error) = &watcher.guard.zero_error {
+                // One more tells that there is more.
+                limit = limit.max(zero_error.max_answer_bytes.saturating_add(1));
+            }
+        }
+        limit
     }
 
     fn on_plugin_timer(&self, host: &PluginHost) {
@@ -217,7 +222,7 @@ impl Canary {
             return None;
         }
         if let Some(metrics) = &self.metrics {
-            metrics.sent.increment();
+            metrics.count(Count::Sent, true);
         }
         let flow = Flow::Await(zero_error.call(kept));
         Some(Decision { flow, explanation: Some(zero_error.why()), ..Decision::next() })

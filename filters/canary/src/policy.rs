@@ -88,10 +88,12 @@ pub struct Chosen {
 }
 
 /// An arm and why.
-#[derive(Clone, Debug)]
-struct Choice {
+#[derive(Debug)]
+struct Choice<'a> {
     arm: Option<ArmId>,
-    why: Rc<str>,
+    why: &'a Rc<str>,
+    /// In place of `why`: the arm is another than was chosen.
+    rolled_back: Option<Rc<str>>,
     draw: Option<Draw>,
     set_cookie: Option<Bytes>,
     cause: Option<Cause>,
@@ -112,30 +114,17 @@ enum Cause {
 /// In the order of [`Cause`].
 const CAUSES: [&str; 6] = ["forced", "key_missing", "followed", "route", "route_invalid", "rolled_back"];
 
-impl Choice {
-    fn of(arm: ArmId, why: &Rc<str>) -> Self {
-        Self { arm: Some(arm), ..Self::none(why) }
+impl<'a> Choice<'a> {
+    fn set(&mut self, arm: Option<ArmId>, why: &'a Rc<str>) {
+        self.arm = arm;
+        self.why = why;
     }
+}
 
-    fn none(why: &Rc<str>) -> Self {
-        Self { arm: None, why: why.clone(), draw: None, set_cookie: None, cause: None, watch: None }
-    }
-
-    fn drawn(arm: Option<ArmId>, why: &Rc<str>, draw: Draw) -> Self {
-        Self { arm, draw: Some(draw), ..Self::none(why) }
-    }
-
-    fn with_cookie(self, set_cookie: Option<Bytes>) -> Self {
-        Self { set_cookie, ..self }
-    }
-
-    fn caused(self, cause: Cause) -> Self {
-        Self { cause: Some(cause), ..self }
-    }
-
-    fn watched(self, watch: Watch) -> Self {
-        Self { watch: Some(watch), ..self }
-    }
+/// A text in parts, made at configure.
+#[inline(never)]
+fn text(parts: &[&str]) -> Rc<str> {
+    parts.concat().into()
 }
 
 impl TryFrom<Config> for Policy {
@@ -156,24 +145,22 @@ impl Policy {
         let mut problems = Problems::new();
         let mut arms = Arms::listed(&config, &mut problems);
         let mut guards = Vec::new();
-        let mut compile =
-            |at: &At<'_>, rules: &[RuleConfig], default_arm: Option<&str>, problems: &mut Problems| {
-                RuleSet::compile(at, rules, default_arm, &mut arms, &mut guards, problems)
-            };
-        let rules = compile(&At::ROOT, &config.rules, config.default_arm.as_deref(), &mut problems);
+        let default_arm = config.default_arm.as_deref();
+        let rules =
+            RuleSet::compile(&At::ROOT, &config.rules, default_arm, &mut arms, &mut guards, &mut problems);
         let mut policies: Vec<(String, RuleSet)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
             let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
-                problems.add(
-                    at.field("name"),
-                    format!("`{}` is there already; expected another name", named.name),
-                );
+                let reason = ["`", &named.name, "` is there already; expected another name"].concat();
+                problems.add(at.field("name"), reason);
             }
-            let set = compile(&at, &named.rules, named.default_arm.as_deref(), &mut problems);
+            let default_arm = named.default_arm.as_deref();
+            let set =
+                RuleSet::compile(&at, &named.rules, default_arm, &mut arms, &mut guards, &mut problems);
             policies.push((named.name.clone(), set));
         }
-        if config.rules.is_empty() && config.default_arm.is_none() && config.policies.is_empty() {
+        if config.rules.is_empty() && default_arm.is_none() && config.policies.is_empty() {
             problems.add(
                 "rules",
                 "expected at least one rule, or a `default_arm`; otherwise this filter does nothing",
@@ -195,8 +182,12 @@ impl Policy {
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.canary", &mut problems));
-        let all_rules = || rules.rules.iter().chain(policies.iter().flat_map(|(_, set)| &set.rules));
-        let carry = Carry::compile(&config, &arms, all_rules, &mut problems);
+        let mut all_rules = Vec::new();
+        all_rules.extend(&rules.rules);
+        for (_, set) in &policies {
+            all_rules.extend(&set.rules);
+        }
+        let carry = Carry::compile(&config, &arms, &all_rules, &mut problems);
         problems.finish()?;
         Ok(Self {
             arms,
@@ -223,10 +214,14 @@ impl Policy {
     pub fn counters(&self) -> Vec<String> {
         let mut names = Vec::new();
         for dry in ["", ".dry_run"] {
-            let prefix = format!("{}{dry}", self.stat_prefix);
-            names.extend(self.arms.iter().map(|(_, arm)| format!("{prefix}.arm.{}", arm.name)));
-            names.push(format!("{prefix}.no_arm"));
-            names.extend(CAUSES.iter().map(|cause| format!("{prefix}.{cause}")));
+            let mut name = |part: &str, last: &str| names.push([&self.stat_prefix, dry, part, last].concat());
+            for arm in self.arms.all() {
+                name(".arm.", &arm.name);
+            }
+            name(".no_arm", "");
+            for cause in CAUSES {
+                name(".", cause);
+            }
         }
         names
     }
@@ -243,17 +238,17 @@ impl Policy {
         let dry_run = route.dry_run.unwrap_or(self.dry_run);
         let choice = self.choose(inputs, &route);
         let counts = self.counts(&choice, dry_run);
+        let Choice { arm, why, rolled_back, draw, set_cookie, watch, .. } = choice;
         let explanation = Some(Explanation {
-            text: choice.why.clone(),
-            choice: choice.arm.and_then(|arm| self.arms.get(arm)).map(|arm| arm.name.clone()),
-            draw_ppm: choice.draw.map(Draw::ppm),
+            text: rolled_back.unwrap_or_else(|| why.clone()),
+            choice: self.arms.name(arm).cloned(),
+            draw_ppm: draw.map(Draw::ppm),
         });
         if dry_run {
             return (Decision { explanation, ..Decision::next() }, Chosen { counts, ..Chosen::default() });
         }
-        let set_arm_cookie = self.carry.needs_arm_cookie(choice.arm, inputs.request);
-        let mutations = self.carried(choice.arm, inputs.request, inputs.now);
-        let Choice { arm, set_cookie, watch, .. } = choice;
+        let set_arm_cookie = self.carry.needs_arm_cookie(arm, inputs.request);
+        let mutations = self.carried(arm, inputs.request, inputs.now);
         let chosen = Chosen { arm, set_cookie, set_arm_cookie, watch, counts };
         (Decision { mutations, explanation, ..Decision::next() }, chosen)
     }
@@ -303,8 +298,9 @@ impl Policy {
         now: &dyn Fn() -> SystemTime,
     ) -> Vec<Mutation> {
         let mut mutations = self.carry.request(arm, request, &self.arms);
-        let name = arm.and_then(|arm| self.arms.get(arm)).map(|arm| &*arm.name);
-        mutations.extend(self.signature.as_ref().map(|signature| signature.sign(name, now())));
+        if let Some(signature) = &self.signature {
+            mutations.push(signature.sign(self.arms.name(arm).map(|name| &**name), now()));
+        }
         mutations
     }
 
@@ -316,39 +312,51 @@ impl Policy {
             let signature = self.signature.as_ref();
             signature.is_some_and(|signature| signature.holds(name, inputs.request, (inputs.now)()))
         };
-        (!follow.signed || holds(&self.arms.get(arm)?.name)).then_some((arm, why))
+        (!follow.signed || holds(self.arms.name(Some(arm))?)).then_some((arm, why))
     }
 
-    fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice {
+    fn choose(&self, inputs: &Inputs<'_>, route: &Override) -> Choice<'_> {
+        let mut choice = Choice {
+            arm: None,
+            why: &self.texts.nothing,
+            rolled_back: None,
+            draw: None,
+            set_cookie: None,
+            cause: None,
+            watch: None,
+        };
         let said = route.get("arm");
         if let Some(arm) = said.and_then(|arm| self.arms.of_value(arm)) {
-            return Choice::of(arm, &self.texts.route).caused(Cause::Route);
+            choice.set(Some(arm), &self.texts.route);
+            choice.cause = Some(Cause::Route);
+            return choice;
         }
         if let Some((arm, why)) = self.followed(inputs) {
-            return Choice::of(arm, why).caused(Cause::Followed);
+            choice.set(Some(arm), why);
+            choice.cause = Some(Cause::Followed);
+            return choice;
         }
-        let named = route
-            .policy
-            .as_deref()
-            .map(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
-        let rules = named.flatten().map_or(&self.rules, |(_, set)| set);
-        let invalid = said.is_some() || matches!(named, Some(None));
-        let choice = self.apply(rules, inputs);
-        if invalid { choice.caused(Cause::RouteInvalid) } else { choice }
-    }
-
-    fn apply(&self, set: &RuleSet, inputs: &Inputs<'_>) -> Choice {
+        let mut set = &self.rules;
+        let mut invalid = said.is_some();
+        if let Some(policy) = &route.policy {
+            match self.policies.iter().find(|(name, _)| name.as_bytes() == policy.as_slice()) {
+                Some((_, named)) => set = named,
+                None => invalid = true,
+            }
+        }
         match set.rules.iter().find(|rule| rule.is_match(inputs)) {
-            Some(rule) => rule.choose(inputs, &self.arms),
-            None => match set.default_arm {
-                Some(arm) => Choice::of(arm, &self.texts.default),
-                None => Choice::none(&self.texts.nothing),
-            },
+            Some(rule) => rule.choose(inputs, &self.arms, &mut choice),
+            None if set.default_arm.is_some() => choice.set(set.default_arm, &self.texts.default),
+            None => {}
         }
+        if invalid {
+            choice.cause = Some(Cause::RouteInvalid);
+        }
+        choice
     }
 
-    fn counts(&self, choice: &Choice, dry_run: bool) -> [Option<usize>; 2] {
-        let arms = self.arms.iter().count();
+    fn counts(&self, choice: &Choice<'_>, dry_run: bool) -> [Option<usize>; 2] {
+        let arms = self.arms.all().len();
         let half = arms.saturating_add(1).saturating_add(CAUSES.len());
         let base = if dry_run { half } else { 0 };
         let arm = choice.arm.map_or(arms, ArmId::index);
@@ -366,12 +374,11 @@ impl RuleSet {
         guards: &mut Vec<Rc<Guard>>,
         problems: &mut Problems,
     ) -> Self {
-        let rules = rules
-            .iter()
-            .enumerate()
-            .filter_map(|(index, rule)| Rule::compile(&at.item("rules", index), rule, arms, guards, problems))
-            .collect();
+        let mut compiled = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            compiled.extend(Rule::compile(&at.item("rules", index), rule, arms, guards, problems));
+        }
         let default_arm = default_arm.and_then(|arm| arms.named(&at.field("default_arm"), arm, problems));
-        Self { rules, default_arm }
+        Self { rules: compiled, default_arm }
     }
 }

@@ -6,53 +6,75 @@ use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use weir_sdk::outcome::Verdict;
-use weir_sdk::{CalloutId, ConfigError, Counter, Gauge, HostError, PluginHost, Shared, log};
+use weir_sdk::{CalloutId, Counter, Gauge, HostError, PluginHost, Shared, log};
 
-use crate::policy::guard::counts::Counts;
+use crate::policy::guard::counts::{self, Counts};
 use crate::policy::guard::record::{Record, Step};
 use crate::policy::guard::{Guard, Rollback, Watch};
 
 /// What guards count: one set for all, as a metric can never be removed.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    rollbacks: Counter,
-    dry_rollbacks: Counter,
-    returned: Counter,
+    /// In the order of [`NAMES`].
+    counters: Vec<Counter>,
     /// How many arms are rolled back now.
     rolled_back_arms: Gauge,
-    pub(crate) webhook_told: Counter,
-    pub(crate) webhook_failed: Counter,
-    contended: Counter,
-    pub(crate) sent: Counter,
-    pub(crate) saved: Counter,
-    pub(crate) unsaved: Counter,
-    over_budget: Counter,
 }
+
+/// A counter of [`Metrics`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Count {
+    Rollbacks,
+    DryRollbacks,
+    Returned,
+    WebhookTold,
+    WebhookFailed,
+    Contended,
+    Sent,
+    Saved,
+    Unsaved,
+    OverBudget,
+}
+
+/// In the order of [`Count`].
+const NAMES: [&str; 10] = [
+    "rollbacks",
+    "dry_run.rollbacks",
+    "returned",
+    "webhook_told",
+    "webhook_failed",
+    "contended",
+    "zero_error.sent",
+    "zero_error.saved",
+    "zero_error.unsaved",
+    "zero_error.over_budget",
+];
 
 impl Metrics {
     /// # Errors
     /// The host refuses a name.
-    pub(crate) fn define(host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
-        let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.to_string());
-        let counter = |name: &str| host.counter(&[prefix, ".", name].concat()).map_err(refused);
-        Ok(Self {
-            rollbacks: counter("rollbacks")?,
-            dry_rollbacks: counter("dry_run.rollbacks")?,
-            returned: counter("returned")?,
-            rolled_back_arms: host.gauge(&[prefix, ".rolled_back_arms"].concat()).map_err(refused)?,
-            webhook_told: counter("webhook_told")?,
-            webhook_failed: counter("webhook_failed")?,
-            contended: counter("contended")?,
-            sent: counter("zero_error.sent")?,
-            saved: counter("zero_error.saved")?,
-            unsaved: counter("zero_error.unsaved")?,
-            over_budget: counter("zero_error.over_budget")?,
-        })
+    pub(crate) fn define(host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
+        let mut counters = Vec::with_capacity(NAMES.len());
+        for name in NAMES {
+            counters.push(host.counter(&[prefix, ".", name].concat())?);
+        }
+        Ok(Self { counters, rolled_back_arms: host.gauge(&[prefix, ".rolled_back_arms"].concat())? })
+    }
+
+    /// One more, where `when` holds.
+    #[inline(never)]
+    pub(crate) fn count(&self, what: Count, when: bool) {
+        if when && let Some(counter) = self.counters.get(what as usize) {
+            counter.increment();
+        }
     }
 
     /// What the gauge is at first: of a configuration that was there before, too.
     pub(crate) fn begin(&self, watchers: &[Watcher]) {
-        let rolled = watchers.iter().map(Watcher::written).fold(0, usize::saturating_add);
+        let mut rolled = 0_usize;
+        for watcher in watchers {
+            rolled = rolled.saturating_add(watcher.written());
+        }
         self.rolled_back_arms.set(u64::try_from(rolled).unwrap_or(0));
     }
 }
@@ -142,10 +164,8 @@ impl Watcher {
             }
             Err(_) => {
                 // Added with the next ones.
-                self.metrics.contended.increment();
-                for (own, counts) in self.counts.borrow_mut().iter_mut().zip(&counts) {
-                    own.merge(*counts);
-                }
+                self.metrics.count(Count::Contended, true);
+                counts::merge(&mut self.counts.borrow_mut(), &counts);
                 Vec::new()
             }
         }
@@ -163,7 +183,7 @@ impl Watcher {
         let left = self.guard.zero_error.as_ref().and_then(|zero| zero.budget.take(self.balance.get()));
         match left {
             Some(left) => self.balance.set(left),
-            None => self.metrics.over_budget.increment(),
+            None => self.metrics.count(Count::OverBudget, true),
         }
         left.is_some()
     }
@@ -186,7 +206,7 @@ impl Watcher {
                 self.reasons.borrow_mut().clear();
                 self.returned(&step);
             }
-            Err(_) => self.metrics.contended.increment(),
+            Err(_) => self.metrics.count(Count::Contended, true),
         }
     }
 
@@ -210,11 +230,11 @@ impl Watcher {
         for (lane, rolled) in &step.rolled {
             let reason = self.guard.reason(*lane, rolled);
             if rollback.dry_run {
-                self.metrics.dry_rollbacks.increment();
+                self.metrics.count(Count::DryRollbacks, true);
                 log::warn!("dry run: {reason}");
                 continue;
             }
-            self.metrics.rollbacks.increment();
+            self.metrics.count(Count::Rollbacks, true);
             self.metrics.rolled_back_arms.add(1);
             log::warn!("{reason}");
             let Some(webhook) = &rollback.webhook else { continue };
@@ -224,7 +244,7 @@ impl Watcher {
             match host.callout(&webhook.call(self.guard.report(host.name(), *lane, rolled, unix_ms))) {
                 Ok(id) => calls.push(id),
                 Err(error) => {
-                    self.metrics.webhook_failed.increment();
+                    self.metrics.count(Count::WebhookFailed, true);
                     log::error!("webhook: {error}");
                 }
             }
@@ -235,7 +255,7 @@ impl Watcher {
     fn returned(&self, step: &Step) {
         let acts = self.guard.rollback.as_ref().is_some_and(|rollback| !rollback.dry_run);
         for lane in step.back.iter().filter(|_| acts) {
-            self.metrics.returned.increment();
+            self.metrics.count(Count::Returned, true);
             self.metrics.rolled_back_arms.add(-1);
             log::info!("{}", self.guard.back(*lane));
         }

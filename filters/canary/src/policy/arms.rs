@@ -44,7 +44,7 @@ impl Arms {
         for (index, arm) in config.arms.iter().enumerate() {
             let at = At::ROOT.item("arms", index);
             if arms.find(&arm.name).is_some() {
-                problems.add(at.field("name"), format!("`{}` is listed twice", arm.name));
+                problems.add(at.field("name"), ["`", &arm.name, "` is listed twice"].concat());
                 continue;
             }
             if let Some(entry) = entry(&at, arm, problems) {
@@ -60,18 +60,23 @@ impl Arms {
             return Some(id);
         }
         if self.listed {
-            let known: Vec<&str> = self.entries.iter().map(|arm| &*arm.name).collect();
-            problems.add(at, format!("`{name}` is not in `arms`; expected one of `{}`", known.join("`, `")));
+            let mut reason = ["`", name, "` is not in `arms`; expected one of `"].concat();
+            for (index, arm) in self.entries.iter().enumerate() {
+                reason.push_str(if index > 0 { "`, `" } else { "" });
+                reason.push_str(&arm.name);
+            }
+            problems.add(at, reason + "`");
             return None;
         }
         if let Err(reason) = names::arm(name) {
             problems.add(at, reason);
             return None;
         }
+        let value = Bytes::from(name);
         self.entries.push(ArmEntry {
             name: name.into(),
-            header_value: name.into(),
-            cluster: name.into(),
+            header_value: value.clone(),
+            cluster: value,
             authority: None,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
@@ -81,12 +86,15 @@ impl Arms {
 
     /// The arm called `name`.
     pub(crate) fn find(&self, name: &str) -> Option<ArmId> {
-        self.position(|arm| &*arm.name == name)
+        self.ids().find(|id| self.get(*id).is_some_and(|arm| &*arm.name == name))
     }
 
     /// The arm whose name or header value this is.
     pub(crate) fn of_value(&self, value: &[u8]) -> Option<ArmId> {
-        self.position(|arm| arm.header_value.as_slice() == value || arm.name.as_bytes() == value)
+        self.ids().find(|id| {
+            self.get(*id)
+                .is_some_and(|arm| arm.header_value.as_slice() == value || arm.name.as_bytes() == value)
+        })
     }
 
     /// The arm's entry.
@@ -94,13 +102,19 @@ impl Arms {
         self.entries.get(id.index())
     }
 
-    /// All arms with their ids.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ArmId, &ArmEntry)> {
-        self.entries.iter().zip(0_u16..).map(|(arm, index)| (ArmId(index), arm))
+    /// The arm's name.
+    #[inline(never)]
+    pub(crate) fn name(&self, id: Option<ArmId>) -> Option<&Rc<str>> {
+        self.get(id?).map(|arm| &arm.name)
     }
 
-    fn position(&self, found: impl Fn(&ArmEntry) -> bool) -> Option<ArmId> {
-        self.iter().find(|(_, arm)| found(arm)).map(|(id, _)| id)
+    /// All arms by their ids.
+    pub(crate) fn all(&self) -> &[ArmEntry] {
+        &self.entries
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ArmId> {
+        (0..u16::try_from(self.entries.len()).unwrap_or(u16::MAX)).map(ArmId)
     }
 }
 
@@ -132,12 +146,12 @@ fn entry(at: &At<'_>, arm: &Arm, problems: &mut Problems) -> Option<ArmEntry> {
 pub(crate) fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems) -> Vec<(Rc<str>, Bytes)> {
     let mut compiled = Vec::new();
     for (index, line) in lines.iter().enumerate() {
-        let name =
-            names::header(&line.name).map_err(|reason| problems.add(at.index(index).field("name"), reason));
+        let at = at.index(index);
+        let name = names::header_at(&at.field("name"), &line.name, problems);
         if let Err(reason) = names::header_value(&line.value) {
-            problems.add(at.index(index).field("value"), reason);
+            problems.add(at.field("value"), reason);
         }
-        if let Ok(name) = name {
+        if let Some(name) = name {
             compiled.push((name, Bytes::from(line.value.as_str())));
         }
     }
@@ -145,6 +159,8 @@ pub(crate) fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems) 
 }
 
 /// `Set` for each line.
-pub(crate) fn set(lines: &[(Rc<str>, Bytes)]) -> impl Iterator<Item = Mutation> {
-    lines.iter().map(|(name, value)| Mutation::Set(name.clone(), value.clone()))
+pub(crate) fn set(list: &mut Vec<Mutation>, lines: &[(Rc<str>, Bytes)]) {
+    for (name, value) in lines {
+        list.push(Mutation::Set(name.clone(), value.clone()));
+    }
 }

@@ -33,31 +33,29 @@ struct ArmCookie {
 
 impl Carry {
     /// Checks and compiles.
-    pub(crate) fn compile<'a, R>(
-        config: &Config,
-        arms: &Arms,
-        rules: impl Fn() -> R,
-        problems: &mut Problems,
-    ) -> Self
-    where
-        R: Iterator<Item = &'a Rule>,
-    {
+    pub(crate) fn compile(config: &Config, arms: &Arms, rules: &[&Rule], problems: &mut Problems) -> Self {
         let default = [config::Carry::RequestHeader(DEFAULT_HEADER.to_owned())];
         let carried: &[config::Carry] = if config.carry.is_empty() { &default } else { &config.carry };
-        let mut request: Vec<Vec<Mutation>> = vec![Vec::new(); arms.iter().count().saturating_add(1)];
-        let signature = config.signature.as_ref().and_then(|signature| names::header(&signature.header).ok());
-        let mut seen: Vec<Rc<str>> = signature.into_iter().collect();
+        let mut request: Vec<Vec<Mutation>> = vec![Vec::new(); arms.all().len().saturating_add(1)];
+        let mut seen: Vec<Rc<str>> = Vec::new();
+        seen.extend(config.signature.as_ref().and_then(|signature| names::header(&signature.header).ok()));
+        let mut clears = false;
         for (index, carry) in carried.iter().enumerate() {
-            let at = At::ROOT.item("carry", index);
-            carry_one(&at, carry, arms, &rules, &mut request, &mut seen, problems);
+            clears |= matches!(carry, config::Carry::FilterState(_) | config::Carry::Property(_));
+            carry_one(
+                &At::ROOT.item("carry", index),
+                carry,
+                arms,
+                rules,
+                &mut request,
+                &mut seen,
+                problems,
+            );
         }
         own_headers(arms, &mut request, &seen, problems);
-        if carried
-            .iter()
-            .any(|carry| matches!(carry, config::Carry::FilterState(_) | config::Carry::Property(_)))
-        {
-            for (id, _) in arms.iter() {
-                request.get_mut(id.index()).into_iter().for_each(|list| list.push(Mutation::ClearRouteCache));
+        if clears {
+            for (list, _) in request.iter_mut().zip(arms.all()) {
+                list.push(Mutation::ClearRouteCache);
             }
         }
         if let Some(Err(reason)) = config.baggage.as_deref().map(names::baggage) {
@@ -66,14 +64,15 @@ impl Carry {
         let response = response(config, arms, problems);
         let arm_cookie = config.arm_cookie.as_ref().map(|cookie| {
             let template = CookieTemplate::compile(&At::of("arm_cookie"), cookie, problems);
-            let own = rules().filter_map(|rule| rule.sticky.as_ref()).flat_map(|sticky| sticky.own_cookies());
-            if own.into_iter().any(|own| own.name == template.name) {
-                problems.add(
-                    "arm_cookie.name",
-                    format!("`{}` is also an `own_cookie`; expected another name", template.name),
-                );
+            if rules.iter().any(|rule| rule.sticky.as_ref().is_some_and(|sticky| sticky.sets(&template.name))) {
+                let reason =
+                    ["`", &template.name, "` is also an `own_cookie`; expected another name"].concat();
+                problems.add("arm_cookie.name", reason);
             }
-            let lines = arms.iter().map(|(_, arm)| (arm.name.clone(), template.line(&arm.name))).collect();
+            let mut lines = Vec::new();
+            for arm in arms.all() {
+                lines.push((arm.name.clone(), template.line(&arm.name)));
+            }
             ArmCookie { name: template.name, lines }
         });
         Self { request, response, baggage: config.baggage.clone(), arm_cookie }
@@ -89,7 +88,7 @@ impl Carry {
         let mut mutations = of(&self.request, arm).to_vec();
         if let Some(key) = &self.baggage {
             let header = request.joined("baggage");
-            let name = arm.and_then(|arm| arms.get(arm)).map(|arm| &*arm.name);
+            let name = arms.name(arm).map(|name| &**name);
             if name.is_some() || header.as_deref().is_some_and(|header| has_baggage(header, key)) {
                 let value = with_baggage(header.as_deref(), key, name);
                 mutations.push(match value.is_empty() {
@@ -120,9 +119,17 @@ impl Carry {
         set_arm_cookie: bool,
     ) -> Vec<Mutation> {
         let mut mutations = of(&self.response, arm).to_vec();
-        let arm_cookie = || self.arm_cookie.as_ref()?.lines.get(arm?.index()).map(|(_, line)| line);
-        let lines = set_cookie.into_iter().chain(set_arm_cookie.then(arm_cookie).flatten());
-        mutations.extend(lines.map(|line| Mutation::Append("set-cookie".into(), line.clone())));
+        let mut append =
+            |line: &Bytes| mutations.push(Mutation::Append("set-cookie".into(), line.clone()));
+        if let Some(line) = set_cookie {
+            append(line);
+        }
+        if set_arm_cookie
+            && let (Some(arm), Some(cookie)) = (arm, &self.arm_cookie)
+            && let Some((_, line)) = cookie.lines.get(arm.index())
+        {
+            append(line);
+        }
         mutations
     }
 }
@@ -136,109 +143,90 @@ fn of(lists: &[Vec<Mutation>], arm: Option<ArmId>) -> &[Mutation] {
     list.map(Vec::as_slice).unwrap_or_default()
 }
 
-fn carry_one<'a, R: Iterator<Item = &'a Rule>>(
+fn carry_one(
     at: &At<'_>,
     carry: &config::Carry,
     arms: &Arms,
-    rules: &impl Fn() -> R,
+    rules: &[&Rule],
     request: &mut [Vec<Mutation>],
     seen: &mut Vec<Rc<str>>,
     problems: &mut Problems,
 ) {
-    let mut header = |field: &str, name: &str, problems: &mut Problems| -> Option<Rc<str>> {
-        let at = at.field(field);
-        let name = names::header(name).map_err(|reason| problems.add(at, reason)).ok()?;
+    let (field, name) = match carry {
+        config::Carry::RequestHeader(name) => ("request_header", name.as_str()),
+        config::Carry::ClusterHeader(name) => ("cluster_header", name.as_str()),
+        config::Carry::WeightedClustersHeader(name) => ("weighted_clusters_header", name.as_str()),
+        config::Carry::Authority {} => ("authority", ":authority"),
+        config::Carry::FilterState(key) | config::Carry::Property(key) => ("", key.as_str()),
+    };
+    let place = at.field(field);
+    let is_header = !matches!(field, "" | "authority");
+    let name = if is_header {
+        let Some(name) = names::header_at(&place, name, problems) else { return };
         if seen.contains(&name) {
-            problems.add(at, format!("`{name}` is carried already; expected another header"));
+            let reason = ["`", &*name, "` is carried already; expected another header"].concat();
+            problems.add(place, reason);
         }
-        seen.push(name.clone());
-        Some(name)
+        seen.push(Rc::clone(&name));
+        name
+    } else {
+        let is_property = matches!(carry, config::Carry::Property(_));
+        if name.is_empty() || (is_property && name.as_bytes().contains(&0)) {
+            problems.add(at, "expected a name, such as `envoy.string`");
+        }
+        Rc::from(name)
     };
-    let mut push = |index: usize, mutation: Mutation| {
-        request.get_mut(index).into_iter().for_each(|list| list.push(mutation.clone()));
-    };
-    let none = arms.iter().count();
-    match carry {
-        config::Carry::RequestHeader(name) => {
-            let Some(name) = header("request_header", name, problems) else { return };
-            for (id, arm) in arms.iter() {
-                push(id.index(), Mutation::Set(name.clone(), arm.header_value.clone()));
+    for (list, (index, arm)) in request.iter_mut().zip(arms.all().iter().enumerate()) {
+        let value = match carry {
+            config::Carry::ClusterHeader(_) => Some(arm.cluster.clone()),
+            config::Carry::Authority {} => arm.authority.clone(),
+            config::Carry::WeightedClustersHeader(_) => {
+                first_number(index, rules).map(|number| Bytes::from(number.to_string()))
             }
-            push(none, Mutation::Remove(name));
-        }
-        config::Carry::ClusterHeader(name) => {
-            let Some(name) = header("cluster_header", name, problems) else { return };
-            for (id, arm) in arms.iter() {
-                push(id.index(), Mutation::Set(name.clone(), arm.cluster.clone()));
-            }
-            push(none, Mutation::Remove(name));
-        }
-        config::Carry::Authority {} => {
-            for (id, arm) in arms.iter() {
-                match &arm.authority {
-                    Some(authority) => {
-                        push(id.index(), Mutation::Set(":authority".into(), authority.clone()))
-                    }
-                    None => problems.add(
-                        at.field("authority"),
-                        format!("needs `arms[].authority` for arm `{}`", arm.name),
-                    ),
-                }
-            }
-        }
-        config::Carry::WeightedClustersHeader(name) => {
-            let Some(name) = header("weighted_clusters_header", name, problems) else { return };
-            for (id, arm) in arms.iter() {
-                match first_number(id, rules()) {
-                    Some(number) => push(id.index(), Mutation::Set(name.clone(), number.to_string().into())),
-                    None => problems.add(
-                        at.field("weighted_clusters_header"),
-                        format!("needs a `split` in which arm `{}` has a weight: the first split must name every arm", arm.name),
-                    ),
-                }
-            }
-            push(none, Mutation::Remove(name));
-        }
-        config::Carry::FilterState(key) | config::Carry::Property(key) => {
-            let is_state = matches!(carry, config::Carry::FilterState(_));
-            if key.is_empty() || (!is_state && key.as_bytes().contains(&0)) {
-                problems.add(at, "expected a name, such as `envoy.string`");
-            }
-            for (id, arm) in arms.iter() {
-                let (key, value) = (key.as_str().into(), arm.header_value.clone());
-                push(
-                    id.index(),
-                    if is_state { Mutation::FilterState(key, value) } else { Mutation::Property(key, value) },
-                );
-            }
-        }
+            _ => Some(arm.header_value.clone()),
+        };
+        let Some(value) = value else {
+            let (before, after) = match carry {
+                config::Carry::Authority {} => ("needs `arms[].authority` for arm `", "`"),
+                _ => (
+                    "needs a `split` in which arm `",
+                    "` has a weight: the first split must name every arm",
+                ),
+            };
+            problems.add(place, [before, &arm.name, after].concat());
+            continue;
+        };
+        let name = Rc::clone(&name);
+        list.push(match carry {
+            config::Carry::FilterState(_) => Mutation::FilterState(name, value),
+            config::Carry::Property(_) => Mutation::Property(name, value),
+            _ => Mutation::Set(name, value),
+        });
+    }
+    if is_header && let Some(none) = request.last_mut() {
+        none.push(Mutation::Remove(name));
     }
 }
 
-/// The first number of the arm's interval in the first split: `number % total_weight` falls on its cluster.
-fn first_number<'a>(arm: ArmId, mut rules: impl Iterator<Item = &'a Rule>) -> Option<u64> {
-    rules.find_map(|rule| match rule.outcome() {
-        Outcome::Split { arms, split } => Some(
-            arms.iter()
-                .position(|share| *share == arm)
-                .filter(|index| split.weight(*index) > 0)
-                .map(|index| split.start(index)),
-        ),
-        _ => None,
-    })?
+/// The first number of an arm's interval in the first split: `number % total_weight` falls on its cluster.
+fn first_number(arm: usize, rules: &[&Rule]) -> Option<u64> {
+    for rule in rules {
+        if let Outcome::Split { arms, split } = rule.outcome() {
+            let index = arms.iter().position(|share| share.index() == arm)?;
+            return (split.weight(index) > 0).then(|| split.start(index));
+        }
+    }
+    None
 }
 
 /// Each arm's own request headers: set on its requests, removed from all others, so that no client can pretend.
 fn own_headers(arms: &Arms, request: &mut [Vec<Mutation>], carried: &[Rc<str>], problems: &mut Problems) {
     let mut names: Vec<Rc<str>> = Vec::new();
-    for (id, arm) in arms.iter() {
+    for (index, arm) in arms.all().iter().enumerate() {
         for (name, _) in &arm.request_headers {
             if carried.contains(name) {
-                let at = At::ROOT.item("arms", id.index());
-                problems.add(
-                    at.field("request_headers"),
-                    format!("`{name}` is carried already; expected another header"),
-                );
+                let reason = ["`", &**name, "` is carried already; expected another header"].concat();
+                problems.add(At::ROOT.item("arms", index).field("request_headers"), reason);
             }
             if !names.contains(name) {
                 names.push(name.clone());
@@ -246,27 +234,28 @@ fn own_headers(arms: &Arms, request: &mut [Vec<Mutation>], carried: &[Rc<str>], 
         }
     }
     for (index, list) in request.iter_mut().enumerate() {
-        let own =
-            arms.iter().find(|(id, _)| id.index() == index).map(|(_, arm)| arm.request_headers.as_slice());
-        let own = own.unwrap_or_default();
-        list.extend(arms::set(own));
-        let others = names.iter().filter(|name| !own.iter().any(|(own, _)| own == *name));
-        list.extend(others.map(|name| Mutation::Remove(name.clone())));
+        let own = arms.all().get(index).map(|arm| arm.request_headers.as_slice()).unwrap_or_default();
+        arms::set(list, own);
+        for name in &names {
+            if !own.iter().any(|(own, _)| own == name) {
+                list.push(Mutation::Remove(name.clone()));
+            }
+        }
     }
 }
 
 fn response(config: &Config, arms: &Arms, problems: &mut Problems) -> Vec<Vec<Mutation>> {
-    let name = config
-        .response_header
-        .as_deref()
-        .and_then(|name| names::header(name).map_err(|reason| problems.add("response_header", reason)).ok());
-    let mut lists: Vec<Vec<Mutation>> = arms
-        .iter()
-        .map(|(_, arm)| {
-            let named = name.iter().map(|name| Mutation::Set(name.clone(), Bytes::from(&*arm.name)));
-            arms::set(&arm.response_headers).chain(named).collect()
-        })
-        .collect();
+    let name = config.response_header.as_ref();
+    let name = name.and_then(|name| names::header_at(&At::of("response_header"), name, problems));
+    let mut lists = Vec::new();
+    for arm in arms.all() {
+        let mut list = Vec::new();
+        arms::set(&mut list, &arm.response_headers);
+        if let Some(name) = &name {
+            list.push(Mutation::Set(name.clone(), Bytes::from(&*arm.name)));
+        }
+        lists.push(list);
+    }
     lists.push(Vec::new());
     lists
 }

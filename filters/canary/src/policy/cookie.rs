@@ -1,6 +1,6 @@
 //! `Set-Cookie`, made of a template at configure (RFC 6265 §4.1).
 
-use weir_sdk::{At, Bytes, Problems};
+use weir_sdk::{At, Bytes, Problems, RequestView, cookie};
 
 use crate::config::{Cookie, SameSite};
 use crate::policy::names;
@@ -15,68 +15,64 @@ pub(crate) struct CookieTemplate {
 impl CookieTemplate {
     /// Checks and writes out.
     pub(crate) fn compile(at: &At<'_>, cookie: &Cookie, problems: &mut Problems) -> Self {
-        let mut refuse = |field: &str, reason: String| problems.add(at.field(field), reason);
+        let mut refuse = |field: &str, reason: &str| problems.add(at.field(field), reason);
         if let Err(reason) = names::cookie(&cookie.name) {
-            refuse("name", reason);
+            refuse("name", &reason);
         }
         let mut attributes = String::new();
         if let Some(domain) = &cookie.domain {
             if let Err(reason) = names::cookie_attribute(domain) {
-                refuse("domain", reason);
+                refuse("domain", &reason);
             }
             attributes.push_str("; Domain=");
             attributes.push_str(domain);
         }
         if let Err(reason) = names::cookie_attribute(&cookie.path) {
-            refuse("path", reason);
+            refuse("path", &reason);
         } else if !cookie.path.starts_with('/') {
-            refuse("path", format!("expected a path that begins with `/`, found `{}`", cookie.path));
+            refuse("path", &["expected a path that begins with `/`, found `", &cookie.path, "`"].concat());
         }
         attributes.push_str("; Path=");
         attributes.push_str(&cookie.path);
         if let Some(age) = &cookie.max_age {
             if age.0.subsec_nanos() != 0 {
-                refuse("max_age", "expected whole seconds, such as `86400s`".to_owned());
+                refuse("max_age", "expected whole seconds, such as `86400s`");
             }
-            attributes.push_str(&format!("; Max-Age={}", age.0.as_secs()));
+            attributes.push_str("; Max-Age=");
+            attributes.push_str(&age.0.as_secs().to_string());
         }
-        if cookie.secure {
-            attributes.push_str("; Secure");
+        let is_none = cookie.same_site == Some(SameSite::None);
+        for (given, attribute) in [
+            (cookie.secure, "; Secure"),
+            (cookie.http_only, "; HttpOnly"),
+            (cookie.same_site == Some(SameSite::Strict), "; SameSite=Strict"),
+            (cookie.same_site == Some(SameSite::Lax), "; SameSite=Lax"),
+            (is_none, "; SameSite=None"),
+        ] {
+            attributes.push_str(if given { attribute } else { "" });
         }
-        if cookie.http_only {
-            attributes.push_str("; HttpOnly");
+        if is_none && !cookie.secure {
+            refuse("same_site", "`NONE` needs `secure: true`, or browsers drop the cookie");
         }
-        attributes.push_str(match cookie.same_site {
-            None => "",
-            Some(SameSite::Strict) => "; SameSite=Strict",
-            Some(SameSite::Lax) => "; SameSite=Lax",
-            Some(SameSite::None) => "; SameSite=None",
-        });
-        if cookie.same_site == Some(SameSite::None) && !cookie.secure {
-            refuse("same_site", "`NONE` needs `secure: true`, or browsers drop the cookie".to_owned());
+        let is_host = cookie.name.starts_with("__Host-");
+        if (is_host || cookie.name.starts_with("__Secure-")) && !cookie.secure {
+            let reason = ["`", &cookie.name, "` needs `secure: true`, or browsers drop the cookie"].concat();
+            refuse("secure", &reason);
         }
-        if (cookie.name.starts_with("__Secure-") || cookie.name.starts_with("__Host-")) && !cookie.secure {
-            refuse("secure", format!("`{}` needs `secure: true`, or browsers drop the cookie", cookie.name));
-        }
-        if cookie.name.starts_with("__Host-") && (cookie.domain.is_some() || cookie.path != "/") {
-            refuse("name", "`__Host-` needs path `/` and no domain, or browsers drop the cookie".to_owned());
+        if is_host && (cookie.domain.is_some() || cookie.path != "/") {
+            refuse("name", "`__Host-` needs path `/` and no domain, or browsers drop the cookie");
         }
         Self { name: cookie.name.clone(), attributes }
     }
 
     /// The header's value.
+    #[inline(never)]
     pub(crate) fn line(&self, value: &str) -> Bytes {
-        let mut line = String::with_capacity(
-            self.name
-                .len()
-                .saturating_add(value.len())
-                .saturating_add(self.attributes.len())
-                .saturating_add(1),
-        );
-        line.push_str(&self.name);
-        line.push('=');
-        line.push_str(value);
-        line.push_str(&self.attributes);
-        Bytes::from(line)
+        Bytes::from([&self.name, "=", value, &self.attributes].concat())
+    }
+
+    /// What a request brings in it.
+    pub(crate) fn value<'r>(&self, request: &'r dyn RequestView) -> Option<&'r [u8]> {
+        cookie(request, &self.name).filter(|value| !value.is_empty())
     }
 }

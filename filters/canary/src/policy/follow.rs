@@ -6,7 +6,7 @@ use weir_sdk::{At, Problems, RequestMatcher, RequestView};
 
 use crate::config;
 use crate::policy::arms::{ArmId, Arms};
-use crate::policy::names;
+use crate::policy::{names, text};
 
 /// A compiled [`config::Follow`].
 #[derive(Clone, Debug)]
@@ -30,21 +30,20 @@ impl Follow {
         let when = RequestMatcher::compile(&follow.when, &At::of("follow.when"), problems);
         let (source, why) = match (&follow.header, &follow.baggage) {
             (Some(header), None) => {
-                let name =
-                    names::header(header).map_err(|reason| problems.add("follow.header", reason)).ok()?;
-                let why = format!("followed header `{name}`");
+                let name = names::header_at(&At::of("follow.header"), header, problems)?;
+                let why = text(&["followed header `", &name, "`"]);
                 (Source::Header(name), why)
             }
             (None, Some(key)) => {
                 names::baggage(key).map_err(|reason| problems.add("follow.baggage", reason)).ok()?;
-                (Source::Baggage(key.clone()), format!("followed baggage `{key}`"))
+                (Source::Baggage(key.clone()), text(&["followed baggage `", key, "`"]))
             }
             _ => {
                 problems.add("follow", "expected exactly one of `header` and `baggage`");
                 return None;
             }
         };
-        Some(Self { source, when: when?, signed: follow.signed, why: why.into() })
+        Some(Self { source, when: when?, signed: follow.signed, why })
     }
 
     /// The arm that the request brings, where it is trusted.
@@ -62,33 +61,38 @@ impl Follow {
 
 /// The value of `key`, without its properties.
 fn baggage<'a>(header: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    members(header).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+    header.split(|byte| *byte == b',').find_map(|member| {
+        let member = member.split(|byte| *byte == b';').next()?;
+        let equals = member.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = member.split_at_checked(equals)?;
+        (name.trim_ascii() == key.as_bytes()).then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
+    })
 }
 
 /// The header with `key` set to `value` at its end, or removed.
 pub(crate) fn with_baggage(header: Option<&[u8]>, key: &str, value: Option<&str>) -> Vec<u8> {
-    let header = header.unwrap_or_default();
-    let mut kept: Vec<&[u8]> = header
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty() && name_of(member) != key.as_bytes())
-        .collect();
-    let own = value.map(|value| [key.as_bytes(), b"=", value.as_bytes()].concat());
-    kept.extend(own.as_deref());
-    kept.join(&b","[..])
+    let mut text = Vec::new();
+    let mut add = |parts: &[&[u8]]| {
+        if !text.is_empty() {
+            text.push(b',');
+        }
+        parts.iter().for_each(|part| text.extend_from_slice(part));
+    };
+    for member in header.unwrap_or_default().split(|byte| *byte == b',') {
+        let member = member.trim_ascii();
+        if !member.is_empty() && name_of(member) != key.as_bytes() {
+            add(&[member]);
+        }
+    }
+    if let Some(value) = value {
+        add(&[key.as_bytes(), b"=", value.as_bytes()]);
+    }
+    text
 }
 
 /// Whether the header has `key`.
 pub(crate) fn has_baggage(header: &[u8], key: &str) -> bool {
     header.split(|byte| *byte == b',').any(|member| name_of(member.trim_ascii()) == key.as_bytes())
-}
-
-fn members(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    header.split(|byte| *byte == b',').filter_map(|member| {
-        let member = member.split(|byte| *byte == b';').next()?;
-        let mut parts = member.splitn(2, |byte| *byte == b'=');
-        Some((parts.next()?.trim_ascii(), parts.next()?.trim_ascii()))
-    })
 }
 
 fn name_of(member: &[u8]) -> &[u8] {

@@ -108,14 +108,18 @@ impl Guard {
                 }
             },
         };
-        let others = site.arms.iter().copied().filter(|arm| *arm != stable);
-        let named = std::iter::once(stable).chain(others);
-        let lanes: Vec<_> = named.filter_map(|id| Some((id, arms.get(id)?.name.clone()))).collect();
+        let mut lanes: Vec<(ArmId, Rc<str>)> = Vec::new();
+        for id in std::iter::once(&stable).chain(&site.arms) {
+            if *id != stable || lanes.is_empty() {
+                lanes.extend(arms.name(Some(*id)).map(|name| (*id, name.clone())));
+            }
+        }
         if lanes.len() < 2 {
             problems.add(at.field("stable"), "is the rule's only arm; expected another one");
         }
-        let errors_are = rule.errors_are.clone().unwrap_or_default();
-        let judge = Judge::compile(&at.field("errors_are"), &errors_are, problems);
+        let default = config::ErrorsAre::default();
+        let errors_are = rule.errors_are.as_ref().unwrap_or(&default);
+        let judge = Judge::compile(&at.field("errors_are"), errors_are, problems);
         let asks_slow = rule.rollback.as_ref().is_some_and(|rollback| rollback.slow.is_some());
         if errors_are.slow_aborts && !asks_slow {
             let reason = "needs `rollback.slow`: after which time has a client waited too long?";

@@ -2,11 +2,19 @@
 
 use std::rc::Rc;
 
+use weir_sdk::{At, Problems};
+
 pub(crate) use weir_sdk::names::{cookie, header_value, is_token, stat_prefix};
 
 /// A request or response header that the filter may set, in lower case.
 pub(crate) fn header(name: &str) -> Result<Rc<str>, String> {
     weir_sdk::names::header(name, "x-canary-arm")
+}
+
+/// A header that stands at a place; nothing after noting what is wrong.
+#[inline(never)]
+pub(crate) fn header_at(at: &At<'_>, name: &str, problems: &mut Problems) -> Option<Rc<str>> {
+    header(name).map_err(|reason| problems.add(at, reason)).ok()
 }
 
 /// An arm's name, which stands in headers, cookies and counters.

@@ -32,18 +32,17 @@ impl Ramp {
             problems.add(at.field("duration"), "expected more than 0, such as `1h`");
             sound = false;
         }
-        let steps: Vec<FractionalPercent> = ramp.steps.iter().map(|step| step.0).collect();
-        for (index, pair) in steps.windows(2).enumerate() {
-            if let [earlier, later] = pair
-                && later.ppm() < earlier.ppm()
-            {
-                let index = index.saturating_add(1);
-                problems.add(
-                    at.item("steps", index),
-                    "is less than the step before; expected shares that never fall",
-                );
+        let mut steps = Vec::with_capacity(ramp.steps.len());
+        let mut before = 0;
+        for (index, step) in ramp.steps.iter().enumerate() {
+            let share = step.0.ppm();
+            if share < before {
+                let reason = "is less than the step before; expected shares that never fall";
+                problems.add(at.item("steps", index), reason);
                 sound = false;
             }
+            before = share;
+            steps.push(step.0);
         }
         sound.then_some(Self { start: ramp.start.0, duration: ramp.duration.0, steps })
     }

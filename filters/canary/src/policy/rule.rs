@@ -1,7 +1,7 @@
 //! One rule: whom it is for and what becomes of them.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_sdk::{At, Draw, Problems, RequestMatcher, RequestView, Split, cookie};
 
@@ -12,7 +12,7 @@ use crate::policy::guard::{Guard, Site, Watch};
 use crate::policy::ramp::Ramp;
 use crate::policy::schedule::Schedule;
 use crate::policy::sticky::{Pull, Sticky};
-use crate::policy::{Cause, Choice, names};
+use crate::policy::{Cause, Choice, names, text};
 
 /// A compiled [`config::Rule`].
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Rule {
         let outcome = outcome(at, rule, arms, problems);
         let force = rule.force.as_ref().map(|force| compile_force(&at.field("force"), force, arms, problems));
         let label = match &rule.name {
-            Some(name) => format!("rule `{name}`"),
+            Some(name) => ["rule `", name, "`"].concat(),
             None => at.to_string(),
         };
         let sticky = rule.sticky.as_ref().map(|sticky| {
@@ -83,20 +83,24 @@ impl Rule {
         if sticky.is_some() && !matches!(outcome, None | Some(Outcome::Split { .. } | Outcome::Ramp { .. })) {
             problems.add(at.field("sticky"), "is for `split` and `ramp`; here nothing is drawn");
         }
-        let guard = outcome.as_ref().and_then(|outcome| {
-            let site = outcome.site(at, &label);
-            let guard = Rc::new(Guard::compile(&site, rule, arms, problems)?);
-            guards.push(Rc::clone(&guard));
-            Some((guards.len().saturating_sub(1), guard))
-        });
+        let mut guard = None;
+        if let Some(outcome) = &outcome
+            && let Some(made) = Guard::compile(&outcome.site(at, &label), rule, arms, problems)
+        {
+            let made = Rc::new(made);
+            guard = Some((guards.len(), Rc::clone(&made)));
+            guards.push(made);
+        }
         let texts = Texts {
-            plain: label.as_str().into(),
-            forced: format!("{label}, forced by the client").into(),
-            preview: format!("{label}, preview").into(),
-            random: format!("{label}, drawn at random").into(),
-            stable: format!("{label}, no key").into(),
+            plain: text(&[&label]),
+            forced: text(&[&label, ", forced by the client"]),
+            preview: text(&[&label, ", preview"]),
+            random: text(&[&label, ", drawn at random"]),
+            stable: text(&[&label, ", no key"]),
         };
-        (problems.len() == before).then_some(())?;
+        if problems.len() != before {
+            return None;
+        }
         Some(Self { matcher: matcher?, schedule, force, outcome: outcome?, sticky, guard, texts })
     }
 
@@ -112,80 +116,72 @@ impl Rule {
     }
 
     /// What becomes of the request.
-    pub(crate) fn choose(&self, inputs: &Inputs<'_>, arms: &Arms) -> Choice {
-        let choice = self.pick(inputs, arms);
-        let Some((index, guard)) = &self.guard else {
-            return choice;
-        };
-        let Some(lane) = choice.arm.and_then(|arm| guard.lane(arm)) else {
-            return choice;
-        };
-        let watch = Watch { guard: *index, lane, resets: guard.resets(inputs.request) };
-        match (inputs.rolled_back)(watch) {
-            // Its cookie would name, or draw, the arm that is out.
-            Some(why) => {
-                Choice { arm: guard.stable(), set_cookie: None, draw: choice.draw, ..Choice::none(&why) }
-                    .caused(Cause::RolledBack)
-                    .watched(Watch { lane: 0, ..watch })
-            }
-            None => choice.watched(watch),
+    pub(crate) fn choose<'a>(&'a self, inputs: &Inputs<'_>, arms: &Arms, choice: &mut Choice<'a>) {
+        self.pick(inputs, arms, choice);
+        let Some((index, guard)) = &self.guard else { return };
+        let Some(lane) = choice.arm.and_then(|arm| guard.lane(arm)) else { return };
+        let mut watch = Watch { guard: *index, lane, resets: guard.resets(inputs.request) };
+        if let Some(why) = (inputs.rolled_back)(watch) {
+            choice.arm = guard.stable();
+            choice.rolled_back = Some(why);
+            // It would name, or draw, the arm that is out.
+            choice.set_cookie = None;
+            choice.cause = Some(Cause::RolledBack);
+            watch.lane = 0;
         }
+        choice.watch = Some(watch);
     }
 
-    fn pick(&self, inputs: &Inputs<'_>, arms: &Arms) -> Choice {
+    fn pick<'a>(&'a self, inputs: &Inputs<'_>, arms: &Arms, choice: &mut Choice<'a>) {
         if let Some(arm) = self.force.as_ref().and_then(|force| force.arm(inputs.request)) {
-            return Choice::of(arm, &self.texts.forced).caused(Cause::Forced);
+            choice.set(Some(arm), &self.texts.forced);
+            choice.cause = Some(Cause::Forced);
+            return;
         }
         match &self.outcome {
-            Outcome::Arm(arm) => Choice::of(*arm, &self.texts.plain),
+            Outcome::Arm(arm) => choice.set(Some(*arm), &self.texts.plain),
             Outcome::BlueGreen { live, idle, preview } => match preview {
-                Some(preview) if preview.is_match(inputs.request) => Choice::of(*idle, &self.texts.preview),
-                _ => Choice::of(*live, &self.texts.plain),
+                Some(preview) if preview.is_match(inputs.request) => {
+                    choice.set(Some(*idle), &self.texts.preview);
+                }
+                _ => choice.set(Some(*live), &self.texts.plain),
             },
-            Outcome::Split { arms: shares, split } => {
-                let at = |draw: Draw| shares.get(split.pick(draw)).copied();
-                let has_share = |arm: ArmId| {
-                    shares.iter().enumerate().any(|(index, share)| *share == arm && split.weight(index) > 0)
-                };
-                self.draw(inputs, arms, at, has_share, shares.last().copied())
+            Outcome::Split { arms: shares, .. } => {
+                self.draw(inputs, arms, UNIX_EPOCH, shares.last().copied(), choice);
             }
-            Outcome::Ramp { from, to, ramp } => {
-                let now: SystemTime = (inputs.now)();
-                let at = |draw: Draw| Some(if ramp.includes(draw, now) { *to } else { *from });
-                let has_share =
-                    |arm: ArmId| (arm == *to && !ramp.is_before(now)) || (arm == *from && !ramp.is_full(now));
-                self.draw(inputs, arms, at, has_share, Some(*from))
-            }
+            Outcome::Ramp { from, .. } => self.draw(inputs, arms, (inputs.now)(), Some(*from), choice),
         }
     }
 
-    fn draw(
-        &self,
+    fn draw<'a>(
+        &'a self,
         inputs: &Inputs<'_>,
         arms: &Arms,
-        at: impl Fn(Draw) -> Option<ArmId>,
-        has_share: impl Fn(ArmId) -> bool,
+        now: SystemTime,
         stable: Option<ArmId>,
-    ) -> Choice {
-        let random = || Draw::from_random((inputs.random)());
-        let Some(sticky) = &self.sticky else {
-            let draw = random();
-            return Choice::drawn(at(draw), &self.texts.random, draw);
+        choice: &mut Choice<'a>,
+    ) {
+        choice.why = &self.texts.random;
+        let mut pull = Pull::Random;
+        if let Some(sticky) = &self.sticky {
+            pull = sticky.pull(inputs, arms, &|arm| self.outcome.has_share(arm, now), choice);
+        }
+        let draw = match pull {
+            Pull::Drawn(draw) => draw,
+            Pull::Random | Pull::Write(_) => Draw::from_random((inputs.random)()),
+            Pull::Kept(arm) => {
+                choice.arm = Some(arm);
+                return;
+            }
+            Pull::Stable(arm) => {
+                choice.set(arm.or(stable), &self.texts.stable);
+                return;
+            }
         };
-        match sticky.pull(inputs, arms, has_share, &self.texts.random) {
-            Pull::Drawn { draw, why, set_cookie, key_missing } => {
-                let choice = Choice::drawn(at(draw), why, draw).with_cookie(set_cookie);
-                if key_missing { choice.caused(Cause::KeyMissing) } else { choice }
-            }
-            Pull::Kept { arm, why } => Choice::of(arm, why),
-            Pull::Write { cookie, why } => {
-                let draw = random();
-                let arm = at(draw);
-                let line = arm.and_then(|arm| arms.get(arm)).map(|arm| cookie.line(&arm.name));
-                Choice::drawn(arm, why, draw).with_cookie(line)
-            }
-            Pull::Stable => Choice { arm: sticky.stable.or(stable), ..Choice::none(&self.texts.stable) }
-                .caused(Cause::KeyMissing),
+        choice.draw = Some(draw);
+        choice.arm = self.outcome.at(draw, now);
+        if let Pull::Write(cookie) = pull {
+            choice.set_cookie = arms.name(choice.arm).map(|name| cookie.line(name));
         }
     }
 }
@@ -193,21 +189,45 @@ impl Rule {
 impl Outcome {
     /// What a guard must know of it.
     fn site<'a>(&self, at: &'a At<'a>, label: &'a str) -> Site<'a> {
-        let site = |arms: Vec<ArmId>, has_stable, compares| Site { at, label, arms, has_stable, compares };
+        let (arms, has_stable, compares) = match self {
+            Self::Arm(arm) => (vec![*arm], false, false),
+            Self::Split { arms, .. } => (arms.clone(), true, true),
+            Self::Ramp { from, to, .. } => (vec![*to, *from], true, true),
+            Self::BlueGreen { live, idle, .. } => (vec![*live, *idle], true, false),
+        };
+        Site { at, label, arms, has_stable, compares }
+    }
+
+    /// The arm of a point.
+    fn at(&self, draw: Draw, now: SystemTime) -> Option<ArmId> {
         match self {
-            Self::Arm(arm) => site(vec![*arm], false, false),
-            Self::Split { arms, .. } => site(arms.clone(), true, true),
-            Self::Ramp { from, to, .. } => site(vec![*to, *from], true, true),
-            Self::BlueGreen { live, idle, .. } => site(vec![*live, *idle], true, false),
+            Self::Split { arms, split } => arms.get(split.pick(draw)).copied(),
+            Self::Ramp { from, to, ramp } => Some(if ramp.includes(draw, now) { *to } else { *from }),
+            Self::Arm(_) | Self::BlueGreen { .. } => None,
+        }
+    }
+
+    /// Whether some points are an arm's.
+    fn has_share(&self, arm: ArmId, now: SystemTime) -> bool {
+        match self {
+            Self::Split { arms, split } => {
+                arms.iter().enumerate().any(|(index, share)| *share == arm && split.weight(index) > 0)
+            }
+            Self::Ramp { from, to, ramp } => {
+                (arm == *to && !ramp.is_before(now)) || (arm == *from && !ramp.is_full(now))
+            }
+            Self::Arm(_) | Self::BlueGreen { .. } => false,
         }
     }
 }
 
 impl Force {
     fn arm(&self, request: &dyn RequestView) -> Option<ArmId> {
-        let by_header = || self.header.as_ref().and_then(|name| self.meant(&request.joined(name)?));
-        let by_cookie = || self.cookie.as_ref().and_then(|name| self.meant(cookie(request, name)?));
-        by_header().or_else(by_cookie)
+        let header = self.header.as_ref().and_then(|name| request.joined(name));
+        if let Some(arm) = header.and_then(|value| self.meant(&value)) {
+            return Some(arm);
+        }
+        self.meant(cookie(request, self.cookie.as_ref()?)?)
     }
 
     fn meant(&self, value: &[u8]) -> Option<ArmId> {
@@ -234,10 +254,8 @@ fn compile_force(at: &At<'_>, force: &config::Force, arms: &mut Arms, problems: 
     if let Some(Err(reason)) = force.cookie.as_deref().map(names::cookie) {
         problems.add(at.field("cookie"), reason);
     }
-    let header = force
-        .header
-        .as_deref()
-        .and_then(|name| names::header(name).map_err(|reason| problems.add(at.field("header"), reason)).ok());
+    let header =
+        force.header.as_ref().and_then(|name| names::header_at(&at.field("header"), name, problems));
     let mut arm = |field: &str, name: &Option<String>| {
         name.as_deref().and_then(|name| arms.named(&at.field(field), name, problems))
     };
@@ -252,21 +270,24 @@ fn compile_force(at: &At<'_>, force: &config::Force, arms: &mut Arms, problems: 
 }
 
 fn outcome(at: &At<'_>, rule: &config::Rule, arms: &mut Arms, problems: &mut Problems) -> Option<Outcome> {
-    let given: Vec<&str> = [
-        ("arm", rule.arm.is_some()),
-        ("split", rule.split.is_some()),
-        ("ramp", rule.ramp.is_some()),
-        ("blue_green", rule.blue_green.is_some()),
-    ]
-    .iter()
-    .filter_map(|(name, given)| given.then_some(*name))
-    .collect();
-    if given.len() != 1 {
-        let found = if given.is_empty() { "none".to_owned() } else { format!("`{}`", given.join("` and `")) };
-        problems.add(
-            at,
-            format!("expected exactly one of `arm`, `split`, `ramp` and `blue_green`, found {found}"),
-        );
+    let mut found = String::new();
+    let mut count = 0_u8;
+    for (name, given) in [
+        ("`arm`", rule.arm.is_some()),
+        ("`split`", rule.split.is_some()),
+        ("`ramp`", rule.ramp.is_some()),
+        ("`blue_green`", rule.blue_green.is_some()),
+    ] {
+        if given {
+            found.push_str(if count > 0 { " and " } else { "" });
+            found.push_str(name);
+            count = count.saturating_add(1);
+        }
+    }
+    if count != 1 {
+        let found = if count == 0 { "none" } else { &found };
+        let expected = "expected exactly one of `arm`, `split`, `ramp` and `blue_green`, found ";
+        problems.add(at, [expected, found].concat());
         return None;
     }
     if let Some(arm) = &rule.arm {
@@ -309,21 +330,23 @@ fn compile_split(
     arms: &mut Arms,
     problems: &mut Problems,
 ) -> Option<Outcome> {
-    let mut ids = Vec::new();
+    let (mut ids, mut weights) = (Vec::new(), Vec::new());
     for (index, share) in split.iter().enumerate() {
         let at = at.index(index);
         let at = at.field("arm");
-        let id = arms.named(&at, &share.arm, problems);
-        if id.is_some() && ids.contains(&id) {
-            problems.add(at, format!("`{}` is in this split already; expected each arm once", share.arm));
+        if let Some(id) = arms.named(&at, &share.arm, problems) {
+            if ids.contains(&id) {
+                let reason = ["`", &share.arm, "` is in this split already; expected each arm once"].concat();
+                problems.add(at, reason);
+            }
+            ids.push(id);
         }
-        ids.push(id);
+        weights.push(share.weight.into());
     }
-    let weights: Vec<u64> = split.iter().map(|share| share.weight.into()).collect();
     let Some(split) = Split::new(&weights) else {
         problems
             .add(at, "expected weights of which at least one is not 0 and whose sum is at most 4294967295");
         return None;
     };
-    Some(Outcome::Split { arms: ids.into_iter().collect::<Option<_>>()?, split })
+    (ids.len() == weights.len()).then_some(Outcome::Split { arms: ids, split })
 }

@@ -36,16 +36,18 @@ impl Schedule {
         if to <= from {
             problems.add(at.field("to"), "is not later than `from`; for a night write two rules");
         }
+        let mut freezes = Vec::with_capacity(written.freezes.len());
         for (index, freeze) in written.freezes.iter().enumerate() {
-            if freeze.end.0 <= freeze.start.0 {
+            if freeze.end <= freeze.start {
                 problems.add(at.item("freezes", index).field("end"), "is not later than `start`");
             }
+            freezes.push((freeze.start.0, freeze.end.0));
         }
         let days = written.days.iter().fold(0, |days, day| days | 1 << (*day as u8));
         Self {
             days: if written.days.is_empty() { u8::MAX } else { days },
             minutes: (from, to),
-            freezes: written.freezes.iter().map(|freeze| (freeze.start.0, freeze.end.0)).collect(),
+            freezes,
         }
     }
 

@@ -24,13 +24,12 @@ impl Signature {
         find: &dyn Fn(&Secret) -> Option<Vec<u8>>,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let header =
-            names::header(&written.header).map_err(|reason| problems.add("signature.header", reason));
+        let header = names::header_at(&At::of("signature.header"), &written.header, problems);
         if written.validity.0 < Duration::from_secs(1) {
             problems.add("signature.validity", "expected at least `1s`");
         }
         let secrets = Secrets::compile(&At::of("signature.secrets"), &written.secrets, find, problems);
-        Some(Self { header: header.ok()?, secrets, validity: written.validity.0 })
+        Some(Self { header: header?, secrets, validity: written.validity.0 })
     }
 
     /// Signs an arm from now on, or takes away what is there.

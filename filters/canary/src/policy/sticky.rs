@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use weir_sdk::key::masked;
-use weir_sdk::{At, Bytes, Draw, KeySource, Problems, Salt, cookie, source_address};
+use weir_sdk::{At, Draw, KeySource, Problems, Salt, source_address};
 
 use crate::config::{self, CookieValue, Fallback};
-use crate::policy::Inputs;
+use crate::policy::{Cause, Choice, Inputs, text};
 use crate::policy::arms::{ArmId, Arms};
 use crate::policy::cookie::CookieTemplate;
 
@@ -16,7 +16,7 @@ pub(crate) struct Sticky {
     keys: Vec<(Key, Rc<str>)>,
     salt: Salt,
     missing: Fallback,
-    pub(crate) stable: Option<ArmId>,
+    stable: Option<ArmId>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,14 +29,16 @@ enum Key {
 /// What the key says.
 #[derive(Debug)]
 pub(crate) enum Pull<'a> {
-    /// Where on the line the request stands, and why; a cookie that makes it stay.
-    Drawn { draw: Draw, why: &'a Rc<str>, set_cookie: Option<Bytes>, key_missing: bool },
+    /// Where on the line the request stands.
+    Drawn(Draw),
+    /// Nothing: the request is drawn anew.
+    Random,
     /// The arm that the client's cookie names.
-    Kept { arm: ArmId, why: &'a Rc<str> },
+    Kept(ArmId),
     /// The arm must be drawn and then written into this cookie.
-    Write { cookie: &'a CookieTemplate, why: &'a Rc<str> },
-    /// No key: the stable arm.
-    Stable,
+    Write(&'a CookieTemplate),
+    /// No key: the stable arm, where one is named.
+    Stable(Option<ArmId>),
 }
 
 impl Sticky {
@@ -59,10 +61,9 @@ impl Sticky {
             if matches!(key, config::Key::OwnCookie(_)) && index != last {
                 problems.add(at, "`own_cookie` must be the last: every request has it, so the keys after it are never asked");
             }
-            keys.extend(
-                compile_key(&at, key, problems)
-                    .map(|(key, source)| (key, format!("{label}, by {source}").into())),
-            );
+            if let Some((key, source)) = compile_key(&at, key, problems) {
+                keys.push((key, text(&[label, ", by ", &source])));
+            }
         }
         let stable =
             sticky.stable.as_deref().and_then(|name| arms.named(&at.field("stable"), name, problems));
@@ -73,30 +74,28 @@ impl Sticky {
         Self { keys, salt, missing: sticky.missing, stable }
     }
 
-    /// The cookies that this may set.
-    pub(crate) fn own_cookies(&self) -> impl Iterator<Item = &CookieTemplate> {
-        self.keys.iter().filter_map(|(key, _)| match key {
-            Key::Minted(cookie) | Key::Arm(cookie) => Some(cookie),
-            _ => None,
+    /// Whether this may set a cookie of that name.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.keys.iter().any(|(key, _)| match key {
+            Key::Minted(cookie) | Key::Arm(cookie) => cookie.name == name,
+            Key::Of(_) => false,
         })
     }
 
-    /// Asks the keys in turn. `has_share` tells whether an arm may still be kept.
+    /// Asks the keys in turn, and tells the choice why, which cookie makes the request stay, and that there is no key. `has_share` tells whether
+    /// an arm may still be kept.
     pub(crate) fn pull<'a>(
         &'a self,
         inputs: &Inputs<'_>,
         arms: &Arms,
-        has_share: impl Fn(ArmId) -> bool,
-        without: &'a Rc<str>,
+        has_share: &dyn Fn(ArmId) -> bool,
+        choice: &mut Choice<'a>,
     ) -> Pull<'a> {
         let request = inputs.request;
+        let drawn = |key: &[u8]| Pull::Drawn(Draw::sticky(key, self.salt));
+        let without = choice.why;
         for (key, why) in &self.keys {
-            let drawn = |key: &[u8]| Pull::Drawn {
-                draw: Draw::sticky(key, self.salt),
-                why,
-                set_cookie: None,
-                key_missing: false,
-            };
+            choice.why = why;
             match key {
                 Key::Of(key) => {
                     if let Some(value) = key.of(request) {
@@ -104,39 +103,31 @@ impl Sticky {
                     }
                 }
                 Key::Minted(template) => {
-                    if let Some(value) = present(cookie(request, &template.name)) {
+                    if let Some(value) = template.value(request) {
                         return drawn(value);
                     }
                     let value = hex((inputs.random)());
-                    let draw = Draw::sticky(value.as_bytes(), self.salt);
-                    return Pull::Drawn {
-                        draw,
-                        why,
-                        set_cookie: Some(template.line(&value)),
-                        key_missing: false,
-                    };
+                    choice.set_cookie = Some(template.line(&value));
+                    return drawn(value.as_bytes());
                 }
                 Key::Arm(template) => {
-                    let kept = present(cookie(request, &template.name))
-                        .and_then(|value| arms.of_value(value))
-                        .filter(|arm| has_share(*arm));
-                    return match kept {
-                        Some(arm) => Pull::Kept { arm, why },
-                        None => Pull::Write { cookie: template, why },
+                    let kept = template.value(request).and_then(|value| arms.of_value(value));
+                    return match kept.filter(|arm| has_share(*arm)) {
+                        Some(arm) => Pull::Kept(arm),
+                        None => Pull::Write(template),
                     };
                 }
             }
         }
-        let random = || Draw::from_random((inputs.random)());
-        let draw = match self.missing {
-            Fallback::Stable => return Pull::Stable,
-            Fallback::Random => random(),
-            Fallback::SourceAddress => match source_address(request, 0) {
-                Some(address) => Draw::sticky(&masked(address, 32, 128), self.salt),
-                None => random(),
-            },
-        };
-        Pull::Drawn { draw, why: without, set_cookie: None, key_missing: true }
+        choice.why = without;
+        choice.cause = Some(Cause::KeyMissing);
+        match self.missing {
+            Fallback::Stable => Pull::Stable(self.stable),
+            Fallback::SourceAddress if let Some(address) = source_address(request, 0) => {
+                drawn(&masked(address, 32, 128))
+            }
+            Fallback::Random | Fallback::SourceAddress => Pull::Random,
+        }
     }
 }
 
@@ -148,7 +139,7 @@ fn compile_key(at: &At<'_>, key: &config::Key, problems: &mut Problems) -> Optio
         config::Key::SourceAddress(options) => KeySource::SourceAddress(options.clone()),
         config::Key::OwnCookie(own) => {
             let template = CookieTemplate::compile(&at.field("own_cookie.cookie"), &own.cookie, problems);
-            let why = format!("own cookie `{}`", template.name);
+            let why = ["own cookie `", &template.name, "`"].concat();
             return Some(match own.value {
                 CookieValue::Key => (Key::Minted(template), why),
                 CookieValue::Arm => (Key::Arm(template), why),
@@ -160,17 +151,11 @@ fn compile_key(at: &At<'_>, key: &config::Key, problems: &mut Problems) -> Optio
     Some((Key::Of(key), why))
 }
 
-fn present(value: Option<&[u8]>) -> Option<&[u8]> {
-    value.filter(|value| !value.is_empty())
-}
-
 /// Sixteen lower-case hexadecimal digits.
 fn hex(number: u64) -> String {
-    (0..16_u32)
-        .rev()
-        .map(|digit| {
-            let nibble = number.checked_shr(digit.saturating_mul(4)).unwrap_or(0) & 0xf;
-            char::from_digit(u32::try_from(nibble).unwrap_or(0), 16).unwrap_or('0')
-        })
-        .collect()
+    let mut text = String::with_capacity(16);
+    for byte in number.to_be_bytes() {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+    }
+    text
 }

@@ -2,6 +2,8 @@
 
 use weir_sdk::outcome::Verdict;
 
+use super::rules::Cause;
+
 /// Parts of a window.
 pub(crate) const SLICES: u64 = 30;
 
@@ -24,11 +26,27 @@ impl Counts {
         }
     }
 
+    /// What may give an arm away, out of all calls.
+    pub(crate) fn bad(self, cause: Cause) -> (u64, u64) {
+        match cause {
+            Cause::Errors => (self.errors, self.calls),
+            Cause::Slow => (self.slow, self.calls),
+        }
+    }
+
     /// Both.
     pub(crate) fn merge(&mut self, other: Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.errors = self.errors.saturating_add(other.errors);
         self.slow = self.slow.saturating_add(other.slow);
+    }
+}
+
+/// Adds calls to those of the same lanes.
+#[inline(never)]
+pub(crate) fn merge(lanes: &mut [Counts], more: &[Counts]) {
+    for (lane, more) in lanes.iter_mut().zip(more) {
+        lane.merge(*more);
     }
 }
 
@@ -39,13 +57,12 @@ pub(crate) struct Slices(pub(crate) Vec<(u64, Vec<Counts>)>);
 impl Slices {
     /// Adds calls that ended in this part.
     pub(crate) fn add(&mut self, slice: u64, counts: &[Counts]) {
-        let place = self.0.partition_point(|(number, _)| *number < slice);
-        if self.0.get(place).is_none_or(|(number, _)| *number != slice) {
-            self.0.insert(place, (slice, vec![Counts::default(); counts.len()]));
-        }
-        let lanes = self.0.get_mut(place).map(|(_, lanes)| lanes).into_iter().flatten();
-        for (lane, more) in lanes.zip(counts) {
-            lane.merge(*more);
+        match self.0.iter_mut().find(|(number, _)| *number == slice) {
+            Some((_, lanes)) => merge(lanes, counts),
+            None => {
+                let place = self.0.iter().filter(|(number, _)| *number < slice).count();
+                self.0.insert(place, (slice, counts.to_vec()));
+            }
         }
     }
 
@@ -66,7 +83,9 @@ impl Slices {
     /// Forgets an arm's calls.
     pub(crate) fn clear(&mut self, lane: usize) {
         for (_, counts) in &mut self.0 {
-            counts.get_mut(lane).into_iter().for_each(|counts| *counts = Counts::default());
+            if let Some(counts) = counts.get_mut(lane) {
+                *counts = Counts::default();
+            }
         }
     }
 }

@@ -68,8 +68,12 @@ impl Record {
 
     /// Lets all arms come back, watched anew.
     pub(crate) fn reset(&mut self) -> Step {
-        let back =
-            (1_usize..).zip(&self.out).filter(|(_, out)| out.is_some()).map(|(lane, _)| lane).collect();
+        let mut back = Vec::new();
+        for (lane, out) in (1_usize..).zip(&self.out) {
+            if out.is_some() {
+                back.push(lane);
+            }
+        }
         *self = Self { looked: self.looked, ..Self::default() };
         Step { back, ..Step::default() }
     }
@@ -103,64 +107,78 @@ impl Record {
 /// Numbers of 64 bits, little-endian: the last test, the lanes, each lane's state, then the parts of the window.
 impl SharedValue for Record {
     fn encode(&self) -> Vec<u8> {
-        fn put(bytes: &mut Vec<u8>, words: &[u64]) {
-            words.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
-        }
-        fn put_counts(bytes: &mut Vec<u8>, counts: &Counts) {
-            put(bytes, &[counts.calls, counts.errors, counts.slow]);
-        }
         let mut bytes = Vec::new();
-        put(&mut bytes, &[self.looked, u64::try_from(self.out.len()).unwrap_or(0)]);
+        let mut put = |word: u64| bytes.extend_from_slice(&word.to_le_bytes());
+        fn put_counts(put: &mut dyn FnMut(u64), counts: &Counts) {
+            put(counts.calls);
+            put(counts.errors);
+            put(counts.slow);
+        }
+        put(self.looked);
+        put(u64::try_from(self.out.len()).unwrap_or(0));
         for out in &self.out {
-            match out {
-                None => put(&mut bytes, &[0]),
-                Some(rolled) => {
-                    let cause = match rolled.cause {
-                        Cause::Errors => 1,
-                        Cause::Slow => 2,
-                    };
-                    put(&mut bytes, &[cause, rolled.since_ns]);
-                    put_counts(&mut bytes, &rolled.arm);
-                    put_counts(&mut bytes, &rolled.stable);
-                }
-            }
+            let Some(rolled) = out else {
+                put(0);
+                continue;
+            };
+            put(match rolled.cause {
+                Cause::Errors => 1,
+                Cause::Slow => 2,
+            });
+            put(rolled.since_ns);
+            put_counts(&mut put, &rolled.arm);
+            put_counts(&mut put, &rolled.stable);
         }
         for (number, counts) in &self.slices.0 {
-            put(&mut bytes, &[*number, u64::try_from(counts.len()).unwrap_or(0)]);
-            counts.iter().for_each(|counts| put_counts(&mut bytes, counts));
+            put(*number);
+            put(u64::try_from(counts.len()).unwrap_or(0));
+            counts.iter().for_each(|counts| put_counts(&mut put, counts));
         }
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (words, []) = bytes.as_chunks::<8>() else { return None };
-        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
-        fn counts(words: &mut impl Iterator<Item = u64>) -> Option<Counts> {
-            Some(Counts { calls: words.next()?, errors: words.next()?, slow: words.next()? })
-        }
+        let mut words = Words(words);
         let (looked, lanes) = (words.next()?, words.next()?);
         let mut record = Self { looked, ..Self::default() };
         for _ in 0..lanes {
             let cause = match words.next()? {
-                0 => None,
-                1 => Some(Cause::Errors),
-                2 => Some(Cause::Slow),
+                0 => {
+                    record.out.push(None);
+                    continue;
+                }
+                1 => Cause::Errors,
+                2 => Cause::Slow,
                 _ => return None,
             };
-            let out = match cause {
-                None => None,
-                Some(cause) => {
-                    let since_ns = words.next()?;
-                    Some(Rolled { since_ns, cause, arm: counts(&mut words)?, stable: counts(&mut words)? })
-                }
-            };
-            record.out.push(out);
+            let since_ns = words.next()?;
+            record.out.push(Some(Rolled { since_ns, cause, arm: words.counts()?, stable: words.counts()? }));
         }
         while let Some(number) = words.next() {
-            let lanes = words.next()?;
-            let lanes: Option<Vec<Counts>> = (0..lanes).map(|_| counts(&mut words)).collect();
-            record.slices.0.push((number, lanes?));
+            let mut lanes = Vec::new();
+            for _ in 0..words.next()? {
+                lanes.push(words.counts()?);
+            }
+            record.slices.0.push((number, lanes));
         }
         Some(record)
+    }
+}
+
+/// What is not read yet.
+struct Words<'b>(&'b [[u8; 8]]);
+
+impl Words<'_> {
+    #[inline(never)]
+    fn next(&mut self) -> Option<u64> {
+        let (word, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*word))
+    }
+
+    #[inline(never)]
+    fn counts(&mut self) -> Option<Counts> {
+        Some(Counts { calls: self.next()?, errors: self.next()?, slow: self.next()? })
     }
 }

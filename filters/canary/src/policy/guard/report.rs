@@ -45,8 +45,10 @@ impl Webhook {
             (":path", &written.path),
             ("content-type", "application/json"),
         ];
-        let mut headers: Vec<(Rc<str>, Bytes)> =
-            pseudo.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let mut headers: Vec<(Rc<str>, Bytes)> = Vec::new();
+        for (name, value) in pseudo {
+            headers.push((name.into(), value.into()));
+        }
         headers.extend(crate::policy::arms::lines(&at.field("headers"), &written.headers, problems));
         Self { cluster: written.cluster.as_str().into(), headers, timeout: written.timeout.0 }
     }
@@ -64,18 +66,15 @@ impl Webhook {
     }
 }
 
-/// What gave the arm away, out of all calls.
-fn bad(cause: Cause, counts: Counts) -> (u64, u64) {
-    match cause {
-        Cause::Errors => (counts.errors, counts.calls),
-        Cause::Slow => (counts.slow, counts.calls),
-    }
-}
-
 /// A share in percent with two decimals.
 fn percent(share: (u64, u64)) -> String {
-    let hundredths = ppm(share) / 100;
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+    let mut text = (ppm(share) / 100).to_string();
+    // At least a digit before the point.
+    while text.len() < 3 {
+        text.insert(0, '0');
+    }
+    text.insert(text.len().saturating_sub(2), '.');
+    text
 }
 
 pub(super) fn reason(label: &str, arm: &str, rolled: &Rolled) -> String {
@@ -83,50 +82,77 @@ pub(super) fn reason(label: &str, arm: &str, rolled: &Rolled) -> String {
         Cause::Errors => "errors",
         Cause::Slow => "slow calls",
     };
-    let (bad_arm, bad_stable) = (bad(rolled.cause, rolled.arm), bad(rolled.cause, rolled.stable));
-    format!(
-        "{label}, {arm} rolled back: {} % {kind} of {}, stable {} % of {}",
-        percent(bad_arm),
-        bad_arm.1,
-        percent(bad_stable),
-        bad_stable.1
-    )
+    let share = |counts: Counts| percent(counts.bad(rolled.cause));
+    [
+        label,
+        ", ",
+        arm,
+        " rolled back: ",
+        &share(rolled.arm),
+        " % ",
+        kind,
+        " of ",
+        &rolled.arm.calls.to_string(),
+        ", stable ",
+        &share(rolled.stable),
+        " % of ",
+        &rolled.stable.calls.to_string(),
+    ]
+    .concat()
 }
 
 pub(super) fn json(names: &[(&str, &str)], rolled: &Rolled, unix_ms: u64) -> String {
     let mut text = String::from("{\"event\":\"rolled_back\"");
     for (name, value) in names {
-        text.push_str(&[",\"", name, "\":"].concat());
+        for part in [",\"", name, "\":"] {
+            text.push_str(part);
+        }
         quote(&mut text, value);
     }
     let cause = match rolled.cause {
         Cause::Errors => "ERROR_RATE",
         Cause::Slow => "SLOW",
     };
-    text.push_str(&[",\"cause\":\"", cause, "\",\"unix_ms\":", &unix_ms.to_string()].concat());
-    for (name, counts) in [("arm_calls", rolled.arm), ("stable_calls", rolled.stable)] {
-        text.push_str(&[",\"", name, "\":{\"calls\":", &counts.calls.to_string()].concat());
-        for (name, count) in [("errors", counts.errors), ("slow", counts.slow)] {
-            let share = percent((count, counts.calls));
-            text.push_str(
-                &[",\"", name, "\":", &count.to_string(), ",\"", name, "_percent\":", &share].concat(),
-            );
-        }
-        text.push('}');
+    for part in [",\"cause\":\"", cause, "\",\"unix_ms\":", &unix_ms.to_string()] {
+        text.push_str(part);
     }
-    text.push('}');
-    text
+    for (name, counts) in [("arm_calls", rolled.arm), ("stable_calls", rolled.stable)] {
+        let number = |number: u64| number.to_string();
+        let share = |count: u64| percent((count, counts.calls));
+        for part in [
+            ",\"",
+            name,
+            "\":{\"calls\":",
+            &number(counts.calls),
+            ",\"errors\":",
+            &number(counts.errors),
+            ",\"errors_percent\":",
+            &share(counts.errors),
+            ",\"slow\":",
+            &number(counts.slow),
+            ",\"slow_percent\":",
+            &share(counts.slow),
+            "}",
+        ] {
+            text.push_str(part);
+        }
+    }
+    text + "}"
 }
 
 /// A JSON string.
 fn quote(text: &mut String, value: &str) {
     text.push('"');
     for character in value.chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            '\0'..='\x1f' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
-            other => text.push(other),
+        if matches!(character, '\0'..='\x1f') {
+            text.push_str(if character < '\x10' { "\\u000" } else { "\\u001" });
+            text.extend(char::from_digit(u32::from(character) & 15, 16));
+            continue;
         }
+        if matches!(character, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
     }
     text.push('"');
 }

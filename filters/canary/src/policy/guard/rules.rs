@@ -71,24 +71,22 @@ impl Rules {
         if !(500_000..MILLION).contains(&confidence_ppm) {
             problems.add(at.field("confidence"), "expected 50 to 99.9999 percent");
         }
-        let errors =
-            written.error_rate.clone().or_else(|| written.slow.is_none().then(config::ErrorRate::default));
-        let assumptions = [
-            ("error_rate.assumed", errors.as_ref().map(|errors| errors.assumed)),
-            ("slow.assumed", written.slow.as_ref().map(|slow| slow.assumed)),
-        ];
-        for (field, assumed) in assumptions {
-            if !compares && assumed == Some(None) {
+        let default = written.slow.is_none().then(config::ErrorRate::default);
+        let errors = written.error_rate.as_ref().or(default.as_ref());
+        let errors = errors.map(|errors| Bar::new(errors.min_difference, errors.assumed));
+        let slow = written.slow.as_ref().map(|slow| Bar::new(slow.min_difference, slow.assumed));
+        for (field, bar) in [("error_rate.assumed", errors), ("slow.assumed", slow)] {
+            if !compares && bar.is_some_and(|bar| bar.assumed_ppm.is_none()) {
                 let reason = "is needed: the rule gives the stable arm no requests to compare with";
                 problems.add(at.field(field), reason);
             }
         }
-        let tests = if errors.is_some() && written.slow.is_some() { 2.0 } else { 1.0 };
+        let tests = if errors.is_some() && slow.is_some() { 2.0 } else { 1.0 };
         let looks = f64::from(u32::try_from(SLICES).unwrap_or(u32::MAX));
         let chance = f64::from(MILLION.saturating_sub(confidence_ppm)) / f64::from(MILLION);
         Self {
-            errors: errors.map(|errors| Bar::new(errors.min_difference, errors.assumed)),
-            slow: written.slow.as_ref().map(|slow| Bar::new(slow.min_difference, slow.assumed)),
+            errors,
+            slow,
             slow_ns,
             slice_ns: window_ns.checked_div(SLICES).unwrap_or(1).max(1),
             min_samples: written.min_samples.into(),
@@ -123,13 +121,12 @@ impl Rules {
         if arm.calls < self.min_samples {
             return None;
         }
-        let is_worse = |bar: Option<Bar>, bad: fn(&Counts) -> u64| {
-            bar.is_some_and(|bar| self.is_worse(bar, (bad(&arm), arm.calls), (bad(&stable), stable.calls)))
-        };
-        if is_worse(self.errors, |counts| counts.errors) {
-            return Some(Cause::Errors);
+        for (bar, cause) in [(self.errors, Cause::Errors), (self.slow, Cause::Slow)] {
+            if bar.is_some_and(|bar| self.is_worse(bar, arm.bad(cause), stable.bad(cause))) {
+                return Some(cause);
+            }
         }
-        is_worse(self.slow, |counts| counts.slow).then_some(Cause::Slow)
+        None
     }
 
     fn is_worse(&self, bar: Bar, arm: (u64, u64), stable: (u64, u64)) -> bool {

@@ -23,7 +23,7 @@ pub(crate) fn two_samples(one: (u64, u64), other: (u64, u64)) -> f64 {
         let there = other_calls.saturating_add(here).saturating_sub(all_errors);
         missing / (float(here.saturating_add(1)) * float(there.saturating_add(1)))
     };
-    upper_tail(errors, least, mode, most, ratio)
+    upper_tail(errors, least, mode, most, &ratio)
 }
 
 /// How probable it is that chance alone makes `errors` or more of `calls` errors, where each is one with this probability: the exact binomial
@@ -35,11 +35,11 @@ pub(crate) fn one_sample((errors, calls): (u64, u64), assumed_ppm: u32) -> f64 {
     }
     let mode = whole((float(calls) + 1.0) * f64::from(assumed_ppm) / 1e6).min(calls);
     let ratio = |here: u64| float(calls.saturating_sub(here)) / float(here.saturating_add(1)) * odds;
-    upper_tail(errors, 0, mode, calls, ratio)
+    upper_tail(errors, 0, mode, calls, &ratio)
 }
 
 /// The share of a distribution that lies at `from` or above.
-fn upper_tail(from: u64, least: u64, mode: u64, most: u64, ratio: impl Fn(u64) -> f64) -> f64 {
+fn upper_tail(from: u64, least: u64, mode: u64, most: u64, ratio: &dyn Fn(u64) -> f64) -> f64 {
     if from <= least {
         return 1.0;
     }

@@ -208,7 +208,11 @@ impl ZeroError {
 }
 
 fn lines(headers: &HeaderMap) -> Vec<(Rc<str>, Bytes)> {
-    headers.iter().map(|(name, value)| (String::from_utf8_lossy(name).into(), value.into())).collect()
+    let mut lines = Vec::with_capacity(headers.len());
+    for (name, value) in headers.iter() {
+        lines.push((String::from_utf8_lossy(name).into(), value.into()));
+    }
+    lines
 }
 
 /// Changes headers as Envoy would.
