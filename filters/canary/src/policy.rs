@@ -156,8 +156,7 @@ impl Policy {
                 problems.add(at.field("name"), reason);
             }
             let default_arm = named.default_arm.as_deref();
-            let set =
-                RuleSet::compile(&at, &named.rules, default_arm, &mut arms, &mut guards, &mut problems);
+            let set = RuleSet::compile(&at, &named.rules, default_arm, &mut arms, &mut guards, &mut problems);
             policies.push((named.name.clone(), set));
         }
         if config.rules.is_empty() && default_arm.is_none() && config.policies.is_empty() {

@@ -16,7 +16,7 @@ mod response;
 pub use abort::{Abort, AbortSpec, BlackHole, HeaderLine, Reset, Then};
 pub use callers::{Empty, FixedLimit, RateLimit, Signature};
 pub use change::{Change, ChangeBody, ChangeHeaders, MergePatch, ResponseChange};
-pub use delay::{Delay, DelaySpec, Exponential, Lognormal, Normal, Pareto, Uniform};
+pub use delay::{Delay, DelaySpec, Exponential, Lognormal, Normal, Pareto, Percentiles, Uniform};
 pub use grpc_status::GrpcStatus;
 pub(crate) use json::push_string;
 pub use json::{Json, Patch, Patched};

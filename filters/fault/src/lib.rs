@@ -56,7 +56,10 @@ impl HttpFilter for Fault {
         let now = host.now()?;
         let policy = Policy::compile(&config, Setup { now, secret: &|secret| host.secret(secret) })?;
         let counter = |name: &str| host.counter(name).map_err(refused);
-        let counters = policy.counters().iter().map(|name| counter(name)).collect::<Result<_, _>>()?;
+        let mut counters = Vec::new();
+        for name in policy.counters() {
+            counters.push(counter(&name)?);
+        }
         let prefix = policy.stat_prefix();
         Ok(Self {
             counters,
@@ -104,14 +107,14 @@ impl HttpFilter for Fault {
         if !stream.is_changing() {
             return Ok(Decision::next());
         }
-        self.part(body, |size, end, bytes| stream.on_request_body(size, end, bytes))
+        self.part(body, &mut |size, end, bytes| stream.on_request_body(size, end, bytes))
     }
 
     fn on_response_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
         if !stream.is_damaging() {
             return Ok(Decision::next());
         }
-        self.part(body, |size, end, bytes| stream.on_response_body(size, end, bytes))
+        self.part(body, &mut |size, end, bytes| stream.on_response_body(size, end, bytes))
     }
 
     fn on_response_trailers(
@@ -156,7 +159,7 @@ impl Fault {
     fn part(
         &self,
         body: &Body,
-        decide: impl FnOnce(usize, bool, &mut dyn FnMut() -> Vec<u8>) -> (Part, Counts),
+        decide: &mut dyn FnMut(usize, bool, &mut dyn FnMut() -> Vec<u8>) -> (Part, Counts),
     ) -> Result<Decision, HostError> {
         let mut failure = None;
         let mut bytes = || body.bytes().map_err(|error| failure = Some(error)).unwrap_or_default();

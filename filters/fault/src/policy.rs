@@ -9,7 +9,7 @@ use weir_sdk::{At, ConfigError, Decision, Mutation, PerRoute, Problems, RequestV
 
 use crate::config::{Config, Expires, Fault};
 use callers::Signature;
-use rule::{Passed, Rule};
+use rule::{Drawn, Passed, Rule};
 
 mod blast_radius;
 mod body;
@@ -124,7 +124,7 @@ impl Policy {
         for (index, named) in config.policies.iter().enumerate() {
             let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
-                let reason = format!("`{}` is there already; expected another name", named.name);
+                let reason = ["`", &named.name, "` is there already; expected another name"].concat();
                 problems.add(at.field("name"), reason);
             }
             policies.push((named.name.clone(), compile(&at, &named.faults, seed, longest, &mut problems)));
@@ -138,7 +138,11 @@ impl Policy {
         if !config.policies.is_empty() && config.per_route.is_none() {
             problems.add("per_route", "is missing: without it no route can choose one of `policies`");
         }
-        unique_names(config, &mut problems);
+        let mut seen = Vec::new();
+        unique_names(&At::ROOT, &config.faults, &mut seen, &mut problems);
+        for (index, policy) in config.policies.iter().enumerate() {
+            unique_names(&At::ROOT.item("policies", index), &policy.faults, &mut seen, &mut problems);
+        }
         if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
             problems.add("stat_prefix", reason);
         }
@@ -154,17 +158,26 @@ impl Policy {
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.fault", &mut problems));
-        let rules = || faults.iter().chain(policies.iter().flat_map(|(_, rules)| rules));
-        if config.signature.is_some() && problems.is_empty() && !rules().any(|rule| rule.asks_callers()) {
+        let (mut asks_callers, mut has_limit) = (false, false);
+        for rules in std::iter::once(&faults).chain(policies.iter().map(|(_, rules)| rules)) {
+            for rule in rules {
+                asks_callers |= rule.asks_callers();
+                has_limit |= rule.has_limit();
+            }
+        }
+        if config.signature.is_some() && problems.is_empty() && !asks_callers {
             problems.add(
                 "signature",
                 "is for `header_delay`, `header_abort` and `header_limit`, of which there is none",
             );
         }
-        let mut owned: Vec<Rc<str>> =
-            signature.iter().map(|signature| Rc::clone(&signature.header)).collect();
-        if rules().any(|rule| rule.has_limit()) {
-            owned.extend([callers::THROUGHPUT.into(), callers::THROUGHPUT_PERCENTAGE.into()]);
+        let mut owned: Vec<Rc<str>> = Vec::new();
+        if let Some(signature) = &signature {
+            owned.push(Rc::clone(&signature.header));
+        }
+        if has_limit {
+            owned.push(callers::THROUGHPUT.into());
+            owned.push(callers::THROUGHPUT_PERCENTAGE.into());
         }
         problems.finish()?;
         Ok(Self {
@@ -196,8 +209,13 @@ impl Policy {
     /// Names of all counters; [`Counts::places`] are places in it.
     #[must_use]
     pub fn counters(&self) -> Vec<String> {
-        let all = |prefix: String| count::NAMES.map(|name| format!("{prefix}.{name}"));
-        [all(self.stat_prefix.clone()), all(format!("{}.dry_run", self.stat_prefix))].concat()
+        let mut names = Vec::new();
+        for dry in [".", ".dry_run."] {
+            for name in count::NAMES {
+                names.push([&self.stat_prefix, dry, name].concat());
+            }
+        }
+        names
     }
 
     /// The first part of all names of metrics.
@@ -225,22 +243,23 @@ impl Policy {
         let dry_run = route.dry_run.unwrap_or(self.dry_run);
         let mut step = Step { counts: Counts::new(dry_run), ..Step::default() };
         if !dry_run {
-            let present = |name: &&Rc<str>| inputs.request.get(name).is_some();
-            let removed = self.owned.iter().filter(present);
-            step.decision.mutations.extend(removed.map(|name| Mutation::Remove(Rc::clone(name))));
+            for name in &self.owned {
+                if inputs.request.get(name).is_some() {
+                    step.decision.mutations.push(Mutation::Remove(Rc::clone(name)));
+                }
+            }
         }
         if route.disabled {
             step.why = Some(Why::passes(&self.texts.all, &self.texts.disabled));
             return step;
         }
-        let named = route
-            .policy
-            .as_deref()
-            .map(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
-        if matches!(named, Some(None)) {
-            step.counts.add(Count::RouteInvalid);
+        let mut rules = &self.faults;
+        if let Some(policy) = &route.policy {
+            match self.policies.iter().find(|(name, _)| name.as_bytes() == policy.as_slice()) {
+                Some((_, named)) => rules = named,
+                None => step.counts.add(Count::RouteInvalid),
+            }
         }
-        let rules = named.flatten().map_or(&self.faults, |(_, rules)| rules);
         if self.expires.is_some_and(|expires| (inputs.now)() >= expires) {
             step.why = Some(Why::passes(&self.texts.all, &self.texts.expired));
             return step;
@@ -291,9 +310,10 @@ impl Policy {
             Some(id) => Cow::Borrowed(id),
             None => Cow::Owned((inputs.random)().to_le_bytes().to_vec()),
         };
+        let mut drawn = Drawn::default();
         for rule in rules {
-            match rule.take(inputs, &key, &trusts) {
-                Ok(drawn) => {
+            match rule.take(inputs, &key, &trusts, &mut drawn) {
+                Ok(()) => {
                     stream.begin(
                         rule,
                         drawn,
@@ -327,31 +347,22 @@ fn compile(
     longest: Duration,
     problems: &mut Problems,
 ) -> Vec<Rc<Rule>> {
-    faults
-        .iter()
-        .enumerate()
-        .filter_map(|(index, fault)| {
-            Rule::compile(&at.item("faults", index), fault, seed, longest, problems).map(Rc::new)
-        })
-        .collect()
+    let mut rules = Vec::with_capacity(faults.len());
+    for (index, fault) in faults.iter().enumerate() {
+        rules.extend(Rule::compile(&at.item("faults", index), fault, seed, longest, problems).map(Rc::new));
+    }
+    rules
 }
 
 /// Names are keys of shared state, so no two faults may have one.
-fn unique_names(config: &Config, problems: &mut Problems) {
-    let own = config.faults.iter().enumerate().map(|(index, fault)| (format!("faults[{index}].name"), fault));
-    let named = config.policies.iter().enumerate().flat_map(|(index, policy)| {
-        let path = move |fault| format!("policies[{index}].faults[{fault}].name");
-        policy.faults.iter().enumerate().map(move |(at, fault)| (path(at), fault))
-    });
-    let mut seen: Vec<&str> = Vec::new();
-    for (path, fault) in own.chain(named) {
-        let Some(name) = fault.name.as_deref() else {
-            continue;
-        };
+fn unique_names<'f>(at: &At<'_>, faults: &'f [Fault], seen: &mut Vec<&'f str>, problems: &mut Problems) {
+    for (index, fault) in faults.iter().enumerate() {
+        let Some(name) = fault.name.as_deref() else { continue };
+        let at = at.item("faults", index);
         if let Err(reason) = names::plain("a fault", name, 64) {
-            problems.add(path, reason);
+            problems.add(at.field("name"), reason);
         } else if seen.contains(&name) {
-            problems.add(path, format!("`{name}` is there already; expected another name"));
+            problems.add(at.field("name"), ["`", name, "` is there already; expected another name"].concat());
         }
         seen.push(name);
     }

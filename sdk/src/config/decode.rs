@@ -118,13 +118,15 @@ impl Reader {
     }
 
     /// From here on the value of a key is read; what is returned is for [`Reader::leave`].
-    pub(super) fn enter(&mut self, key: &str) -> usize {
+    #[must_use]
+    pub fn enter(&mut self, key: &str) -> usize {
         let end = self.path.len();
         push_key(&mut self.path, key);
         end
     }
 
-    pub(super) fn leave(&mut self, end: usize) {
+    /// The value of a key has been read.
+    pub fn leave(&mut self, end: usize) {
         self.path.truncate(end);
     }
 

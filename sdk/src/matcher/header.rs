@@ -80,6 +80,11 @@ impl Compile for HeaderMatch {
 }
 
 impl HeaderMatcher {
+    /// Compiles what stands at a place; what is wrong is noted.
+    pub fn compile(wire: &HeaderMatch, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
+        Compile::compile(wire, at, problems)
+    }
+
     /// Whether the block has such a header.
     #[must_use]
     pub fn is_match(&self, headers: &dyn Headers) -> bool {

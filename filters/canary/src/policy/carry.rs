@@ -42,15 +42,7 @@ impl Carry {
         let mut clears = false;
         for (index, carry) in carried.iter().enumerate() {
             clears |= matches!(carry, config::Carry::FilterState(_) | config::Carry::Property(_));
-            carry_one(
-                &At::ROOT.item("carry", index),
-                carry,
-                arms,
-                rules,
-                &mut request,
-                &mut seen,
-                problems,
-            );
+            carry_one(&At::ROOT.item("carry", index), carry, arms, rules, &mut request, &mut seen, problems);
         }
         own_headers(arms, &mut request, &seen, problems);
         if clears {
@@ -64,7 +56,8 @@ impl Carry {
         let response = response(config, arms, problems);
         let arm_cookie = config.arm_cookie.as_ref().map(|cookie| {
             let template = CookieTemplate::compile(&At::of("arm_cookie"), cookie, problems);
-            if rules.iter().any(|rule| rule.sticky.as_ref().is_some_and(|sticky| sticky.sets(&template.name))) {
+            if rules.iter().any(|rule| rule.sticky.as_ref().is_some_and(|sticky| sticky.sets(&template.name)))
+            {
                 let reason =
                     ["`", &template.name, "` is also an `own_cookie`; expected another name"].concat();
                 problems.add("arm_cookie.name", reason);
@@ -119,8 +112,7 @@ impl Carry {
         set_arm_cookie: bool,
     ) -> Vec<Mutation> {
         let mut mutations = of(&self.response, arm).to_vec();
-        let mut append =
-            |line: &Bytes| mutations.push(Mutation::Append("set-cookie".into(), line.clone()));
+        let mut append = |line: &Bytes| mutations.push(Mutation::Append("set-cookie".into(), line.clone()));
         if let Some(line) = set_cookie {
             append(line);
         }
@@ -188,10 +180,9 @@ fn carry_one(
         let Some(value) = value else {
             let (before, after) = match carry {
                 config::Carry::Authority {} => ("needs `arms[].authority` for arm `", "`"),
-                _ => (
-                    "needs a `split` in which arm `",
-                    "` has a weight: the first split must name every arm",
-                ),
+                _ => {
+                    ("needs a `split` in which arm `", "` has a weight: the first split must name every arm")
+                }
             };
             problems.add(place, [before, &arm.name, after].concat());
             continue;

@@ -65,7 +65,8 @@ fn baggage<'a>(header: &'a [u8], key: &str) -> Option<&'a [u8]> {
         let member = member.split(|byte| *byte == b';').next()?;
         let equals = member.iter().position(|byte| *byte == b'=')?;
         let (name, value) = member.split_at_checked(equals)?;
-        (name.trim_ascii() == key.as_bytes()).then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
+        (name.trim_ascii() == key.as_bytes())
+            .then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
     })
 }
 

@@ -254,8 +254,7 @@ fn compile_force(at: &At<'_>, force: &config::Force, arms: &mut Arms, problems: 
     if let Some(Err(reason)) = force.cookie.as_deref().map(names::cookie) {
         problems.add(at.field("cookie"), reason);
     }
-    let header =
-        force.header.as_ref().and_then(|name| names::header_at(&at.field("header"), name, problems));
+    let header = force.header.as_ref().and_then(|name| names::header_at(&at.field("header"), name, problems));
     let mut arm = |field: &str, name: &Option<String>| {
         name.as_deref().and_then(|name| arms.named(&at.field(field), name, problems))
     };

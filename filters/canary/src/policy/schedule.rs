@@ -44,11 +44,7 @@ impl Schedule {
             freezes.push((freeze.start.0, freeze.end.0));
         }
         let days = written.days.iter().fold(0, |days, day| days | 1 << (*day as u8));
-        Self {
-            days: if written.days.is_empty() { u8::MAX } else { days },
-            minutes: (from, to),
-            freezes,
-        }
+        Self { days: if written.days.is_empty() { u8::MAX } else { days }, minutes: (from, to), freezes }
     }
 
     /// Whether the rule is looked at.

@@ -6,9 +6,9 @@ use weir_sdk::key::masked;
 use weir_sdk::{At, Draw, KeySource, Problems, Salt, source_address};
 
 use crate::config::{self, CookieValue, Fallback};
-use crate::policy::{Cause, Choice, Inputs, text};
 use crate::policy::arms::{ArmId, Arms};
 use crate::policy::cookie::CookieTemplate;
+use crate::policy::{Cause, Choice, Inputs, text};
 
 /// A compiled [`config::Sticky`].
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! How long a request or response waits.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use weir_sdk::config::{Node, Reader};
@@ -47,7 +46,8 @@ pub struct DelaySpec {
     /// What was measured: `{p50: 20ms, p99: 900ms}`. The name is `p` and a number from 0 to 100, decimals allowed. Evenly in between; below the
     /// first from 0, above the last the last.
     #[serde(default)]
-    pub percentiles: Option<BTreeMap<String, ConfigDuration>>,
+    #[schemars(with = "Option<std::collections::BTreeMap<String, ConfigDuration>>")]
+    pub percentiles: Option<Percentiles>,
     /// The caller's `x-envoy-fault-delay-request`, milliseconds; no delay without it or when it is no number. The caller's
     /// `x-envoy-fault-delay-request-percentage` lowers the numerator of `percentage`. Requests only.
     #[serde(default)]
@@ -106,6 +106,30 @@ pub struct Pareto {
     pub min: ConfigDuration,
     /// The tail index, 0.1 to 100: the smaller, the heavier the tail. With 1.16, one fifth have four fifths of the time.
     pub shape: f64,
+}
+
+/// Names such as `p99` and their times, in the order of the names.
+#[derive(Clone, Debug, Default)]
+pub struct Percentiles(pub Vec<(String, ConfigDuration)>);
+
+impl FromConfig for Percentiles {
+    fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let Node::Object(fields) = node else { return reader.expected("an object", node) };
+        let mut times: Vec<(String, ConfigDuration)> = Vec::new();
+        for (name, value) in fields {
+            let end = reader.enter(name);
+            if let Some(time) = ConfigDuration::from_config(value, reader) {
+                let place = times.iter().filter(|(other, _)| other < name).count();
+                times.insert(place, (name.clone(), time));
+            }
+            reader.leave(end);
+        }
+        (times.len() == fields.len()).then_some(Self(times))
+    }
+
+    fn blank() -> Self {
+        Self::default()
+    }
 }
 
 impl FromConfig for Delay {

@@ -44,7 +44,7 @@ impl ResponseChange {
             if !(200..=599).contains(&status) {
                 problems.add(at.field("status"), "expected a status from 200 to 599");
             }
-            mutations.push(Mutation::Set(":status".into(), status.to_string().into()));
+            mutations.push(Mutation::Set(":status".into(), u64::from(status).to_string().into()));
         }
         let fixed = mutations.len();
         headers(at, &change.headers, problems, &mut mutations);
@@ -59,12 +59,7 @@ impl ResponseChange {
             problems.add(at, "expected at least one of `status`, `headers` and `body`");
         }
         (problems.len() == before).then_some(())?;
-        Some(Self {
-            share: Share(change.percentage.map(|percentage| percentage.0)),
-            mutations,
-            body,
-            text: text?,
-        })
+        Some(Self { share: Share::of(change.percentage), mutations, body, text: text? })
     }
 }
 
@@ -112,7 +107,7 @@ impl Change {
         let bytes = |text: &String| text.as_bytes().to_vec();
         (problems.len() == before).then_some(())?;
         Some(Self {
-            share: Share(change.percentage.map(|percentage| percentage.0)),
+            share: Share::of(change.percentage),
             path: change.path.as_ref().map(bytes),
             query: change.query.as_ref().map(bytes),
             mutations,
@@ -134,12 +129,12 @@ impl Change {
             let at = now.iter().position(|byte| *byte == b'?');
             let (path, query) = at.and_then(|at| now.split_at_checked(at)).unwrap_or((now, b""));
             let path = self.path.as_deref().unwrap_or(path);
-            let query = match self.query.as_deref() {
-                None => query.to_vec(),
-                Some(b"") => Vec::new(),
-                Some(query) => [b"?", query].concat(),
+            let (mark, query) = match self.query.as_deref() {
+                None => (&b""[..], query),
+                Some(b"") => (&b""[..], &b""[..]),
+                Some(query) => (&b"?"[..], query),
             };
-            mutations.push(Mutation::Set(":path".into(), [path, &query].concat().into()));
+            mutations.push(Mutation::Set(":path".into(), [path, mark, query].concat().into()));
         }
         mutations
     }
@@ -149,12 +144,8 @@ fn headers(at: &At<'_>, headers: &ChangeHeaders, problems: &mut Problems, mutati
     for (index, name) in headers.remove.iter().enumerate() {
         mutations.extend(name_at(&at.item("headers.remove", index), name, problems).map(Mutation::Remove));
     }
-    lines(&at.field("headers.set"), &headers.set, problems, |name, value| {
-        mutations.push(Mutation::Set(name, value));
-    });
-    lines(&at.field("headers.append"), &headers.append, problems, |name, value| {
-        mutations.push(Mutation::Append(name, value));
-    });
+    lines(&at.field("headers.set"), &headers.set, problems, mutations, Mutation::Set);
+    lines(&at.field("headers.append"), &headers.append, problems, mutations, Mutation::Append);
 }
 
 fn body(at: &At<'_>, body: Option<&ChangeBody>, problems: &mut Problems) -> Option<Damage> {
@@ -173,18 +164,30 @@ fn body(at: &At<'_>, body: Option<&ChangeBody>, problems: &mut Problems) -> Opti
 
 /// `change of` what is changed; nothing where nothing is.
 fn text(parts: &[(&str, bool)]) -> Option<Rc<str>> {
-    let changed: Vec<&str> = parts.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
-    (!changed.is_empty()).then(|| ["change of ", &changed.join(", ")].concat().into())
+    let mut text = String::new();
+    for (name, there) in parts {
+        if *there {
+            text.push_str(if text.is_empty() { "change of " } else { ", " });
+            text.push_str(name);
+        }
+    }
+    (!text.is_empty()).then(|| text.into())
 }
 
-fn lines(at: &At<'_>, lines: &[HeaderLine], problems: &mut Problems, mut take: impl FnMut(Rc<str>, Bytes)) {
+fn lines(
+    at: &At<'_>,
+    lines: &[HeaderLine],
+    problems: &mut Problems,
+    mutations: &mut Vec<Mutation>,
+    make: fn(Rc<str>, Bytes) -> Mutation,
+) {
     for (index, line) in lines.iter().enumerate() {
         let at = at.index(index);
         if let Err(reason) = names::header_value(&line.value) {
             problems.add(at.field("value"), reason);
         }
         if let Some(name) = name_at(&at.field("name"), &line.name, problems) {
-            take(name, Bytes::from(line.value.as_str()));
+            mutations.push(make(name, Bytes::from(line.value.as_str())));
         }
     }
 }
@@ -195,7 +198,7 @@ fn name_at(at: &At<'_>, name: &str, problems: &mut Problems) -> Option<Rc<str>> 
         Ok(name)
             if matches!(&*name, "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te") =>
         {
-            problems.add(at, format!("`{name}` is Envoy's; expected another header"));
+            problems.add(at, ["`", &*name, "` is Envoy's; expected another header"].concat());
             None
         }
         Ok(name) => Some(name),

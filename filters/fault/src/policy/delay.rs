@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_sdk::{At, ConfigDuration, Draw, Problems};
+use weir_sdk::{At, ConfigDuration, Draw, Problems, nanos};
 
 use super::dice::{Share, unit};
 use super::numbers::{exp, ln, normal_quantile};
@@ -32,20 +32,25 @@ pub(crate) fn sum(
     if let (Some(delay), Some(hole)) = (delay, hole)
         && delay.longest().saturating_add(hole.duration.0) > longest
     {
-        let longest = ConfigDuration(longest);
-        problems.add(
-            at.field("black_hole.duration"),
-            format!("with the delay before it expected at most `{longest}` together (`stream_idle_timeout`); a `max_delay` bounds the delay"),
-        );
+        let longest = ConfigDuration(longest).to_string();
+        let reason = [
+            "with the delay before it expected at most `",
+            &longest,
+            "` together (`stream_idle_timeout`); a `max_delay` bounds the delay",
+        ];
+        problems.add(at.field("black_hole.duration"), reason.concat());
     }
 }
 
 /// What a wait that is too long is told.
 pub(crate) fn too_long(longest: Duration) -> String {
-    let longest = ConfigDuration(longest);
-    format!(
-        "expected more than 0 and at most `{longest}`, as Envoy ends a stream that waits longer (`stream_idle_timeout`)"
-    )
+    let longest = ConfigDuration(longest).to_string();
+    [
+        "expected more than 0 and at most `",
+        &longest,
+        "`, as Envoy ends a stream that waits longer (`stream_idle_timeout`)",
+    ]
+    .concat()
 }
 
 /// The 99th percentile of the normal distribution.
@@ -157,7 +162,7 @@ impl Delay {
             times.push(Time::Pareto { min: seconds(pareto.min), shape: pareto.shape });
         }
         if let Some(percentiles) = &spec.percentiles {
-            times.push(points(&at.field("percentiles"), percentiles.iter(), problems));
+            times.push(points(&at.field("percentiles"), &percentiles.0, problems));
         }
         if spec.header_delay.is_some() {
             times.push(Time::Header);
@@ -168,7 +173,7 @@ impl Delay {
             );
         }
         (problems.len() == before).then_some(())?;
-        Some(Self { time: times.pop()?, share: Share(spec.percentage.map(|share| share.0)), max })
+        Some(Self { time: times.pop()?, share: Share::of(spec.percentage), max })
     }
 
     /// No draw waits longer.
@@ -185,19 +190,14 @@ impl Delay {
     }
 
     /// How long to wait; `None` for not at all. `asked` is what the caller says, in ms.
-    pub(crate) fn time(&self, draw: impl FnOnce() -> Draw, asked: Option<u64>) -> Option<Duration> {
-        let time = match &self.time {
-            Time::Fixed(time) => *time,
-            Time::Header => Duration::from_millis(asked?),
-            drawn => self.clamped(drawn.sample(unit(draw()))),
+    pub(crate) fn time(&self, draw: &dyn Fn() -> Draw, asked: Option<u64>) -> Option<Duration> {
+        let ns = match &self.time {
+            Time::Fixed(time) => nanos(*time),
+            Time::Header => asked?.saturating_mul(1_000_000),
+            drawn => nanoseconds(drawn.sample(unit(draw()))),
         };
-        let time = whole_ms(time.min(self.max));
-        (!time.is_zero()).then_some(time)
-    }
-
-    fn clamped(&self, seconds: f64) -> Duration {
-        // Anything that is no duration is too long or too short for one.
-        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(self.max).min(self.max)
+        let ms = ns.min(nanos(self.max)).div_ceil(1_000_000);
+        (ms > 0).then(|| Duration::from_millis(ms))
     }
 }
 
@@ -205,7 +205,7 @@ impl Time {
     /// Seconds at a probability within (0, 1).
     fn sample(&self, p: f64) -> f64 {
         match self {
-            Self::Fixed(time) => time.as_secs_f64(),
+            Self::Fixed(_) | Self::Header => 0.0,
             Self::Jitter { middle, half } => middle + half * (2.0 * p - 1.0),
             Self::Uniform { min, width } => min + width * p,
             Self::Normal { mean, deviation } => mean + deviation * normal_quantile(p),
@@ -213,7 +213,6 @@ impl Time {
             Self::Exponential { mean } => -mean * ln(1.0 - p),
             Self::Pareto { min, shape } => min * exp(-ln(1.0 - p) / shape),
             Self::Percentiles(points) => interpolated(points, p),
-            Self::Header => 0.0,
         }
     }
 }
@@ -246,17 +245,13 @@ fn fixed(
     }
 }
 
-fn points<'a>(
-    at: &At<'_>,
-    written: impl Iterator<Item = (&'a String, &'a ConfigDuration)>,
-    problems: &mut Problems,
-) -> Time {
+fn points(at: &At<'_>, written: &[(String, ConfigDuration)], problems: &mut Problems) -> Time {
     let mut points: Vec<(f64, f64)> = Vec::new();
     for (name, time) in written {
         match name.strip_prefix('p').and_then(percent) {
             Some(percent) if (0.0..=100.0).contains(&percent) => {
                 let point = (percent / 100.0, seconds(*time));
-                let place = points.partition_point(|(other, _)| *other <= point.0);
+                let place = points.iter().filter(|(other, _)| *other <= point.0).count();
                 points.insert(place, point);
             }
             _ => problems
@@ -284,16 +279,22 @@ fn points<'a>(
 /// Digits, with at most one point among them; `None` for what is none or above all shares.
 #[expect(clippy::cast_precision_loss, reason = "a float has 53 bits")]
 fn percent(number: &str) -> Option<f64> {
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-    let is_digit = |byte: u8| byte.is_ascii_digit();
-    if !whole.bytes().chain(decimals.bytes()).all(is_digit) || whole.len().max(decimals.len()) == 0 {
-        return None;
+    let (mut digits, mut places) = (0_u64, None);
+    for byte in number.bytes() {
+        match (byte, &mut places) {
+            (b'.', None) => places = Some(0),
+            (b'0'..=b'9', None) => digits = digits.checked_mul(10)?.checked_add(u64::from(byte & 15))?,
+            // Further decimals are beyond what a float tells of a hundred.
+            (b'0'..=b'9', Some(15)) => {}
+            (b'0'..=b'9', Some(places)) => {
+                digits = digits.checked_mul(10)?.checked_add(u64::from(byte & 15))?;
+                *places = i32::saturating_add(*places, 1);
+            }
+            _ => return None,
+        }
     }
-    // Further decimals are beyond what a float tells of a hundred.
-    let decimals = decimals.get(..15).unwrap_or(decimals);
-    let digits: u64 = [whole.trim_start_matches('0'), decimals, "0"].concat().parse().ok()?;
-    let places = i32::try_from(decimals.len()).ok()?.saturating_add(1);
-    Some(digits as f64 / 10_f64.powi(places))
+    let some = number.len() > usize::from(places.is_some());
+    some.then(|| digits as f64 / 10_f64.powi(places.unwrap_or(0)))
 }
 
 fn positive(at: &At<'_>, time: ConfigDuration, problems: &mut Problems) {
@@ -302,15 +303,19 @@ fn positive(at: &At<'_>, time: ConfigDuration, problems: &mut Problems) {
     }
 }
 
+#[inline(never)]
 fn seconds(time: ConfigDuration) -> f64 {
     time.0.as_secs_f64()
 }
 
-/// Rounded up.
-fn whole_ms(time: Duration) -> Duration {
-    // Less than a second and a millisecond, so no sum of two is out of range but the last time of all.
-    let ms = u64::from(time.subsec_nanos().div_ceil(1_000_000));
-    Duration::from_secs(time.as_secs()).saturating_add(Duration::from_millis(ms))
+/// The nearest; what is no time is none, or the longest.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast saturates, and it is not negative"
+)]
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1e9 + 0.5) as u64
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The dice of a stream: independent points, all made from one key, be it a client's, the request's id or a random number.
 
-use weir_sdk::{Draw, FractionalPercent, Salt};
+use weir_sdk::{Draw, FractionalPercent, Percentage, Salt};
 
 /// What is drawn for. Each has a salt of its own, so that no two depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +36,23 @@ pub(crate) struct Salts([Salt; 9]);
 
 impl Salts {
     pub(crate) fn new(salt: &str) -> Self {
-        Self(SUFFIXES.map(|suffix| Salt::new(&[salt, suffix].concat())))
+        let mut salts = [Salt::new(""); SUFFIXES.len()];
+        for (place, suffix) in salts.iter_mut().zip(SUFFIXES) {
+            *place = Salt::new(&[salt, suffix].concat());
+        }
+        Self(salts)
     }
 
     /// The point of `key` for a purpose.
     pub(crate) fn draw(&self, key: &[u8], purpose: Purpose) -> Draw {
         // There are as many as purposes.
         self.0.get(purpose as usize).map_or(Draw::from_random(0), |salt| Draw::sticky(key, *salt))
+    }
+
+    /// Whether a share includes that point.
+    #[inline(never)]
+    pub(crate) fn hit(&self, share: Share, key: &[u8], purpose: Purpose) -> bool {
+        share.0.is_none_or(|share| share.includes(self.draw(key, purpose)))
     }
 }
 
@@ -51,8 +61,9 @@ impl Salts {
 pub(crate) struct Share(pub(crate) Option<FractionalPercent>);
 
 impl Share {
-    pub(crate) fn includes(self, draw: impl FnOnce() -> Draw) -> bool {
-        self.0.is_none_or(|share| share.includes(draw()))
+    /// As it is written.
+    pub(crate) fn of(percentage: Option<Percentage>) -> Self {
+        Self(percentage.map(|percentage| percentage.0))
     }
 
     /// The share that a caller asked for: at most this one, of the same denominator.

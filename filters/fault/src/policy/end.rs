@@ -50,16 +50,13 @@ impl Ending {
         longest: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let mut endings = Vec::new();
+        let mut ending = None;
         if let Some(abort) = abort {
-            endings.extend(compile_abort(&at.field("abort"), abort, on_response, problems));
+            ending = compile_abort(&at.field("abort"), abort, on_response, problems);
         }
         if let Some(reset) = reset {
-            endings.push(Self {
-                share: share(reset.percentage),
-                kind: Kind::Certain(End::Reset),
-                text: "reset".into(),
-            });
+            let kind = Kind::Certain(End::Reset);
+            ending = Some(Self { share: Share::of(reset.percentage), kind, text: "reset".into() });
         }
         if let Some(config::BlackHole { duration, then, percentage }) = black_hole {
             if duration.0.is_zero() || duration.0 > longest {
@@ -70,13 +67,11 @@ impl Ending {
                 Then::GatewayTimeout => "504",
                 Then::Continue => "go on",
             };
-            endings.push(Self {
-                share: share(*percentage),
-                kind: Kind::Certain(End::BlackHole(duration.0, *then)),
-                text: format!("black hole for {duration}, then {then_text}").into(),
-            });
+            let text = ["black hole for ", &duration.to_string(), ", then ", then_text].concat();
+            let kind = Kind::Certain(End::BlackHole(duration.0, *then));
+            ending = Some(Self { share: Share::of(*percentage), kind, text: text.into() });
         }
-        endings.pop()
+        ending
     }
 
     /// Whether callers say what.
@@ -119,10 +114,6 @@ pub(crate) fn gateway_timeout() -> LocalReply {
     }
 }
 
-fn share(percentage: Option<weir_sdk::Percentage>) -> Share {
-    Share(percentage.map(|percentage| percentage.0))
-}
-
 fn compile_abort(
     at: &At<'_>,
     abort: &config::Abort,
@@ -154,7 +145,8 @@ fn compile_abort(
         }
         match names::header(&line.name, "retry-after") {
             Ok(name) if matches!(&*name, "content-length" | "transfer-encoding" | "connection") => {
-                problems.add(at.field("name"), format!("`{name}` is Envoy's; expected another header"));
+                problems
+                    .add(at.field("name"), ["`", &*name, "` is Envoy's; expected another header"].concat());
             }
             Ok(name) => headers.push((name, Bytes::from(line.value.as_str()))),
             Err(reason) => problems.add(at.field("name"), reason),
@@ -179,12 +171,17 @@ fn compile_abort(
     };
     let text = match (by_header, spec.http_status, spec.grpc_status) {
         (true, ..) => "abort as the caller asks".to_owned(),
-        (_, Some(status), None) => format!("abort {status}"),
-        (_, None, Some(grpc)) => format!("abort with gRPC status {}", grpc.0),
+        (_, Some(status), None) => ["abort ", &decimal(status)].concat(),
+        (_, None, Some(grpc)) => ["abort with gRPC status ", &decimal(grpc.0.into())].concat(),
         (_, status, grpc) => {
-            format!("abort {} or gRPC status {}", status.unwrap_or(200), grpc.map_or(0, |grpc| grpc.0))
+            let (status, grpc) = (status.unwrap_or(200), grpc.map_or(0, |grpc| grpc.0));
+            ["abort ", &decimal(status), " or gRPC status ", &decimal(grpc.into())].concat()
         }
     };
     let kind = if by_header { Kind::ByHeader(reply) } else { Kind::Certain(End::Abort(reply)) };
-    (problems.len() == before).then(|| Ending { share: share(spec.percentage), kind, text: text.into() })
+    (problems.len() == before).then(|| Ending { share: Share::of(spec.percentage), kind, text: text.into() })
+}
+
+fn decimal(status: u16) -> String {
+    u64::from(status).to_string()
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_sdk::nanos;
+
 /// Keys that share one value of the shared state.
 const KEYS_PER_SLOT: usize = 8;
 
@@ -46,10 +48,7 @@ pub(crate) fn first(
     now_ms: u64,
     forget_after: Duration,
 ) -> (Vec<u8>, bool) {
-    let forget_ms = u64::try_from(forget_after.as_millis()).unwrap_or(u64::MAX);
-    let mut seen: Vec<Seen> = read(state.unwrap_or_default())
-        .filter(|seen| now_ms.saturating_sub(seen.last_ms) < forget_ms.max(1))
-        .collect();
+    let mut seen = read(state, now_ms, milliseconds(forget_after).saturating_sub(1));
     let count = seen.iter().find(|seen| seen.key == key).map_or(0, |seen| seen.count);
     let takes = count < requests;
     let now = Seen { key, count: count.saturating_add(u32::from(takes)), last_ms: now_ms };
@@ -59,37 +58,57 @@ pub(crate) fn first(
         seen.remove(0);
     }
     seen.push(now);
-    (seen.iter().flat_map(|seen| write(*seen)).collect(), takes)
+    (write(&seen), takes)
 }
 
 /// One step of "each key once" in the key's slot: whether it is the first request of it. Never forgets a key before its time: where all places are
 /// taken, no other key is let in.
 pub(crate) fn once(state: Option<&[u8]>, key: u64, now_ms: u64, forget_after: Duration) -> (Vec<u8>, bool) {
-    let forget_ms = u64::try_from(forget_after.as_millis()).unwrap_or(u64::MAX);
-    let mut seen: Vec<Seen> = read(state.unwrap_or_default())
-        .filter(|seen| now_ms.saturating_sub(seen.last_ms) <= forget_ms)
-        .collect();
+    let mut seen = read(state, now_ms, milliseconds(forget_after));
     let is_first = seen.len() < KEYS_PER_SLOT && seen.iter().all(|seen| seen.key != key);
     if is_first {
         seen.push(Seen { key, count: 1, last_ms: now_ms });
     }
-    (seen.iter().flat_map(|seen| write(*seen)).collect(), is_first)
+    (write(&seen), is_first)
 }
 
-fn read(bytes: &[u8]) -> impl Iterator<Item = Seen> {
-    bytes.as_chunks::<ENTRY>().0.iter().filter_map(|entry| {
-        let (key, rest) = entry.split_first_chunk()?;
-        let (count, rest) = rest.split_first_chunk()?;
-        Some(Seen {
-            key: u64::from_le_bytes(*key),
-            count: u32::from_le_bytes(*count),
-            last_ms: u64::from_le_bytes(rest.try_into().ok()?),
-        })
+/// The keys that were seen no longer ago than that.
+#[inline(never)]
+fn read(state: Option<&[u8]>, now_ms: u64, most_ms: u64) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for entry in state.unwrap_or_default().as_chunks::<ENTRY>().0 {
+        if let Some(seen) = seen(entry)
+            && now_ms.saturating_sub(seen.last_ms) <= most_ms
+        {
+            all.push(seen);
+        }
+    }
+    all
+}
+
+fn seen(entry: &[u8]) -> Option<Seen> {
+    let (key, rest) = entry.split_first_chunk()?;
+    let (count, last_ms) = rest.split_first_chunk()?;
+    Some(Seen {
+        key: u64::from_le_bytes(*key),
+        count: u32::from_le_bytes(*count),
+        last_ms: u64::from_le_bytes(last_ms.try_into().ok()?),
     })
 }
 
-fn write(seen: Seen) -> impl Iterator<Item = u8> {
-    seen.key.to_le_bytes().into_iter().chain(seen.count.to_le_bytes()).chain(seen.last_ms.to_le_bytes())
+#[inline(never)]
+fn write(all: &[Seen]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(all.len().saturating_mul(ENTRY));
+    for seen in all {
+        bytes.extend_from_slice(&seen.key.to_le_bytes());
+        bytes.extend_from_slice(&seen.count.to_le_bytes());
+        bytes.extend_from_slice(&seen.last_ms.to_le_bytes());
+    }
+    bytes
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    nanos(time) / 1_000_000
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::matcher::HeaderMatcher;
+use weir_sdk::names::digits;
 use weir_sdk::{At, Headers, Mutation, Problems};
 
 use super::body::{Damage, body_limit};
@@ -11,6 +12,7 @@ use super::change::ResponseChange;
 use super::delay::{Delay, sum};
 use super::dice::{Purpose, Salts, Share};
 use super::end::{End, Ending};
+use super::rule::several;
 use crate::config::{self, CorruptSpec, StatusMatch};
 
 /// A compiled [`config::ResponseFault`].
@@ -51,7 +53,7 @@ impl ResponseFault {
         let mut headers = Vec::new();
         for (index, header) in matches.headers.iter().enumerate() {
             let at = at.item("match.headers", index);
-            headers.extend(problems.take(at, HeaderMatcher::try_from(header)));
+            headers.extend(HeaderMatcher::compile(header, &at, problems));
         }
         let delay = delay
             .as_ref()
@@ -61,15 +63,14 @@ impl ResponseFault {
         sum(at, delay.as_ref(), black_hole.as_ref(), longest, problems);
         let change =
             change.as_ref().map(|change| ResponseChange::compile(&at.field("change"), change, problems));
-        let ends = [
+        if several(&[
             abort.is_some(),
             reset.is_some(),
             black_hole.is_some(),
             truncate.is_some(),
             corrupt.is_some(),
             change.is_some(),
-        ];
-        if ends.iter().filter(|there| **there).count() > 1 {
+        ]) {
             problems.add(
                 at,
                 "expected at most one of `abort`, `reset`, `black_hole`, `truncate`, `corrupt` and `change`",
@@ -78,13 +79,13 @@ impl ResponseFault {
         let mut damage = None;
         if let Some(truncate) = truncate {
             let reset = if truncate.reset { " and reset" } else { "" };
-            let text = format!("cut after {} bytes{reset}", truncate.after_bytes);
+            let text = ["cut after ", &truncate.after_bytes.to_string(), " bytes", reset].concat();
             let cut = Damage::Truncate { after: truncate.after_bytes, reset: truncate.reset };
-            damage = Some((cut, Share(truncate.percentage.map(|share| share.0)), text.into()));
+            damage = Some((cut, Share::of(truncate.percentage), text.into()));
         }
         if let Some(corrupt) = corrupt {
             let (how, text) = compile_corrupt(&at.field("corrupt.with"), &corrupt.with, problems);
-            damage = Some((how, Share(corrupt.percentage.map(|share| share.0)), text.into()));
+            damage = Some((how, Share::of(corrupt.percentage), text.into()));
         }
         let change = change.flatten();
         let ends = ending.is_some() || damage.is_some() || change.is_some();
@@ -115,30 +116,42 @@ impl ResponseFault {
 
     /// Throws the dice. A body is there unless the headers were the end.
     pub(crate) fn draw(&self, salts: &Salts, key: &[u8], has_body: bool) -> Drawn {
-        let draw = |purpose| move || salts.draw(key, purpose);
-        let delay = self.delay.as_ref().filter(|delay| delay.share.includes(draw(Purpose::ResponseDelay)));
-        let ending = self.ending.as_ref().filter(|ending| ending.share.includes(draw(Purpose::ResponseEnd)));
-        let damage = self
-            .damage
-            .as_ref()
-            .filter(|(_, share, _)| has_body && share.includes(draw(Purpose::ResponseEnd)));
-        let damage = damage.map(|(damage, _, text)| (damage.clone(), Rc::clone(text)));
-        let change = self.change.as_ref().filter(|change| {
-            (has_body || !change.mutations.is_empty()) && change.share.includes(draw(Purpose::ResponseEnd))
-        });
-        let body = change.and_then(|change| Some((change.body.clone()?, Rc::clone(&change.text))));
-        Drawn {
-            delay: delay.and_then(|delay| delay.time(draw(Purpose::ResponseDelayTime), None)),
-            end: ending.and_then(Ending::certain),
-            damage: damage.or(body.filter(|_| has_body)),
-            change: change.map(|change| (change.mutations.clone(), Rc::clone(&change.text))),
+        let hits = |share, purpose| salts.hit(share, key, purpose);
+        let mut drawn = Drawn::default();
+        if let Some(delay) = &self.delay
+            && hits(delay.share, Purpose::ResponseDelay)
+        {
+            drawn.delay = delay.time(&|| salts.draw(key, Purpose::ResponseDelayTime), None);
         }
+        if let Some(ending) = &self.ending
+            && hits(ending.share, Purpose::ResponseEnd)
+        {
+            drawn.end = ending.certain();
+        }
+        if let Some((damage, share, text)) = &self.damage
+            && has_body
+            && hits(*share, Purpose::ResponseEnd)
+        {
+            drawn.damage = Some((damage.clone(), Rc::clone(text)));
+        }
+        if let Some(change) = &self.change
+            && (has_body || !change.mutations.is_empty())
+            && hits(change.share, Purpose::ResponseEnd)
+        {
+            if let Some(body) = &change.body
+                && has_body
+            {
+                drawn.damage = Some((body.clone(), Rc::clone(&change.text)));
+            }
+            drawn.change = Some((change.mutations.clone(), Rc::clone(&change.text)));
+        }
+        drawn
     }
 }
 
 /// `:status`.
 pub(crate) fn status(response: &dyn Headers) -> Option<u16> {
-    std::str::from_utf8(response.get(":status")?).ok()?.parse().ok()
+    u16::try_from(digits(response.get(":status")?)?).ok()
 }
 
 fn compile_corrupt(at: &At<'_>, with: &CorruptSpec, problems: &mut Problems) -> (Damage, String) {
@@ -147,7 +160,8 @@ fn compile_corrupt(at: &At<'_>, with: &CorruptSpec, problems: &mut Problems) -> 
             if flip.every == 0 {
                 problems.add(at.field("flip_bytes.every"), "expected at least 1");
             }
-            (Damage::Flip { every: u64::from(flip.every) }, format!("flip a byte of {}", flip.every))
+            let every = u64::from(flip.every);
+            (Damage::Flip { every }, ["flip a byte of ", &every.to_string()].concat())
         }
         CorruptSpec::JsonField(field) => {
             if field.path.is_empty() {
@@ -158,16 +172,19 @@ fn compile_corrupt(at: &At<'_>, with: &CorruptSpec, problems: &mut Problems) -> 
                 value: field.value.0.clone().into_bytes(),
                 max: body_limit(&at.field("json_field"), field.max_body_bytes, problems),
             };
-            (damage, format!("replace `{}`", field.path.join(".")))
+            (damage, ["replace `", &field.path.join("."), "`"].concat())
         }
         CorruptSpec::InvalidUtf8(place) => {
-            (Damage::Utf8 { at: place.at_byte }, format!("break UTF-8 at byte {}", place.at_byte))
+            let at = place.at_byte;
+            (Damage::Utf8 { at }, ["break UTF-8 at byte ", &at.to_string()].concat())
         }
         CorruptSpec::ContentLength(length) => {
             if length.add == 0 {
                 problems.add(at.field("content_length.add"), "expected any number but 0");
             }
-            (Damage::Length { add: length.add }, format!("content-length {:+}", length.add))
+            let sign = if length.add < 0 { "-" } else { "+" };
+            let more = u64::from(length.add.unsigned_abs()).to_string();
+            (Damage::Length { add: length.add }, ["content-length ", sign, &more].concat())
         }
     }
 }

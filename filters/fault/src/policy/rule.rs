@@ -64,7 +64,7 @@ pub(crate) enum Passed {
 }
 
 /// What has been drawn for a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Drawn {
     pub(crate) limit: Option<u64>,
     /// What is changed of the request, and how people call it.
@@ -107,7 +107,7 @@ impl Rule {
             if limit.fixed_limit.is_some_and(|limit| limit.limit_kbps == 0) {
                 problems.add(at.field("fixed_limit.limit_kbps"), "expected at least 1");
             }
-            let share = Share(limit.percentage.map(|percentage| percentage.0));
+            let share = Share::of(limit.percentage);
             Limit { kbps: limit.fixed_limit.map(|limit| limit.limit_kbps), share }
         });
         let change =
@@ -117,14 +117,16 @@ impl Rule {
             .as_ref()
             .and_then(|delay| Delay::compile(&at.field("delay"), delay, false, longest, problems));
         let (abort, reset, hole) = (fault.abort.as_ref(), fault.reset.as_ref(), fault.black_hole.as_ref());
-        let ends = [abort.is_some(), reset.is_some(), hole.is_some()];
-        if ends.iter().filter(|there| **there).count() > 1 {
+        if several(&[abort.is_some(), reset.is_some(), hole.is_some()]) {
             problems.add(at, "expected at most one of `abort`, `reset` and `black_hole`");
         }
         let ending = Ending::compile(at, abort, reset, hole, false, longest, problems);
         sum(at, delay.as_ref(), hole, longest, problems);
         let path = at.to_string();
-        let label = fault.name.as_ref().map_or_else(|| path.clone(), |name| format!("fault `{name}`"));
+        let label = match &fault.name {
+            Some(name) => ["fault `", name, "`"].concat(),
+            None => path.clone(),
+        };
         let response = fault.response.as_ref().and_then(|response| {
             ResponseFault::compile(&at.field("response"), &label, response, longest, problems)
         });
@@ -143,7 +145,9 @@ impl Rule {
             Some(seed) if sticky.is_none() => [seed, "/", name.unwrap_or(&path)].concat(),
             _ => salt.to_owned(),
         };
-        (problems.len() == before).then_some(())?;
+        if problems.len() != before {
+            return None;
+        }
         Some(Self {
             matcher: matcher?,
             upstream_cluster: fault.upstream_cluster.clone(),
@@ -174,14 +178,15 @@ impl Rule {
             || self.ending.as_ref().is_some_and(Ending::is_by_header)
     }
 
-    /// Takes the request or not. `trusts` tells whether the caller's headers count.
+    /// Takes the request or not, and draws what happens to it. `trusts` tells whether the caller's headers count.
     /// What its dice are thrown by is `key`, where the fault is not sticky.
     pub(crate) fn take<'a>(
         &self,
         inputs: &'a Inputs<'_>,
         key: &dyn Fn() -> Cow<'a, [u8]>,
         trusts: &dyn Fn() -> bool,
-    ) -> Result<Drawn, Passed> {
+        drawn: &mut Drawn,
+    ) -> Result<(), Passed> {
         let request = inputs.request;
         if !self.is_match(request) {
             return Err(Passed::On);
@@ -197,20 +202,19 @@ impl Rule {
             Some(by) => first_key(by, request).ok_or(Passed::On)?,
             None => key(),
         };
-        let mut drawn = None;
-        let mut draw = || {
-            let draw = self.salts.draw(&key, Purpose::Pick);
-            drawn = Some(draw);
-            draw
-        };
+        let mut picked = None;
+        let mut draw = || *picked.insert(self.salts.draw(&key, Purpose::Pick));
         let takes = match &self.selection {
-            Selection::Share(share) => level.includes(*share, draw),
+            Selection::Share(share) => level.includes(*share, &mut draw),
             counted => level.includes(None, &mut draw) && self.counts(counted, inputs)?,
         };
         if !takes {
             return Err(Passed::On);
         }
-        Ok(self.draw(request, inputs.has_body, drawn, key.into_owned(), trusts))
+        drawn.draw = picked;
+        drawn.key = key.into_owned();
+        self.draw(request, inputs.has_body, trusts, drawn);
+        Ok(())
     }
 
     fn is_match(&self, request: &dyn RequestView) -> bool {
@@ -244,58 +248,55 @@ impl Rule {
         stepped.ok_or(Passed::Failed)
     }
 
-    fn draw(
-        &self,
-        request: &dyn RequestView,
-        has_body: bool,
-        picked: Option<Draw>,
-        key: Vec<u8>,
-        trusts: &dyn Fn() -> bool,
-    ) -> Drawn {
+    fn draw(&self, request: &dyn RequestView, has_body: bool, trusts: &dyn Fn() -> bool, drawn: &mut Drawn) {
         let trusted = self.asks_callers() && trusts();
+        let key = drawn.key.as_slice();
         let asked = |name| if trusted { callers::numerator(request, name) } else { None };
-        let draw = |purpose| {
-            let key = &key;
-            move || self.salts.draw(key, purpose)
-        };
-        let limit = self.limit.and_then(|limit| match limit.kbps {
-            Some(kbps) => limit.share.includes(draw(Purpose::Limit)).then_some(kbps),
-            None if !trusted => None,
-            None => {
-                let share = limit.share.lowered(asked(callers::THROUGHPUT_PERCENTAGE));
-                callers::throughput(request).filter(|_| share.includes(draw(Purpose::Limit)))
-            }
-        });
-        let change = self
-            .change
-            .as_ref()
-            .filter(|change| change.applies(has_body) && change.share.includes(draw(Purpose::Change)));
-        let body = change.and_then(|change| change.body.as_ref()).filter(|_| has_body);
-        let body = body.map(|body| Damaging::begin(body, content_length(request), Salt::new("")));
-        let change = change.map(|change| (change.mutations(request), Rc::clone(&change.text)));
-        let delay = self.delay.as_ref().and_then(|delay| {
-            let (share, ms) = if delay.is_by_header() {
-                let ms = if trusted { callers::delay_ms(request) } else { None };
-                (delay.share.lowered(asked(callers::DELAY_PERCENTAGE)), ms)
-            } else {
-                (delay.share, None)
+        let hits = |share, purpose| self.salts.hit(share, key, purpose);
+        if let Some(Limit { kbps, share }) = self.limit {
+            let (kbps, share) = match kbps {
+                None if trusted => {
+                    (callers::throughput(request), share.lowered(asked(callers::THROUGHPUT_PERCENTAGE)))
+                }
+                _ => (kbps, share),
             };
-            share.includes(draw(Purpose::Delay)).then(|| delay.time(draw(Purpose::DelayTime), ms))?
-        });
-        let end = self.ending.as_ref().and_then(|ending| {
-            if !ending.is_by_header() {
-                return ending.share.includes(draw(Purpose::End)).then(|| ending.certain())?;
+            drawn.limit = kbps.filter(|_| hits(share, Purpose::Limit));
+        }
+        if let Some(change) = &self.change
+            && change.applies(has_body)
+            && hits(change.share, Purpose::Change)
+        {
+            if let Some(body) = &change.body
+                && has_body
+            {
+                drawn.body = Some(Damaging::begin(body, content_length(request), Salt::new("")));
             }
-            let share = ending.share.lowered(asked(callers::ABORT_PERCENTAGE));
-            (trusted && share.includes(draw(Purpose::End))).then(|| ending.end(request))?
-        });
-        Drawn { limit, change, body, delay, end, draw: picked, key }
+            drawn.change = Some((change.mutations(request), Rc::clone(&change.text)));
+        }
+        if let Some(delay) = &self.delay {
+            let (mut share, mut ms) = (delay.share, None);
+            if delay.is_by_header() {
+                ms = if trusted { callers::delay_ms(request) } else { None };
+                share = share.lowered(asked(callers::DELAY_PERCENTAGE));
+            }
+            if hits(share, Purpose::Delay) {
+                drawn.delay = delay.time(&|| self.salts.draw(key, Purpose::DelayTime), ms);
+            }
+        }
+        if let Some(ending) = &self.ending {
+            let (mut share, by_header) = (ending.share, ending.is_by_header());
+            if by_header {
+                share = share.lowered(asked(callers::ABORT_PERCENTAGE));
+            }
+            if (trusted || !by_header) && hits(share, Purpose::End) {
+                drawn.end = ending.end(request);
+            }
+        }
     }
 }
 
 fn selection(at: &At<'_>, fault: &config::Fault, problems: &mut Problems) -> Selection {
-    let ways = [fault.percentage.is_some(), fault.exactly.is_some(), fault.first.is_some()];
-    if ways.iter().filter(|there| **there).count() > 1 {
+    if several(&[fault.percentage.is_some(), fault.exactly.is_some(), fault.first.is_some()]) {
         problems.add(at, "expected at most one of `percentage`, `exactly` and `first`");
     }
     if let Some(config::Exactly { faults, of }) = fault.exactly {
@@ -328,11 +329,16 @@ fn selection(at: &At<'_>, fault: &config::Fault, problems: &mut Problems) -> Sel
 }
 
 fn keys(at: &At<'_>, sources: &[weir_sdk::KeySource], problems: &mut Problems) -> Vec<Key> {
-    sources
-        .iter()
-        .enumerate()
-        .filter_map(|(index, source)| Key::compile(&at.index(index), source, problems))
-        .collect()
+    let mut keys = Vec::with_capacity(sources.len());
+    for (index, source) in sources.iter().enumerate() {
+        keys.extend(Key::compile(&at.index(index), source, problems));
+    }
+    keys
+}
+
+/// Whether more than one is given.
+pub(super) fn several(given: &[bool]) -> bool {
+    given.iter().filter(|given| **given).count() > 1
 }
 
 /// The first of the keys that the request has.

@@ -93,7 +93,7 @@ impl Schedule {
 
 impl Level {
     /// Whether the share at this level covers the point. Growing a level takes nobody out.
-    pub(crate) fn includes(self, share: Option<FractionalPercent>, draw: impl FnOnce() -> Draw) -> bool {
+    pub(crate) fn includes(self, share: Option<FractionalPercent>, draw: &mut dyn FnMut() -> Draw) -> bool {
         match self {
             Self::Full => share.is_none_or(|share| share.includes(draw())),
             Self::Part(parts) => {
@@ -154,7 +154,7 @@ mod tests {
         let half = FractionalPercent { numerator: 50, denominator: Default::default() };
         let taken = |level: Level, share| {
             let points = (0..10_000_u64).map(|i| i * (u64::MAX / 10_000));
-            points.filter(|bits| level.includes(share, || Draw::from_random(*bits))).count()
+            points.filter(|bits| level.includes(share, &mut || Draw::from_random(*bits))).count()
         };
         assert_eq!(taken(Level::Part(0), None), 0);
         assert!(taken(Level::Part(1 << 30), None).abs_diff(2500) < 2);

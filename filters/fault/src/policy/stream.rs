@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::digest::hex;
+use weir_sdk::names::digits;
 use weir_sdk::{Decision, Flow, Headers, Mutation, Salt};
 
 use super::body::{Damaging, Outcome, Part};
@@ -124,11 +125,7 @@ impl Stream {
                 }
             }
         }
-        if dry_run {
-            active.foresee(delay, Way::There, &mut step.counts);
-        } else {
-            step.decision.flow = active.go(delay, Way::There, &mut step.counts);
-        }
+        step.decision.flow = active.go(delay, Way::There, &mut step.counts);
         if active.entered || active.rule.response.is_some() {
             self.0 = Some(Box::new(active));
         }
@@ -222,11 +219,7 @@ impl Stream {
                 step.counts.add(count);
             }
         }
-        if active.dry_run {
-            active.foresee(drawn.delay, Way::Back, &mut step.counts);
-        } else {
-            step.decision.flow = active.go(drawn.delay, Way::Back, &mut step.counts);
-        }
+        step.decision.flow = active.go(drawn.delay, Way::Back, &mut step.counts);
         step
     }
 
@@ -309,44 +302,35 @@ impl Stream {
 }
 
 impl Active {
-    /// Waits first, or goes to the end.
+    /// Waits first, or goes to the end; a dry run counts both, and goes on.
     fn go(&mut self, delay: Option<Duration>, way: Way, counts: &mut Counts) -> Flow {
         if let Some(delay) = delay {
-            counts.add(delayed(way));
-            self.stage = Stage::Delayed(way);
-            return Flow::Wait(delay);
+            counts.add(way.count(Count::Delay, Count::ResponseDelay));
+            if !self.dry_run {
+                self.stage = Stage::Delayed(way);
+                return Flow::Wait(delay);
+            }
         }
-        match self.end.take() {
-            None => {
-                self.stage = past(way);
-                Flow::Continue
-            }
-            Some((End::Abort(reply), _)) => {
-                counts.add(aborted(way));
-                self.over(Flow::Reply(reply))
-            }
-            Some((End::Reset, _)) => {
-                counts.add(reset(way));
-                self.over(Flow::Reset)
-            }
-            Some((End::BlackHole(time, then), _)) => {
-                counts.add(held(way));
+        let Some((end, _)) = self.end.take() else {
+            self.stage = past(way);
+            return Flow::Continue;
+        };
+        counts.add(match &end {
+            End::Abort(_) => way.count(Count::Abort, Count::ResponseAbort),
+            End::Reset => way.count(Count::Reset, Count::ResponseReset),
+            End::BlackHole(..) => way.count(Count::BlackHole, Count::ResponseBlackHole),
+        });
+        if self.dry_run {
+            return Flow::Continue;
+        }
+        self.stage = Stage::Over;
+        match end {
+            End::Abort(reply) => Flow::Reply(reply),
+            End::Reset => Flow::Reset,
+            End::BlackHole(time, then) => {
                 self.stage = Stage::Held(way, then);
                 Flow::Wait(time)
             }
-        }
-    }
-
-    /// Counts what would happen.
-    fn foresee(&mut self, delay: Option<Duration>, way: Way, counts: &mut Counts) {
-        if delay.is_some() {
-            counts.add(delayed(way));
-        }
-        match self.end.take() {
-            None => {}
-            Some((End::Abort(_), _)) => counts.add(aborted(way)),
-            Some((End::Reset, _)) => counts.add(reset(way)),
-            Some((End::BlackHole(..), _)) => counts.add(held(way)),
         }
     }
 
@@ -356,41 +340,22 @@ impl Active {
     }
 }
 
+impl Way {
+    fn count(self, there: Count, back: Count) -> Count {
+        match self {
+            Self::There => there,
+            Self::Back => back,
+        }
+    }
+}
+
 pub(super) fn content_length(headers: &dyn Headers) -> Option<u64> {
-    std::str::from_utf8(headers.get("content-length")?).ok()?.parse().ok()
+    digits(headers.get("content-length")?)
 }
 
 fn past(way: Way) -> Stage {
     match way {
         Way::There => Stage::Passed,
         Way::Back => Stage::Answered,
-    }
-}
-
-fn delayed(way: Way) -> Count {
-    match way {
-        Way::There => Count::Delay,
-        Way::Back => Count::ResponseDelay,
-    }
-}
-
-fn aborted(way: Way) -> Count {
-    match way {
-        Way::There => Count::Abort,
-        Way::Back => Count::ResponseAbort,
-    }
-}
-
-fn reset(way: Way) -> Count {
-    match way {
-        Way::There => Count::Reset,
-        Way::Back => Count::ResponseReset,
-    }
-}
-
-fn held(way: Way) -> Count {
-    match way {
-        Way::There => Count::BlackHole,
-        Way::Back => Count::ResponseBlackHole,
     }
 }

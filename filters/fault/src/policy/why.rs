@@ -38,52 +38,64 @@ impl Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        f.write_str(&self.text())
+    }
+}
+
+impl Why {
+    fn text(&self) -> String {
+        let mut text = String::from(&*self.what);
+        let mut add = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
         if let Some(why) = &self.passes {
-            f.write_str(": ")?;
-            return f.write_str(why);
+            add(&[": ", why]);
+            return text;
         }
         let mut separator = " → ";
         if let Some(limit) = self.limit {
-            write!(f, "{separator}{limit} KiB/s")?;
+            add(&[separator, &limit.to_string(), " KiB/s"]);
             separator = ", ";
         }
         if let Some(change) = &self.change {
-            write!(f, "{separator}{change}")?;
+            add(&[separator, change]);
             separator = ", ";
         }
         if let Some(delay) = self.delay {
-            f.write_str(separator)?;
-            f.write_str("delay ")?;
-            f.write_str(&brief(delay))?;
+            add(&[separator, "delay ", &brief(delay)]);
             separator = ", then ";
         }
         if let Some(end) = &self.end {
-            write!(f, "{separator}{end}")?;
+            add(&[separator, end]);
             separator = "";
             if let Some(status) = self.status {
-                write!(f, ": {status}")?;
+                add(&[": ", &u64::from(status).to_string()]);
             }
         }
         if separator == " → " {
-            f.write_str(" → nothing")?;
+            add(&[" → nothing"]);
         }
-        match self.draw.map(Draw::ppm) {
-            Some(ppm) => write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000),
-            None => Ok(()),
+        if let Some(ppm) = self.draw.map(Draw::ppm) {
+            let decimals = padded(ppm % 10_000, 10_000);
+            add(&[" (draw ", &u64::from(ppm / 10_000).to_string(), ".", &decimals, " %)"]);
         }
+        text
     }
+}
+
+/// The digits of a number below a power of ten, with zeros at the left.
+fn padded(number: u32, power: u32) -> String {
+    let mut digits = u64::from(number.saturating_add(power)).to_string();
+    digits.remove(0);
+    digits
 }
 
 /// Whole milliseconds, as all delays are: `250ms`, `1.5s`.
 fn brief(time: Duration) -> String {
     let ms = time.subsec_millis();
     if time.as_secs() == 0 {
-        return [&ms.to_string(), "ms"].concat();
+        return [&u64::from(ms).to_string(), "ms"].concat();
     }
-    // With its zeros at the left.
-    let decimals = ms.saturating_add(1000).to_string();
-    let decimals = decimals.strip_prefix('1').unwrap_or_default().trim_end_matches('0');
+    let decimals = padded(ms, 1000);
+    let decimals = decimals.trim_end_matches('0');
     let point = if decimals.is_empty() { "" } else { "." };
     [&time.as_secs().to_string(), point, decimals, "s"].concat()
 }

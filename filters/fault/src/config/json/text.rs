@@ -40,7 +40,7 @@ pub(super) fn push(out: &mut String, node: &Node) {
 pub(super) fn sorted(fields: &[(String, Node)]) -> Vec<&(String, Node)> {
     let mut sorted: Vec<&(String, Node)> = Vec::with_capacity(fields.len());
     for field in fields {
-        let place = sorted.partition_point(|(name, _)| *name < field.0);
+        let place = sorted.iter().filter(|(name, _)| *name < field.0).count();
         sorted.insert(place, field);
     }
     sorted
@@ -122,22 +122,30 @@ fn times_power(value: f64, exponent: i32) -> f64 {
 fn push_decimal(out: &mut String, digits: u64, exponent: i32) {
     let all = digits.to_string();
     let digits = all.trim_end_matches('0');
-    let cut = i32::try_from(all.len().saturating_sub(digits.len())).unwrap_or_default();
-    let exponent = exponent.saturating_add(cut);
-    let point = i32::try_from(digits.len()).unwrap_or_default().saturating_add(exponent);
-    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or_default());
-    let (before, behind) =
-        digits.split_at_checked(usize::try_from(point).unwrap_or(1)).unwrap_or((digits, ""));
-    match point {
-        -4..=0 => out.push_str(&["0.", &zeros(point.saturating_neg()), digits].concat()),
-        1..=16 if exponent >= 0 => out.push_str(&[digits, &zeros(exponent), ".0"].concat()),
-        1..=16 => out.push_str(&[before, ".", behind].concat()),
-        _ => {
-            let (first, rest) = digits.split_at_checked(1).unwrap_or((digits, ""));
-            let separator = if rest.is_empty() { "" } else { "." };
-            let sign = if point > 0 { "e+" } else { "e" };
-            out.push_str(&[first, separator, rest, sign, &point.saturating_sub(1).to_string()].concat());
+    let whole = |length: usize| i32::try_from(length).unwrap_or_default();
+    let exponent = exponent.saturating_add(whole(all.len().saturating_sub(digits.len())));
+    let point = whole(digits.len()).saturating_add(exponent);
+    let is_plain = (-4..=16).contains(&point);
+    // The point stands behind so many digits.
+    let behind = if is_plain { point.max(1) } else { 1 };
+    let mut written = 0_i32;
+    let mut push = |digit: char| {
+        if written == behind {
+            out.push('.');
         }
+        out.push(digit);
+        written = written.saturating_add(1);
+    };
+    if is_plain {
+        (point..1).for_each(|_| push('0'));
+    }
+    digits.chars().for_each(&mut push);
+    if is_plain {
+        // One more stands behind the point.
+        (0..=exponent).for_each(|_| push('0'));
+    } else {
+        out.push_str(if point > 0 { "e+" } else { "e" });
+        out.push_str(&i64::from(point.saturating_sub(1)).to_string());
     }
 }
 

@@ -18,7 +18,7 @@ fn compile(delay: Value) -> Result<Delay, String> {
 fn check(delay: Value, percentiles: &[(usize, u64)]) {
     let compiled = compile(delay.clone()).unwrap();
     let mut times: Vec<Duration> = (0..100_000_u64)
-        .map(|i| compiled.time(|| Draw::from_random(i * (u64::MAX / 100_000)), None).unwrap_or_default())
+        .map(|i| compiled.time(&|| Draw::from_random(i * (u64::MAX / 100_000)), None).unwrap_or_default())
         .collect();
     times.sort_unstable();
     for (percent, want) in percentiles {
@@ -49,7 +49,7 @@ fn distributions_have_their_percentiles() {
 #[test]
 fn callers_say_how_long() {
     let header = compile(json!({"header_delay": {}, "max_delay": "1m"})).unwrap();
-    let time = |asked| header.time(|| Draw::from_random(0), asked);
+    let time = |asked| header.time(&|| Draw::from_random(0), asked);
     assert_eq!(time(Some(3)), Some(Duration::from_millis(3)));
     assert_eq!(time(Some(u64::MAX)), Some(Duration::from_secs(60)));
     assert_eq!([time(Some(0)), time(None)], [None, None]);
