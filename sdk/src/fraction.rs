@@ -101,9 +101,9 @@ impl TryFrom<Written> for FractionalPercent {
         if numerator > denominator.value() {
             return Err([
                 "expected a numerator of at most ",
-                &denominator.value().to_string(),
+                &u64::from(denominator.value()).to_string(),
                 ", which is all of the traffic, found ",
-                &numerator.to_string(),
+                &u64::from(numerator).to_string(),
             ]
             .concat());
         }
@@ -132,10 +132,10 @@ impl fmt::Display for FractionalPercent {
         let scale = self.denominator.value() / 100;
         let whole = self.numerator.checked_div(scale).unwrap_or_default();
         let part = self.numerator.checked_rem(scale).unwrap_or_default();
-        fmt::Display::fmt(&whole, f)?;
+        f.write_str(&u64::from(whole).to_string())?;
         if part != 0 {
             // The digits after the point: `scale` is a power of ten, so those of scale + part after its leading 1.
-            let digits = part.saturating_add(scale).to_string();
+            let digits = u64::from(part.saturating_add(scale)).to_string();
             f.write_str(".")?;
             f.write_str(digits.strip_prefix('1').unwrap_or_default().trim_end_matches('0'))?;
         }

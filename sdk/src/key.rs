@@ -66,46 +66,47 @@ pub enum Key {
 impl Key {
     /// Checks and compiles what stands at a place.
     pub fn compile(at: &At<'_>, source: &KeySource, problems: &mut Problems) -> Option<Self> {
-        let mut refuse = |field: &str, reason: String| problems.add(at.field(field), reason);
-        match source {
-            KeySource::Header(name) => {
-                let name = names::readable_header(name, "end-user");
-                name.map_err(|reason| refuse("header", reason)).ok().map(Self::Header)
-            }
+        let mut refuse = |field: &str, reason: &str| problems.add(at.field(field), reason);
+        Some(match source {
+            KeySource::Header(name) => match names::readable_header(name, "end-user") {
+                Ok(name) => Self::Header(name),
+                Err(reason) => {
+                    refuse("header", &reason);
+                    return None;
+                }
+            },
             KeySource::Cookie(name) => {
-                names::cookie(name).map_err(|reason| refuse("cookie", reason)).ok()?;
-                Some(Self::Cookie(name.clone()))
+                if let Err(reason) = names::cookie(name) {
+                    refuse("cookie", &reason);
+                    return None;
+                }
+                Self::Cookie(name.clone())
             }
             KeySource::QueryParameter(name) => {
                 if name.is_empty() {
-                    refuse(
-                        "query_parameter",
-                        "expected the name of a query parameter, found nothing".to_owned(),
-                    );
+                    refuse("query_parameter", "expected the name of a query parameter, found nothing");
                 }
-                Some(Self::QueryParameter(name.clone()))
+                Self::QueryParameter(name.clone())
             }
             KeySource::SourceAddress(options) => {
-                for (field, value, most) in
-                    [("v4", options.prefix_len_v4, 32), ("v6", options.prefix_len_v6, 128)]
-                {
+                for (field, value, most) in [
+                    ("source_address.prefix_len_v4", options.prefix_len_v4, 32),
+                    ("source_address.prefix_len_v6", options.prefix_len_v6, 128),
+                ] {
                     if !(1..=most).contains(&value) {
-                        let field = format!("source_address.prefix_len_{field}");
-                        refuse(&field, format!("expected 1 to {most}, found {value}"));
+                        let (most, value) = (u64::from(most).to_string(), u64::from(value).to_string());
+                        refuse(field, &["expected 1 to ", &most, ", found ", &value].concat());
                     }
                 }
-                Some(Self::SourceAddress(options.clone()))
+                Self::SourceAddress(options.clone())
             }
             KeySource::Attribute(segments) => {
                 if segments.is_empty() || segments.iter().any(String::is_empty) {
-                    refuse(
-                        "attribute",
-                        "expected a path such as `[xds, route_name]`, no segment empty".to_owned(),
-                    );
+                    refuse("attribute", "expected a path such as `[xds, route_name]`, no segment empty");
                 }
-                Some(Self::Attribute(segments.clone()))
+                Self::Attribute(segments.clone())
             }
-        }
+        })
     }
 
     /// The key of this request; nothing where it has none.
@@ -120,7 +121,10 @@ impl Key {
             Self::SourceAddress(options) => source_address(request, options.xff_num_trusted_hops)
                 .map(|address| Cow::Owned(masked(address, options.prefix_len_v4, options.prefix_len_v6))),
             Self::Attribute(segments) => {
-                let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+                let mut path = Vec::with_capacity(segments.len());
+                for segment in segments {
+                    path.push(segment.as_str());
+                }
                 request.attribute(&path).map(Cow::Owned)
             }
         };
@@ -130,13 +134,18 @@ impl Key {
     /// What the key is, for explanations: ``header `end-user` ``.
     #[must_use]
     pub fn describe(&self) -> String {
-        match self {
-            Self::Header(name) => format!("header `{name}`"),
-            Self::Cookie(name) => format!("cookie `{name}`"),
-            Self::QueryParameter(name) => format!("query parameter `{name}`"),
-            Self::SourceAddress(_) => "source address".to_owned(),
-            Self::Attribute(segments) => format!("attribute `{}`", segments.join(".")),
-        }
+        let path;
+        let (kind, name) = match self {
+            Self::Header(name) => ("header `", &**name),
+            Self::Cookie(name) => ("cookie `", name.as_str()),
+            Self::QueryParameter(name) => ("query parameter `", name.as_str()),
+            Self::SourceAddress(_) => return String::from("source address"),
+            Self::Attribute(segments) => {
+                path = segments.join(".");
+                ("attribute `", path.as_str())
+            }
+        };
+        [kind, name, "`"].concat()
     }
 }
 

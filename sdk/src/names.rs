@@ -9,14 +9,12 @@ use std::rc::Rc;
 /// A pseudo header, `host`, or no token.
 pub fn header(name: &str, example: &str) -> Result<Rc<str>, String> {
     if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
-        return Err(format!(
-            "`{name}` is not a header that this filter may set; expected an ordinary one such as `{example}`"
-        ));
+        let reason = "` is not a header that this filter may set; expected an ordinary one such as `";
+        return Err(["`", name, reason, example, "`"].concat());
     }
     if !is_token(name) {
-        return Err(format!(
-            "`{name}` is not a header name; expected letters, digits and `-`, such as `{example}`"
-        ));
+        let reason = "` is not a header name; expected letters, digits and `-`, such as `";
+        return Err(["`", name, reason, example, "`"].concat());
     }
     Ok(name.to_ascii_lowercase().into())
 }
@@ -61,7 +59,8 @@ pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
     if fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
         return Ok(());
     }
-    Err(format!("`{name}` cannot name {what}; expected 1 to {most} letters, digits, `_`, `-` and `.`"))
+    let most = u64::try_from(most).unwrap_or(u64::MAX).to_string();
+    Err(["`", name, "` cannot name ", what, "; expected 1 to ", &most, " letters, digits, `_`, `-` and `.`"].concat())
 }
 
 /// A cookie's name.
@@ -70,9 +69,8 @@ pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
 /// No token.
 pub fn cookie(name: &str) -> Result<(), String> {
     if !is_token(name) {
-        return Err(format!(
-            "`{name}` is not a cookie name; expected letters, digits, `-` and `_`, such as `session`"
-        ));
+        let reason = "` is not a cookie name; expected letters, digits, `-` and `_`, such as `session`";
+        return Err(["`", name, reason].concat());
     }
     Ok(())
 }

@@ -37,12 +37,13 @@ impl Secret {
 
     fn missing(&self) -> String {
         match self {
-            Self::Inline(_) => "expected a text".to_owned(),
-            Self::Environment(name) => format!(
-                "there is no environment variable `{name}`; list it in `vm_config.environment_variables` (Istio: `vmConfig.env`)"
-            ),
-            Self::VmConfiguration(false) => "expected `true`".to_owned(),
-            Self::VmConfiguration(true) => "`vm_config.configuration` is empty".to_owned(),
+            Self::Inline(_) => String::from("expected a text"),
+            Self::Environment(name) => {
+                let list = "`; list it in `vm_config.environment_variables` (Istio: `vmConfig.env`)";
+                ["there is no environment variable `", name, list].concat()
+            }
+            Self::VmConfiguration(false) => String::from("expected `true`"),
+            Self::VmConfiguration(true) => String::from("`vm_config.configuration` is empty"),
         }
     }
 }
@@ -84,7 +85,7 @@ impl Secrets {
             match find(secret) {
                 None => problems.add(at, secret.missing()),
                 Some(bytes) if bytes.trim_ascii().len() < MIN_SECRET_BYTES => {
-                    problems.add(at, format!("expected a secret of at least {MIN_SECRET_BYTES} bytes"));
+                    problems.add(at, "expected a secret of at least 16 bytes");
                 }
                 Some(bytes) => secrets.push(bytes.trim_ascii().to_vec()),
             }

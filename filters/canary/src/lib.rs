@@ -161,7 +161,7 @@ impl HttpFilter for Canary {
         metrics.count(Count::WebhookTold, is_told);
         metrics.count(Count::WebhookFailed, !is_told);
         if !is_told {
-            log::error!("webhook: answered {}", reply.status.unwrap_or(0));
+            log::error!("webhook: answered {}", u64::from(reply.status.unwrap_or(0)));
         }
     }
 

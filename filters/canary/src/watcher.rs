@@ -152,23 +152,15 @@ impl Watcher {
             return Vec::new();
         }
         let counts = self.counts.replace(none);
-        let merged = self.shared.update(|old| {
-            let mut record = old.unwrap_or_default();
-            let step = record.merge(&rollback.rules, now_ns, &counts);
-            (record.clone(), (record, step))
-        });
-        match merged {
-            Ok((record, step)) => {
-                self.see(rollback, &record, now_ns);
-                self.note(rollback, &step, host)
-            }
-            Err(_) => {
-                // Added with the next ones.
-                self.metrics.count(Count::Contended, true);
-                counts::merge(&mut self.counts.borrow_mut(), &counts);
-                Vec::new()
-            }
-        }
+        let Some((record, step)) =
+            self.step(&mut |record| record.merge(&rollback.rules, now_ns, &counts))
+        else {
+            // Added with the next ones.
+            counts::merge(&mut self.counts.borrow_mut(), &counts);
+            return Vec::new();
+        };
+        self.see(rollback, &record, now_ns);
+        self.note(rollback, &step, host)
     }
 
     /// A request of the rule: its budget grows.
@@ -196,18 +188,21 @@ impl Watcher {
     }
 
     fn reset(&self) {
-        let reset = self.shared.update(|old| {
-            let mut record = old.unwrap_or_default();
-            let step = record.reset();
-            (record, step)
-        });
-        match reset {
-            Ok(step) => {
-                self.reasons.borrow_mut().clear();
-                self.returned(&step);
-            }
-            Err(_) => self.metrics.count(Count::Contended, true),
+        if let Some((_, step)) = self.step(&mut Record::reset) {
+            self.reasons.borrow_mut().clear();
+            self.returned(&step);
         }
+    }
+
+    /// Steps what all workers know; nothing, and counted, where others were faster.
+    fn step(&self, next: &mut dyn FnMut(&mut Record) -> Step) -> Option<(Record, Step)> {
+        let stepped = self.shared.update(|old| {
+            let mut record = old.unwrap_or_default();
+            let step = next(&mut record);
+            (record.clone(), (record, step))
+        });
+        self.metrics.count(Count::Contended, stepped.is_err());
+        stepped.ok()
     }
 
     fn see(&self, rollback: &Rollback, record: &Record, now_ns: u64) {

@@ -115,7 +115,7 @@ impl Cidr {
                 Ok(Self { network: masked(octets(address), length), length })
             }
             _ => {
-                let (bits, length) = (bits.to_string(), length.to_string());
+                let (bits, length) = (u64::from(bits).to_string(), length.to_string());
                 Err(["expected a length of at most ", &bits, ", found ", &length].concat())
             }
         }

@@ -33,7 +33,8 @@ pub(crate) fn cookie_attribute(value: &str) -> Result<(), String> {
 /// A key of W3C `baggage`.
 pub(crate) fn baggage(key: &str) -> Result<(), String> {
     if !is_token(key) {
-        return Err(format!("`{key}` is not a baggage key; expected letters, digits, `-`, `_` and `.`"));
+        let reason = "` is not a baggage key; expected letters, digits, `-`, `_` and `.`";
+        return Err(["`", key, reason].concat());
     }
     Ok(())
 }
