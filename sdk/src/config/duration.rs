@@ -126,18 +126,23 @@ serde_form!(ConfigDuration);
 
 impl FromConfig for ConfigDuration {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let reason = match node {
+        let number = match node {
             Node::Text(text) => match nanoseconds(text) {
                 Some(total) => return Some(Self(Duration::from_nanos(total))),
-                None => unlike(text),
+                None => {
+                    unlike(text, reader);
+                    return None;
+                }
             },
-            Node::Unsigned(number) => number_alone(Some(number.to_string())),
-            Node::Float(number) => number_alone(super::words::decimal(*number)),
-            _ => {
-                return reader.expected(EXPECTED, node);
-            }
+            Node::Unsigned(number) => Some(number.to_string()),
+            Node::Float(number) => super::words::decimal(*number),
+            _ => return reader.expected(EXPECTED, node),
         };
-        reader.refuse(reason)
+        let found = number.as_deref().unwrap_or("a number");
+        let meant = number.as_ref().filter(|number| !number.starts_with('-'));
+        let meant = meant.map(|number| ["\"", number, "s\""].concat());
+        unexpected(reader, EXPECTED, found, meant.as_deref());
+        None
     }
 
     fn blank() -> Self {
@@ -146,29 +151,29 @@ impl FromConfig for ConfigDuration {
 }
 
 /// Text that is no duration.
-fn unlike(text: &str) -> String {
-    let mut reason = ["expected ", EXPECTED, ", found ", &super::words::quoted(text)].concat();
+fn unlike(text: &str, reader: &mut Reader) {
     let mut compact = String::new();
     for part in text.split_whitespace() {
         compact.push_str(part);
     }
     compact.make_ascii_lowercase();
-    if super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some() {
-        reason.push_str(&["; did you mean \"", text, "s\"?"].concat());
-    } else if nanoseconds(&compact).is_some() {
-        reason.push_str(&["; did you mean \"", &compact, "\"?"].concat());
-    }
-    reason
+    let seconds = super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some();
+    let meant = if seconds { ["\"", text, "s\""] } else { ["\"", &compact, "\""] }.concat();
+    let is_meant = seconds || nanoseconds(&compact).is_some();
+    unexpected(reader, EXPECTED, &super::words::quoted(text), is_meant.then_some(&meant));
 }
 
-/// A number without a unit.
-fn number_alone(number: Option<String>) -> String {
-    let found = number.as_deref().unwrap_or("a number");
-    let mut reason = ["expected ", EXPECTED, ", found ", found].concat();
-    if number.is_some() && !found.starts_with('-') {
-        reason.push_str(&["; did you mean \"", found, "s\"?"].concat());
+/// Refuses what was found in place of what was expected, with what was probably meant.
+#[cold]
+#[inline(never)]
+pub(super) fn unexpected(reader: &mut Reader, expected: &str, found: &str, meant: Option<&str>) {
+    let mut reason = ["expected ", expected, ", found ", found].concat();
+    if let Some(meant) = meant {
+        for part in ["; did you mean ", meant, "?"] {
+            reason.push_str(part);
+        }
     }
-    reason
+    reader.refuse::<()>(reason);
 }
 
 impl JsonSchema for ConfigDuration {

@@ -8,6 +8,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, Serializer};
 
+use super::duration::unexpected;
 use super::{FromConfig, Node, Reader, serde_form};
 use crate::fraction::{Denominator, FractionalPercent};
 
@@ -58,18 +59,35 @@ const EXPECTED: &str =
 
 impl FromConfig for Percentage {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let read = match node {
+        let number = match node {
             Node::Unsigned(percent) => match u32::try_from(*percent) {
-                Ok(percent @ 0..=100) => Ok(Self::from_ppm(percent.saturating_mul(PPM_PER_PERCENT))),
-                _ => Err(out_of_range(&percent.to_string())),
+                Ok(percent @ 0..=100) => {
+                    return Some(Self::from_ppm(percent.saturating_mul(PPM_PER_PERCENT)));
+                }
+                _ => Some(percent.to_string()),
             },
-            Node::Negative(percent) => Err(out_of_range(&percent.to_string())),
-            Node::Float(percent) => of_decimal(*percent),
-            Node::Text(text) => Err(unlike(text)),
+            Node::Negative(percent) => Some(percent.to_string()),
+            // Refuses also what is not a number.
+            Node::Float(percent) if (0.0..=100.0).contains(percent) => {
+                return of_decimal(*percent).or_else(|| {
+                    let reason = "expected at most four decimals: 0.0001 is one in a million, the smallest share";
+                    reader.refuse(reason)
+                });
+            }
+            Node::Float(percent) => super::words::decimal(*percent),
+            Node::Text(text) => {
+                // It may hold a percentage.
+                let number = text.trim().trim_end_matches('%').trim_end();
+                let meant = super::words::is_decimal(number).then_some(number);
+                unexpected(reader, EXPECTED, &super::words::quoted(text), meant);
+                return None;
+            }
             Node::Object(_) => return FractionalPercent::from_config(node, reader).map(Self),
             _ => return reader.expected(EXPECTED, node),
         };
-        read.map_or_else(|reason| reader.refuse(reason), Some)
+        let found = number.as_deref().unwrap_or("another number");
+        unexpected(reader, "a percentage from 0 to 100", found, None);
+        None
     }
 
     fn blank() -> Self {
@@ -82,33 +100,10 @@ impl FromConfig for Percentage {
     clippy::cast_sign_loss,
     reason = "checked to be within 0 to 10^6 before"
 )]
-fn of_decimal(percent: f64) -> Result<Percentage, String> {
-    // Refuses also what is not a number.
-    if !(0.0..=100.0).contains(&percent) {
-        let found = super::words::decimal(percent).unwrap_or_else(|| String::from("another number"));
-        return Err(out_of_range(&found));
-    }
+fn of_decimal(percent: f64) -> Option<Percentage> {
     let ppm = percent * f64::from(PPM_PER_PERCENT);
     // A decimal fraction is not exact in binary: 10^-6 of a part is far above that error and far below a digit.
-    if (ppm - ppm.round()).abs() > 1e-6 {
-        let reason = "expected at most four decimals: 0.0001 is one in a million, the smallest share";
-        return Err(String::from(reason));
-    }
-    Ok(Percentage::from_ppm(ppm.round() as u32))
-}
-
-fn out_of_range(found: &str) -> String {
-    ["expected a percentage from 0 to 100, found ", found].concat()
-}
-
-/// Text, which may hold a percentage.
-fn unlike(text: &str) -> String {
-    let mut reason = ["expected ", EXPECTED, ", found ", &super::words::quoted(text)].concat();
-    let number = text.trim().trim_end_matches('%').trim_end();
-    if super::words::is_decimal(number) {
-        reason.push_str(&["; did you mean ", number, "?"].concat());
-    }
-    reason
+    ((ppm - ppm.round()).abs() <= 1e-6).then(|| Percentage::from_ppm(ppm.round() as u32))
 }
 
 impl JsonSchema for Percentage {

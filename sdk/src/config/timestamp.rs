@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, Serializer};
 
+use super::duration::unexpected;
 use super::{FromConfig, Node, serde_form};
 
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -22,10 +23,10 @@ pub struct Timestamp(pub SystemTime);
 
 /// Text that is not a [`Timestamp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", EXPECTED)]
+#[error("expected {}", EXPECTED)]
 pub struct TimestampError;
 
-const EXPECTED: &str = "expected a time from 1970 to 9999 in RFC 3339, such as \"2026-05-04T09:00:00Z\" or \"2026-05-04T11:00:00+02:00\"";
+const EXPECTED: &str = "a time from 1970 to 9999 in RFC 3339, such as \"2026-05-04T09:00:00Z\" or \"2026-05-04T11:00:00+02:00\"";
 
 impl FromStr for Timestamp {
     type Err = TimestampError;
@@ -202,42 +203,32 @@ serde_form!(Timestamp);
 
 impl FromConfig for Timestamp {
     fn from_config(node: &Node, reader: &mut super::Reader) -> Option<Self> {
-        let reason = match node {
-            Node::Text(text) => match time(text.as_bytes()) {
-                Some(time) => return Some(Self(time)),
-                None => unlike(text),
-            },
-            Node::Unsigned(seconds) => number_alone(*seconds),
+        let (found, meant) = match node {
+            Node::Text(text) => {
+                if let Some(time) = time(text.as_bytes()) {
+                    return Some(Self(time));
+                }
+                let mut meant = [text, "Z"].concat();
+                if time(meant.as_bytes()).is_none() {
+                    meant = [text, "T00:00:00Z"].concat();
+                }
+                (super::words::quoted(text), time(meant.as_bytes()).map(|_| meant))
+            }
+            Node::Unsigned(seconds) => {
+                // They may be those since 1970; this is the last second of 9999.
+                let is_known = *seconds <= 253_402_300_799;
+                let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(*seconds));
+                (seconds.to_string(), time.filter(|_| is_known).map(self::text))
+            }
             _ => return reader.expected("a time in RFC 3339, such as \"2026-05-04T09:00:00Z\"", node),
         };
-        reader.refuse(reason)
+        let meant = meant.map(|meant| ["\"", &meant, "\""].concat());
+        unexpected(reader, EXPECTED, &found, meant.as_deref());
+        None
     }
 
     fn blank() -> Self {
         Self(SystemTime::UNIX_EPOCH)
-    }
-}
-
-/// Text that is no time.
-fn unlike(text: &str) -> String {
-    let mut reason = [EXPECTED, ", found ", &super::words::quoted(text)].concat();
-    let zoned = [text, "Z"].concat();
-    let whole = [text, "T00:00:00Z"].concat();
-    if let Some(fix) = [zoned, whole].into_iter().find(|fix| time(fix.as_bytes()).is_some()) {
-        reason.push_str(&["; did you mean \"", &fix, "\"?"].concat());
-    }
-    reason
-}
-
-/// A number, which may be seconds since 1970.
-fn number_alone(seconds: u64) -> String {
-    let reason = [EXPECTED, ", found ", &seconds.to_string()].concat();
-    // The last second of 9999.
-    let is_known = seconds <= 253_402_300_799;
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| is_known);
-    match time {
-        Some(time) => [&reason, "; did you mean \"", &self::text(time), "\"?"].concat(),
-        None => reason,
     }
 }
 
