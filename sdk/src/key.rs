@@ -89,7 +89,7 @@ impl Key {
                 Self::QueryParameter(name.clone())
             }
             KeySource::SourceAddress(options) => {
-                for (field, value, most) in [
+                for &(field, value, most) in &[
                     ("source_address.prefix_len_v4", options.prefix_len_v4, 32),
                     ("source_address.prefix_len_v6", options.prefix_len_v6, 128),
                 ] {

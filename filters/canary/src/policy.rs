@@ -212,13 +212,13 @@ impl Policy {
     #[must_use]
     pub fn counters(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for dry in ["", ".dry_run"] {
-            let mut name = |part: &str, last: &str| names.push([&self.stat_prefix, dry, part, last].concat());
+        for &dry in &["", ".dry_run"] {
+            let mut name = |part: &str, last: &str| names.push([self.stat_prefix.as_str(), dry, part, last].concat());
             for arm in self.arms.all() {
                 name(".arm.", &arm.name);
             }
             name(".no_arm", "");
-            for cause in CAUSES {
+            for cause in &CAUSES {
                 name(".", cause);
             }
         }

@@ -55,7 +55,7 @@ impl Metrics {
     /// The host refuses a name.
     pub(crate) fn define(host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
         let mut counters = Vec::with_capacity(NAMES.len());
-        for name in NAMES {
+        for name in &NAMES {
             counters.push(host.counter(&[prefix, ".", name].concat())?);
         }
         Ok(Self { counters, rolled_back_arms: host.gauge(&[prefix, ".rolled_back_arms"].concat())? })

@@ -210,9 +210,9 @@ impl Policy {
     #[must_use]
     pub fn counters(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for dry in [".", ".dry_run."] {
-            for name in count::NAMES {
-                names.push([&self.stat_prefix, dry, name].concat());
+        for &dry in &[".", ".dry_run."] {
+            for &name in &count::NAMES {
+                names.push([self.stat_prefix.as_str(), dry, name].concat());
             }
         }
         names

@@ -169,7 +169,7 @@ fn unlike(text: &str, reader: &mut Reader) {
 pub(super) fn unexpected(reader: &mut Reader, expected: &str, found: &str, meant: Option<&str>) {
     let mut reason = ["expected ", expected, ", found ", found].concat();
     if let Some(meant) = meant {
-        for part in ["; did you mean ", meant, "?"] {
+        for part in &["; did you mean ", meant, "?"] {
             reason.push_str(part);
         }
     }

@@ -69,7 +69,7 @@ const FORM: [(usize, &[u8]); 6] = [(4, b"-"), (2, b"-"), (2, b"Tt "), (2, b":"),
 fn time(text: &[u8]) -> Option<SystemTime> {
     let mut reader = Reader(text);
     let mut numbers = [0_u32; FORM.len()];
-    for (number, (digits, next)) in numbers.iter_mut().zip(FORM) {
+    for (number, &(digits, next)) in numbers.iter_mut().zip(&FORM) {
         *number = reader.number(digits)?;
         if !next.is_empty() {
             reader.one_of(next)?;
@@ -172,7 +172,7 @@ fn text(time: SystemTime) -> String {
         month = month.saturating_add(1);
     }
     let mut text = String::new();
-    for (number, mut place, after) in [
+    for &(number, mut place, after) in &[
         (year, 1000, "-"),
         (month, 10, "-"),
         (left.saturating_add(1), 10, "T"),

@@ -58,7 +58,7 @@ impl Compile for AuthorityMatch {
             problems.add(at.field("exact"), "never matches: a host has no `*`; write `wildcard`");
             return None;
         }
-        for (field, host) in [("exact", exact), ("wildcard", wildcard), ("suffix", suffix)] {
+        for &(field, host) in &[("exact", exact), ("wildcard", wildcard), ("suffix", suffix)] {
             let port = host.as_ref().is_some_and(|host| without_port(host.as_bytes()).len() < host.len());
             if port && !*include_port {
                 problems.add(

@@ -54,13 +54,13 @@ impl Compile for PathMatch {
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<PathMatcher> {
         let Self { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = self;
-        for (field, text) in [("exact", exact), ("prefix", prefix), ("segment_prefix", segment_prefix)] {
+        for &(field, text) in &[("exact", exact), ("prefix", prefix), ("segment_prefix", segment_prefix)] {
             if text.as_ref().is_some_and(|text| !text.starts_with('/')) {
                 problems.add(at.field(field), "never matches: a path begins with `/`");
                 return None;
             }
         }
-        for (field, text) in [
+        for &(field, text) in &[
             ("exact", exact),
             ("prefix", prefix),
             ("segment_prefix", segment_prefix),

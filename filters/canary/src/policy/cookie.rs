@@ -42,7 +42,7 @@ impl CookieTemplate {
             attributes.push_str(&age.0.as_secs().to_string());
         }
         let is_none = cookie.same_site == Some(SameSite::None);
-        for (given, attribute) in [
+        for &(given, attribute) in &[
             (cookie.secure, "; Secure"),
             (cookie.http_only, "; HttpOnly"),
             (cookie.same_site == Some(SameSite::Strict), "; SameSite=Strict"),

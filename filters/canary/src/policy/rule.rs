@@ -271,7 +271,7 @@ fn compile_force(at: &At<'_>, force: &config::Force, arms: &mut Arms, problems: 
 fn outcome(at: &At<'_>, rule: &config::Rule, arms: &mut Arms, problems: &mut Problems) -> Option<Outcome> {
     let mut found = String::new();
     let mut count = 0_u8;
-    for (name, given) in [
+    for &(name, given) in &[
         ("`arm`", rule.arm.is_some()),
         ("`split`", rule.split.is_some()),
         ("`ramp`", rule.ramp.is_some()),

@@ -43,7 +43,7 @@ impl Watch {
 impl BlastRadius {
     /// Checks and compiles what stands at `at`.
     pub(crate) fn compile(at: &At<'_>, config: &config::BlastRadius, problems: &mut Problems) -> Self {
-        for (name, time) in [("window", config.window), ("resume_after", config.resume_after)] {
+        for &(name, time) in &[("window", config.window), ("resume_after", config.resume_after)] {
             if time.0.is_zero() {
                 problems.add(at.field(name), "expected more than 0");
             }

@@ -122,11 +122,11 @@ pub(crate) fn signed_text(expires: u64, request: &dyn RequestView) -> Vec<u8> {
     let mut text = b"weir-fault-1\n".to_vec();
     text.extend_from_slice(expires.to_string().as_bytes());
     text.push(b'\n');
-    for value in [request.method(), request.authority(), request.path()] {
+    for &value in &[request.method(), request.authority(), request.path()] {
         text.extend_from_slice(value.unwrap_or_default());
         text.push(b'\n');
     }
-    for name in SIGNED {
+    for name in &SIGNED {
         text.extend_from_slice(name.as_bytes());
         text.push(b':');
         text.extend_from_slice(&request.joined(name).unwrap_or_default());

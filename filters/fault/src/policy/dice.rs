@@ -37,7 +37,7 @@ pub(crate) struct Salts([Salt; 9]);
 impl Salts {
     pub(crate) fn new(salt: &str) -> Self {
         let mut salts = [Salt::new(""); SUFFIXES.len()];
-        for (place, suffix) in salts.iter_mut().zip(SUFFIXES) {
+        for (place, suffix) in salts.iter_mut().zip(&SUFFIXES) {
             *place = Salt::new(&[salt, suffix].concat());
         }
         Self(salts)

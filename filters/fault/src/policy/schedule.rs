@@ -36,7 +36,7 @@ impl Schedule {
         }
         let wave = match (on, off) {
             (Some(on), Some(off)) => {
-                for (name, time) in [("on", on), ("off", off)] {
+                for &(name, time) in &[("on", on), ("off", off)] {
                     if time.0.is_zero() {
                         problems.add(at.field(name), "expected more than 0");
                     }

@@ -22,7 +22,7 @@ pub(crate) struct Webhook {
 impl Webhook {
     pub(super) fn compile(at: &At<'_>, written: &config::Webhook, problems: &mut Problems) -> Self {
         let at = at.field("webhook");
-        for (field, text) in [("cluster", &written.cluster), ("authority", &written.authority)] {
+        for &(field, text) in &[("cluster", &written.cluster), ("authority", &written.authority)] {
             if text.is_empty() {
                 problems.add(at.field(field), "expected a name, found nothing");
             }
@@ -30,7 +30,7 @@ impl Webhook {
         if !written.path.starts_with('/') {
             problems.add(at.field("path"), "expected a path that begins with `/`");
         }
-        for (field, text) in [("path", &written.path), ("authority", &written.authority)] {
+        for &(field, text) in &[("path", &written.path), ("authority", &written.authority)] {
             if let Err(reason) = names::header_value(text) {
                 problems.add(at.field(field), reason);
             }
@@ -104,7 +104,7 @@ pub(super) fn reason(label: &str, arm: &str, rolled: &Rolled) -> String {
 pub(super) fn json(names: &[(&str, &str)], rolled: &Rolled, unix_ms: u64) -> String {
     let mut text = String::from("{\"event\":\"rolled_back\"");
     for (name, value) in names {
-        for part in [",\"", name, "\":"] {
+        for part in &[",\"", name, "\":"] {
             text.push_str(part);
         }
         quote(&mut text, value);
@@ -113,13 +113,13 @@ pub(super) fn json(names: &[(&str, &str)], rolled: &Rolled, unix_ms: u64) -> Str
         Cause::Errors => "ERROR_RATE",
         Cause::Slow => "SLOW",
     };
-    for part in [",\"cause\":\"", cause, "\",\"unix_ms\":", &unix_ms.to_string()] {
+    for part in &[",\"cause\":\"", cause, "\",\"unix_ms\":", &unix_ms.to_string()] {
         text.push_str(part);
     }
-    for (name, counts) in [("arm_calls", rolled.arm), ("stable_calls", rolled.stable)] {
+    for &(name, counts) in &[("arm_calls", rolled.arm), ("stable_calls", rolled.stable)] {
         let number = |number: u64| number.to_string();
         let share = |count: u64| percent((count, counts.calls));
-        for part in [
+        for part in &[
             ",\"",
             name,
             "\":{\"calls\":",

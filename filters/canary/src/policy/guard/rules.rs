@@ -75,7 +75,7 @@ impl Rules {
         let errors = written.error_rate.as_ref().or(default.as_ref());
         let errors = errors.map(|errors| Bar::new(errors.min_difference, errors.assumed));
         let slow = written.slow.as_ref().map(|slow| Bar::new(slow.min_difference, slow.assumed));
-        for (field, bar) in [("error_rate.assumed", errors), ("slow.assumed", slow)] {
+        for &(field, bar) in &[("error_rate.assumed", errors), ("slow.assumed", slow)] {
             if !compares && bar.is_some_and(|bar| bar.assumed_ppm.is_none()) {
                 let reason = "is needed: the rule gives the stable arm no requests to compare with";
                 problems.add(at.field(field), reason);
@@ -121,7 +121,7 @@ impl Rules {
         if arm.calls < self.min_samples {
             return None;
         }
-        for (bar, cause) in [(self.errors, Cause::Errors), (self.slow, Cause::Slow)] {
+        for &(bar, cause) in &[(self.errors, Cause::Errors), (self.slow, Cause::Slow)] {
             if bar.is_some_and(|bar| self.is_worse(bar, arm.bad(cause), stable.bad(cause))) {
                 return Some(cause);
             }
