@@ -60,7 +60,8 @@ pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
         return Ok(());
     }
     let most = u64::try_from(most).unwrap_or(u64::MAX).to_string();
-    Err(["`", name, "` cannot name ", what, "; expected 1 to ", &most, " letters, digits, `_`, `-` and `.`"].concat())
+    Err(["`", name, "` cannot name ", what, "; expected 1 to ", &most, " letters, digits, `_`, `-` and `.`"]
+        .concat())
 }
 
 /// A cookie's name.
@@ -73,6 +74,17 @@ pub fn cookie(name: &str) -> Result<(), String> {
         return Err(["`", name, reason].concat());
     }
     Ok(())
+}
+
+/// What stands before the first of these bytes, and what stands behind it, where it is there.
+#[must_use]
+#[inline(never)]
+pub fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    let place = text.iter().position(|byte| *byte == at).unwrap_or(text.len());
+    match text.split_at_checked(place) {
+        Some((before, [_, behind @ ..])) => (before, Some(behind)),
+        _ => (text, None),
+    }
 }
 
 /// A number that is written in digits and nothing else.

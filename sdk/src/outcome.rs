@@ -137,7 +137,7 @@ impl Statuses {
     fn compile(at: &At<'_>, written: &[String], problems: &mut Problems) -> Self {
         let mut statuses = Self::default();
         for (index, text) in written.iter().enumerate() {
-            match range(text) {
+            match range(text.as_bytes()) {
                 Some((first, last)) => statuses.insert(first, last),
                 None => problems.add(
                     at.index(index),
@@ -154,22 +154,19 @@ impl Statuses {
 }
 
 /// The first and the last status of what is written.
-fn range(text: &str) -> Option<(u16, u16)> {
-    let number = |text: &str| {
-        let number = names::digits(text.as_bytes()).filter(|_| text.len() == 3)?;
+fn range(text: &[u8]) -> Option<(u16, u16)> {
+    let number = |text: &[u8]| {
+        let number = names::digits(text).filter(|_| text.len() == 3)?;
         u16::try_from(number).ok().filter(|number| (200..600).contains(number))
     };
-    let class = |text: &str| {
-        let first = number(&[text.strip_suffix("xx")?, "00"].concat())?;
-        Some((first, first.saturating_add(99)))
-    };
-    match text.split_once('-') {
-        Some((first, last)) => {
-            let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then_some((first, last))
-        }
-        None => class(text).or_else(|| number(text).map(|status| (status, status))),
+    if let [class, b'x', b'x'] = text {
+        let first = number(&[*class, b'0', b'0'])?;
+        return Some((first, first.saturating_add(99)));
     }
+    let (first, last) = names::cut(text, b'-');
+    let first = number(first)?;
+    let last = last.map_or(Some(first), number)?;
+    (first <= last).then_some((first, last))
 }
 
 /// A compiled [`ErrorsAre`].
@@ -341,7 +338,7 @@ mod tests {
             ("xx", None),
             ("é-5", None),
         ] {
-            assert_eq!(range(text), want, "{text}");
+            assert_eq!(range(text.as_bytes()), want, "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 
 use crate::digest::{equal, hex, hmac_sha256};
-use crate::names::digits;
+use crate::names::{cut, digits};
 use crate::{At, FromConfig, Problems};
 
 /// A secret shorter than this can be guessed.
@@ -129,9 +129,8 @@ impl Secrets {
 #[must_use]
 pub fn parse(value: &[u8]) -> Option<(u64, &[u8])> {
     let rest = value.trim_ascii().strip_prefix(b"expires=")?;
-    let comma = rest.iter().position(|byte| *byte == b',')?;
-    let (seconds, signature) = rest.split_at_checked(comma)?;
-    Some((digits(seconds)?, signature.strip_prefix(b",sha256=")?))
+    let (seconds, signature) = cut(rest, b',');
+    Some((digits(seconds)?, signature?.strip_prefix(b"sha256=")?))
 }
 
 /// Whole seconds since 1970; 0 before.

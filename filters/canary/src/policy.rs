@@ -213,7 +213,8 @@ impl Policy {
     pub fn counters(&self) -> Vec<String> {
         let mut names = Vec::new();
         for &dry in &["", ".dry_run"] {
-            let mut name = |part: &str, last: &str| names.push([self.stat_prefix.as_str(), dry, part, last].concat());
+            let mut name =
+                |part: &str, last: &str| names.push([self.stat_prefix.as_str(), dry, part, last].concat());
             for arm in self.arms.all() {
                 name(".arm.", &arm.name);
             }

@@ -152,8 +152,7 @@ impl Watcher {
             return Vec::new();
         }
         let counts = self.counts.replace(none);
-        let Some((record, step)) =
-            self.step(&mut |record| record.merge(&rollback.rules, now_ns, &counts))
+        let Some((record, step)) = self.step(&mut |record| record.merge(&rollback.rules, now_ns, &counts))
         else {
             // Added with the next ones.
             counts::merge(&mut self.counts.borrow_mut(), &counts);

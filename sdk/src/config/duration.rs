@@ -77,9 +77,9 @@ fn front<'t>(text: &mut &'t [u8], of_kind: impl Fn(u8) -> bool) -> &'t [u8] {
 
 /// A decimal number of units, in nanoseconds; `None` when it is none, or finer than a nanosecond.
 fn scaled(number: &[u8], scale: u64) -> Option<u64> {
-    let mut parts = number.splitn(2, |byte| *byte == b'.');
-    let mut total = crate::names::digits(parts.next()?)?.checked_mul(scale)?;
-    let Some(decimals) = parts.next() else { return Some(total) };
+    let (whole, decimals) = crate::names::cut(number, b'.');
+    let mut total = crate::names::digits(whole)?.checked_mul(scale)?;
+    let Some(decimals) = decimals else { return Some(total) };
     if decimals.is_empty() {
         return None;
     }

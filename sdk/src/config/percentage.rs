@@ -70,7 +70,8 @@ impl FromConfig for Percentage {
             // Refuses also what is not a number.
             Node::Float(percent) if (0.0..=100.0).contains(percent) => {
                 return of_decimal(*percent).or_else(|| {
-                    let reason = "expected at most four decimals: 0.0001 is one in a million, the smallest share";
+                    let reason =
+                        "expected at most four decimals: 0.0001 is one in a million, the smallest share";
                     reader.refuse(reason)
                 });
             }

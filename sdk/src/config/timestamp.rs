@@ -26,7 +26,8 @@ pub struct Timestamp(pub SystemTime);
 #[error("expected {}", EXPECTED)]
 pub struct TimestampError;
 
-const EXPECTED: &str = "a time from 1970 to 9999 in RFC 3339, such as \"2026-05-04T09:00:00Z\" or \"2026-05-04T11:00:00+02:00\"";
+const EXPECTED: &str =
+    "a time from 1970 to 9999 in RFC 3339, such as \"2026-05-04T09:00:00Z\" or \"2026-05-04T11:00:00+02:00\"";
 
 impl FromStr for Timestamp {
     type Err = TimestampError;

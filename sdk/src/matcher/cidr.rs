@@ -94,14 +94,11 @@ impl FromStr for Cidr {
 
 impl Cidr {
     fn read(text: &str) -> Result<Self, String> {
-        let (address, length) = match text.as_bytes().iter().position(|byte| *byte == b'/') {
-            Some(slash) => text.split_at_checked(slash).unwrap_or_default(),
-            None => (text, ""),
-        };
-        let address = address::parse(address.as_bytes());
+        let (address, length) = names::cut(text.as_bytes(), b'/');
+        let address = address::parse(address);
         let before = if address.is_some_and(|address| address.is_ipv4()) { 96_u8 } else { 0 };
         let bits = 128_u8.saturating_sub(before);
-        let length = match length.as_bytes().strip_prefix(b"/") {
+        let length = match length {
             None => Some(bits.into()),
             Some(length) => names::digits(length).filter(|length| *length <= u32::MAX.into()),
         };
@@ -159,8 +156,13 @@ fn forwarded(headers: &(impl Headers + ?Sized), trusted_hops: u32) -> Option<IpA
         return None;
     }
     let joined = headers.joined("x-forwarded-for")?;
-    let mut addresses = joined.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    parse_address(addresses.nth(usize::try_from(trusted_hops).ok()?)?)
+    let mut before = &*joined;
+    let comma = |addresses: &[u8]| addresses.iter().rposition(|byte| *byte == b',');
+    for _ in 0..trusted_hops {
+        before = before.get(..comma(before)?)?;
+    }
+    let start = comma(before).map_or(0, |comma| comma.saturating_add(1));
+    parse_address(before.get(start..)?.trim_ascii())
 }
 
 /// An address, with or without a port.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::compiled::{Compile, compiled};
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
+use crate::names::cut;
 use crate::{At, FromConfig, Headers, Problems};
 
 /// A cookie and what its value must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and `present`; with
@@ -86,16 +87,21 @@ impl CookieMatcher {
 /// The value of the first cookie of a name, over all `cookie` lines; without the quotes around it.
 #[must_use]
 pub fn cookie<'r>(request: &'r dyn Headers, name: &str) -> Option<&'r [u8]> {
-    let pairs = request.map().values("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let (key, value) = pair.split_at_checked(equals)?;
-        (key.trim_ascii() == name.as_bytes())
-            .then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
-    });
-    let value = values.next()?;
-    match value {
-        [b'"', inner @ .., b'"'] => Some(inner),
-        _ => Some(value),
+    for (header, line) in request.map().iter() {
+        let mut rest = (header == b"cookie").then_some(line);
+        while let Some(line) = rest {
+            let (pair, others) = cut(line, b';');
+            rest = others;
+            let (key, value) = cut(pair, b'=');
+            if let Some(value) = value
+                && key.trim_ascii() == name.as_bytes()
+            {
+                return Some(match value.trim_ascii() {
+                    [b'"', inner @ .., b'"'] => inner,
+                    value => value,
+                });
+            }
+        }
     }
+    None
 }

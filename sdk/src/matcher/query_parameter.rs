@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::compiled::{Compile, compiled};
 use super::string::Text;
 use super::value::{IntegerRange, ValueMatcher};
+use crate::names::cut;
 use crate::{At, FromConfig, Problems};
 
 /// A query parameter and what its value must be: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`, `range` and
@@ -84,10 +85,11 @@ impl QueryParameterMatcher {
 /// The first value of a query parameter of `:path`, not decoded; empty for a bare key.
 #[must_use]
 pub fn query_parameter<'p>(path: &'p [u8], name: &str) -> Option<&'p [u8]> {
-    let path = path.split(|byte| *byte == b'#').next()?;
-    let start = path.iter().position(|byte| *byte == b'?')?;
-    let query = path.get(start..)?.strip_prefix(b"?")?;
-    for parameter in query.split(|byte| *byte == b'&') {
+    let (path, _) = cut(path, b'#');
+    let (_, mut rest) = cut(path, b'?');
+    while let Some(query) = rest {
+        let (parameter, others) = cut(query, b'&');
+        rest = others;
         match parameter.strip_prefix(name.as_bytes()) {
             // Of `?&`, the nothing between is no parameter.
             Some([]) if !parameter.is_empty() => return Some(&[]),

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use weir_sdk::names::cut;
 use weir_sdk::{At, Problems, RequestMatcher, RequestView};
 
 use crate::config;
@@ -61,13 +62,19 @@ impl Follow {
 
 /// The value of `key`, without its properties.
 fn baggage<'a>(header: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    header.split(|byte| *byte == b',').find_map(|member| {
-        let member = member.split(|byte| *byte == b';').next()?;
-        let equals = member.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = member.split_at_checked(equals)?;
-        (name.trim_ascii() == key.as_bytes())
-            .then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
-    })
+    let mut rest = Some(header);
+    while let Some(members) = rest {
+        let (member, others) = cut(members, b',');
+        rest = others;
+        let (member, _) = cut(member, b';');
+        let (name, value) = cut(member, b'=');
+        if let Some(value) = value
+            && name.trim_ascii() == key.as_bytes()
+        {
+            return Some(value.trim_ascii());
+        }
+    }
+    None
 }
 
 /// The header with `key` set to `value` at its end, or removed.
@@ -79,7 +86,10 @@ pub(crate) fn with_baggage(header: Option<&[u8]>, key: &str, value: Option<&str>
         }
         parts.iter().for_each(|part| text.extend_from_slice(part));
     };
-    for member in header.unwrap_or_default().split(|byte| *byte == b',') {
+    let mut rest = header;
+    while let Some(members) = rest {
+        let (member, others) = cut(members, b',');
+        rest = others;
         let member = member.trim_ascii();
         if !member.is_empty() && name_of(member) != key.as_bytes() {
             add(&[member]);
@@ -93,9 +103,18 @@ pub(crate) fn with_baggage(header: Option<&[u8]>, key: &str, value: Option<&str>
 
 /// Whether the header has `key`.
 pub(crate) fn has_baggage(header: &[u8], key: &str) -> bool {
-    header.split(|byte| *byte == b',').any(|member| name_of(member.trim_ascii()) == key.as_bytes())
+    let mut rest = Some(header);
+    while let Some(members) = rest {
+        let (member, others) = cut(members, b',');
+        if name_of(member) == key.as_bytes() {
+            return true;
+        }
+        rest = others;
+    }
+    false
 }
 
 fn name_of(member: &[u8]) -> &[u8] {
-    member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii()
+    let (member, _) = cut(member, b';');
+    cut(member, b'=').0.trim_ascii()
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use weir_sdk::names::digits;
+use weir_sdk::names::{cut, digits};
 use weir_sdk::{At, Problems};
 
 use crate::config;
@@ -61,10 +61,10 @@ impl Schedule {
 
 /// The minute of the day.
 fn minute(text: &str) -> Option<u64> {
-    let (hours, minutes) = text.split_once(':')?;
-    let number = |text: &str| digits(text.as_bytes()).filter(|_| text.len() == 2);
+    let (hours, minutes) = cut(text.as_bytes(), b':');
+    let number = |text: &[u8]| digits(text).filter(|_| text.len() == 2);
     let minute =
-        number(hours)?.saturating_mul(60).saturating_add(number(minutes).filter(|minutes| *minutes < 60)?);
+        number(hours)?.saturating_mul(60).saturating_add(number(minutes?).filter(|minutes| *minutes < 60)?);
     (minute <= 24 * 60).then_some(minute)
 }
 
