@@ -51,7 +51,7 @@ impl HttpFilter for Canary {
     type Stream = Stream;
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
-        let policy = Policy::compile(config, &|secret| host.secret(secret))?;
+        let policy = Policy::compile(&config, &|secret| host.secret(secret))?;
         let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.to_string());
         let mut counters = Vec::new();
         for name in policy.counters() {
@@ -177,10 +177,11 @@ impl HttpFilter for Canary {
     }
 
     fn on_plugin_timer(&self, host: &PluginHost) {
+        let mut told = Vec::new();
         for watcher in &self.watchers {
-            let calls = watcher.merge(host);
-            self.told.borrow_mut().extend(calls);
+            watcher.merge(host, &mut told);
         }
+        self.told.borrow_mut().append(&mut told);
     }
 }
 

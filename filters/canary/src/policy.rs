@@ -132,7 +132,7 @@ impl TryFrom<Config> for Policy {
 
     /// With secrets that stand in the configuration itself.
     fn try_from(config: Config) -> Result<Self, ConfigError> {
-        Self::compile(config, &Secret::inline)
+        Self::compile(&config, &Secret::inline)
     }
 }
 
@@ -141,9 +141,9 @@ impl Policy {
     ///
     /// # Errors
     /// What means nothing, all of it, each by its path.
-    pub fn compile(config: Config, find: &dyn Fn(&Secret) -> Option<Vec<u8>>) -> Result<Self, ConfigError> {
+    pub fn compile(config: &Config, find: &dyn Fn(&Secret) -> Option<Vec<u8>>) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
-        let mut arms = Arms::listed(&config, &mut problems);
+        let mut arms = Arms::listed(config, &mut problems);
         let mut guards = Vec::new();
         let default_arm = config.default_arm.as_deref();
         let rules =
@@ -186,7 +186,7 @@ impl Policy {
         for (_, set) in &policies {
             all_rules.extend(&set.rules);
         }
-        let carry = Carry::compile(&config, &arms, &all_rules, &mut problems);
+        let carry = Carry::compile(config, &arms, &all_rules, &mut problems);
         problems.finish()?;
         Ok(Self {
             arms,
@@ -198,7 +198,7 @@ impl Policy {
             carry,
             guards,
             dry_run: config.dry_run,
-            stat_prefix: config.stat_prefix,
+            stat_prefix: config.stat_prefix.clone(),
             texts: Texts {
                 disabled: "disabled by the route".into(),
                 route: "the route's metadata".into(),
@@ -376,7 +376,9 @@ impl RuleSet {
     ) -> Self {
         let mut compiled = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            compiled.extend(Rule::compile(&at.item("rules", index), rule, arms, guards, problems));
+            if let Some(rule) = Rule::compile(&at.item("rules", index), rule, arms, guards, problems) {
+                compiled.push(rule);
+            }
         }
         let default_arm = default_arm.and_then(|arm| arms.named(&at.field("default_arm"), arm, problems));
         Self { rules: compiled, default_arm }

@@ -141,25 +141,23 @@ impl Watcher {
         }
     }
 
-    /// Adds what was counted to what all workers know. The worker whose test rolls an arm back says so; its calls to webhooks are returned.
-    pub(crate) fn merge(&self, host: &PluginHost) -> Vec<CalloutId> {
+    /// Adds what was counted to what all workers know. The worker whose test rolls an arm back says so; its calls to webhooks join `told`.
+    pub(crate) fn merge(&self, host: &PluginHost, told: &mut Vec<CalloutId>) {
         self.armed.set(false);
-        let (Some(rollback), Ok(now_ns)) = (&self.guard.rollback, host.monotonic_ns()) else {
-            return Vec::new();
-        };
+        let (Some(rollback), Ok(now_ns)) = (&self.guard.rollback, host.monotonic_ns()) else { return };
         let none = vec![Counts::default(); self.guard.lanes()];
         if *self.counts.borrow() == none {
-            return Vec::new();
+            return;
         }
         let counts = self.counts.replace(none);
         let Some((record, step)) = self.step(&mut |record| record.merge(&rollback.rules, now_ns, &counts))
         else {
             // Added with the next ones.
             counts::merge(&mut self.counts.borrow_mut(), &counts);
-            return Vec::new();
+            return;
         };
         self.see(rollback, &record, now_ns);
-        self.note(rollback, &step, host)
+        self.note(rollback, &step, host, told);
     }
 
     /// A request of the rule: its budget grows.
@@ -208,7 +206,9 @@ impl Watcher {
         self.seen_ns.set(Some(now_ns));
         let rolled = |lane: usize| record.rolled(&rollback.rules, lane, now_ns);
         let mut reasons = self.reasons.borrow_mut();
-        reasons.resize(self.guard.lanes(), None);
+        while reasons.len() < self.guard.lanes() {
+            reasons.push(None);
+        }
         for (lane, reason) in reasons.iter_mut().enumerate() {
             match rolled(lane) {
                 None => *reason = None,
@@ -218,9 +218,8 @@ impl Watcher {
         }
     }
 
-    fn note(&self, rollback: &Rollback, step: &Step, host: &PluginHost) -> Vec<CalloutId> {
+    fn note(&self, rollback: &Rollback, step: &Step, host: &PluginHost, told: &mut Vec<CalloutId>) {
         self.returned(step);
-        let mut calls = Vec::new();
         for (lane, rolled) in &step.rolled {
             let reason = self.guard.reason(*lane, rolled);
             if rollback.dry_run {
@@ -236,14 +235,13 @@ impl Watcher {
                 host.now().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
             let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
             match host.callout(&webhook.call(self.guard.report(host.name(), *lane, rolled, unix_ms))) {
-                Ok(id) => calls.push(id),
+                Ok(id) => told.push(id),
                 Err(error) => {
                     self.metrics.count(Count::WebhookFailed, true);
                     log::error!("webhook: {error}");
                 }
             }
         }
-        calls
     }
 
     fn returned(&self, step: &Step) {

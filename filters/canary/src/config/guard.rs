@@ -176,7 +176,11 @@ fn five_seconds() -> ConfigDuration {
 }
 
 fn methods() -> Vec<String> {
-    ["GET", "HEAD", "OPTIONS"].map(str::to_owned).into()
+    let mut methods = Vec::new();
+    for method in &["GET", "HEAD", "OPTIONS"] {
+        methods.push(String::from(*method));
+    }
+    methods
 }
 
 fn max_request_bytes() -> u32 {

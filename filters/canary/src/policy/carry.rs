@@ -36,9 +36,16 @@ impl Carry {
     pub(crate) fn compile(config: &Config, arms: &Arms, rules: &[&Rule], problems: &mut Problems) -> Self {
         let default = [config::Carry::RequestHeader(DEFAULT_HEADER.to_owned())];
         let carried: &[config::Carry] = if config.carry.is_empty() { &default } else { &config.carry };
-        let mut request: Vec<Vec<Mutation>> = vec![Vec::new(); arms.all().len().saturating_add(1)];
+        let mut request: Vec<Vec<Mutation>> = Vec::new();
+        for _ in 0..=arms.all().len() {
+            request.push(Vec::new());
+        }
         let mut seen: Vec<Rc<str>> = Vec::new();
-        seen.extend(config.signature.as_ref().and_then(|signature| names::header(&signature.header).ok()));
+        if let Some(signature) = &config.signature
+            && let Ok(name) = names::header(&signature.header)
+        {
+            seen.push(name);
+        }
         let mut clears = false;
         for (index, carry) in carried.iter().enumerate() {
             clears |= matches!(carry, config::Carry::FilterState(_) | config::Carry::Property(_));

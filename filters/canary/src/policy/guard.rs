@@ -86,8 +86,8 @@ impl Guard {
     ) -> Option<Self> {
         let at = site.at;
         if rule.rollback.is_none() && rule.zero_error.is_none() {
-            for (field, given) in
-                [("stable", rule.stable.is_some()), ("errors_are", rule.errors_are.is_some())]
+            for &(field, given) in
+                &[("stable", rule.stable.is_some()), ("errors_are", rule.errors_are.is_some())]
             {
                 if given {
                     problems.add(at.field(field), "is for `rollback` and `zero_error`; expected one of them");
@@ -111,7 +111,9 @@ impl Guard {
         let mut lanes: Vec<(ArmId, Rc<str>)> = Vec::new();
         for id in std::iter::once(&stable).chain(&site.arms) {
             if *id != stable || lanes.is_empty() {
-                lanes.extend(arms.name(Some(*id)).map(|name| (*id, name.clone())));
+                if let Some(name) = arms.name(Some(*id)) {
+                    lanes.push((*id, name.clone()));
+                }
             }
         }
         if lanes.len() < 2 {
@@ -143,6 +145,7 @@ impl Guard {
         });
         let zero_error = rule.zero_error.as_ref().map(|zero_error| {
             let cluster = arms.get(stable).map(|arm| arm.cluster.as_slice()).unwrap_or_default();
+            let cluster = std::str::from_utf8(cluster).unwrap_or_default();
             ZeroError::compile(&at.field("zero_error"), zero_error, cluster, problems)
         });
         Some(Self { label: site.label.into(), lanes, judge, rollback, zero_error })

@@ -98,10 +98,8 @@ impl Rule {
             random: text(&[&label, ", drawn at random"]),
             stable: text(&[&label, ", no key"]),
         };
-        if problems.len() != before {
-            return None;
-        }
-        Some(Self { matcher: matcher?, schedule, force, outcome: outcome?, sticky, guard, texts })
+        let (Some(matcher), Some(outcome)) = (matcher, outcome) else { return None };
+        (problems.len() == before).then_some(Self { matcher, schedule, force, outcome, sticky, guard, texts })
     }
 
     /// What it makes of a request.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use weir_sdk::digest::hex;
 use weir_sdk::key::masked;
 use weir_sdk::{At, Draw, KeySource, Problems, Salt, source_address};
 
@@ -106,7 +107,7 @@ impl Sticky {
                     if let Some(value) = template.value(request) {
                         return drawn(value);
                     }
-                    let value = hex((inputs.random)());
+                    let value = hex(&(inputs.random)().to_be_bytes());
                     choice.set_cookie = Some(template.line(&value));
                     return drawn(value.as_bytes());
                 }
@@ -149,13 +150,4 @@ fn compile_key(at: &At<'_>, key: &config::Key, problems: &mut Problems) -> Optio
     let key = weir_sdk::Key::compile(at, &source, problems)?;
     let why = key.describe();
     Some((Key::Of(key), why))
-}
-
-/// Sixteen lower-case hexadecimal digits.
-fn hex(number: u64) -> String {
-    let mut text = String::with_capacity(16);
-    for byte in number.to_be_bytes() {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
-    }
-    text
 }

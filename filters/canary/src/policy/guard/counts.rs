@@ -68,7 +68,12 @@ impl Slices {
 
     /// Forgets what is no longer in the window that ends in this part, and what lies behind it: the clock was set back.
     pub(crate) fn advance(&mut self, slice: u64) {
-        self.0.retain(|(number, _)| *number <= slice && number.saturating_add(SLICES) > slice);
+        while self.0.first().is_some_and(|(number, _)| number.saturating_add(SLICES) <= slice) {
+            self.0.remove(0);
+        }
+        while self.0.last().is_some_and(|(number, _)| *number > slice) {
+            self.0.pop();
+        }
     }
 
     /// All calls of an arm.

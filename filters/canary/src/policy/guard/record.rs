@@ -42,7 +42,10 @@ impl Record {
     /// Adds what a worker counted since it did so last, by lane, and tests each arm where a test is due.
     pub(crate) fn merge(&mut self, rules: &Rules, now_ns: u64, counts: &[Counts]) -> Step {
         let mut step = Step { back: self.expire(rules, now_ns), ..Step::default() };
-        self.out.resize(counts.len().saturating_sub(1), None);
+        self.out.truncate(counts.len().saturating_sub(1));
+        while self.out.len().saturating_add(1) < counts.len() {
+            self.out.push(None);
+        }
         let slice = rules.slice(now_ns);
         self.slices.advance(slice);
         self.slices.add(slice, counts);

@@ -46,7 +46,7 @@ impl Webhook {
             ("content-type", "application/json"),
         ];
         let mut headers: Vec<(Rc<str>, Bytes)> = Vec::new();
-        for (name, value) in pseudo {
+        for &(name, value) in &pseudo {
             headers.push((name.into(), value.into()));
         }
         headers.extend(crate::policy::arms::lines(&at.field("headers"), &written.headers, problems));
@@ -68,13 +68,10 @@ impl Webhook {
 
 /// A share in percent with two decimals.
 fn percent(share: (u64, u64)) -> String {
-    let mut text = (ppm(share) / 100).to_string();
-    // At least a digit before the point.
-    while text.len() < 3 {
-        text.insert(0, '0');
-    }
-    text.insert(text.len().saturating_sub(2), '.');
-    text
+    let hundredths = ppm(share) / 100;
+    // With its zero at the left.
+    let decimals = (hundredths % 100).saturating_add(100).to_string();
+    [&(hundredths / 100).to_string(), ".", decimals.strip_prefix('1').unwrap_or_default()].concat()
 }
 
 pub(super) fn reason(label: &str, arm: &str, rolled: &Rolled) -> String {

@@ -106,13 +106,10 @@ impl ZeroError {
     pub(super) fn compile(
         at: &At<'_>,
         written: &config::ZeroError,
-        stable_cluster: &[u8],
+        stable_cluster: &str,
         problems: &mut Problems,
     ) -> Self {
-        let cluster = match &written.cluster {
-            Some(cluster) => cluster.clone(),
-            None => String::from_utf8_lossy(stable_cluster).into_owned(),
-        };
+        let cluster = written.cluster.as_deref().unwrap_or(stable_cluster);
         if cluster.is_empty() {
             problems.add(at.field("cluster"), "expected a cluster of Envoy's, found nothing");
         }
@@ -196,7 +193,9 @@ impl ZeroError {
         let mut headers = hop::forwardable(&reply.headers);
         apply(&mut headers, response);
         let mut headers = lines(&headers);
-        headers.extend(self.mark.iter().cloned());
+        for (name, value) in &self.mark {
+            headers.push((name.clone(), value.clone()));
+        }
         Some(LocalReply {
             status,
             headers,
