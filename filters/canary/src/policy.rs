@@ -181,12 +181,11 @@ impl Policy {
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.canary", &mut problems));
-        let mut all_rules = Vec::new();
-        all_rules.extend(&rules.rules);
+        let mut sets = vec![&rules];
         for (_, set) in &policies {
-            all_rules.extend(&set.rules);
+            sets.push(set);
         }
-        let carry = Carry::compile(config, &arms, &all_rules, &mut problems);
+        let carry = Carry::compile(config, &arms, &sets, &mut problems);
         problems.finish()?;
         Ok(Self {
             arms,

@@ -159,12 +159,14 @@ impl Policy {
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.fault", &mut problems));
         let (mut asks_callers, mut has_limit) = (false, false);
-        for rules in std::iter::once(&faults).chain(policies.iter().map(|(_, rules)| rules)) {
+        let mut note = |rules: &[Rc<Rule>]| {
             for rule in rules {
                 asks_callers |= rule.asks_callers();
                 has_limit |= rule.has_limit();
             }
-        }
+        };
+        note(&faults);
+        policies.iter().for_each(|(_, rules)| note(rules));
         if config.signature.is_some() && problems.is_empty() && !asks_callers {
             problems.add(
                 "signature",
@@ -349,7 +351,9 @@ fn compile(
 ) -> Vec<Rc<Rule>> {
     let mut rules = Vec::with_capacity(faults.len());
     for (index, fault) in faults.iter().enumerate() {
-        rules.extend(Rule::compile(&at.item("faults", index), fault, seed, longest, problems).map(Rc::new));
+        if let Some(rule) = Rule::compile(&at.item("faults", index), fault, seed, longest, problems) {
+            rules.push(Rc::new(rule));
+        }
     }
     rules
 }

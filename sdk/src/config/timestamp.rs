@@ -173,25 +173,32 @@ fn text(time: SystemTime) -> String {
         month = month.saturating_add(1);
     }
     let mut text = String::new();
-    for &(number, mut place, after) in &[
-        (year, 1000, "-"),
-        (month, 10, "-"),
-        (left.saturating_add(1), 10, "T"),
-        (of_day / 3600, 10, ":"),
-        (of_day / 60 % 60, 10, ":"),
-        (of_day % 60, 10, "."),
-        (since.subsec_nanos(), 100_000_000, ""),
+    for &(number, digits, after) in &[
+        (year, 4, "-"),
+        (month, 2, "-"),
+        (left.saturating_add(1), 2, "T"),
+        (of_day / 3600, 2, ":"),
+        (of_day / 60 % 60, 2, ":"),
+        (of_day % 60, 2, ""),
     ] {
-        while place > 0 {
-            text.extend(char::from_digit(number.checked_div(place).unwrap_or(0) % 10, 10));
-            place /= 10;
-        }
+        push(&mut text, number, digits);
         text.push_str(after);
     }
-    let whole = text.strip_suffix(".000000000").map_or(text.len(), str::len);
-    text.truncate(whole);
+    if since.subsec_nanos() > 0 {
+        text.push('.');
+        push(&mut text, since.subsec_nanos(), 9);
+    }
     text.push('Z');
     text
+}
+
+/// A number in so many digits, with zeros at the left.
+fn push(text: &mut String, number: u32, digits: usize) {
+    let number = u64::from(number).to_string();
+    for _ in number.len()..digits {
+        text.push('0');
+    }
+    text.push_str(&number);
 }
 
 impl Serialize for Timestamp {

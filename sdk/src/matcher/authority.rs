@@ -78,7 +78,9 @@ impl Compile for AuthorityMatch {
         };
         let mut text = Text::of([exact, prefix, suffix, contains, &regex], regex.is_none());
         let mut given = text.given();
-        given.extend(wildcard.as_ref().map(|_| "wildcard"));
+        if wildcard.is_some() {
+            given.push("wildcard");
+        }
         let known = "`exact`, `wildcard`, `prefix`, `suffix`, `contains`, `regex`";
         if !exactly_one(&given, known, at, problems) {
             return None;

@@ -77,7 +77,9 @@ impl Compile for PathMatch {
         }
         let mut text = Text::of([exact, prefix, suffix, contains, regex], *ignore_case);
         let mut given = text.given();
-        given.extend(segment_prefix.as_ref().map(|_| "segment_prefix"));
+        if segment_prefix.is_some() {
+            given.push("segment_prefix");
+        }
         let known = "`exact`, `prefix`, `segment_prefix`, `suffix`, `contains`, `regex`";
         if !exactly_one(&given, known, at, problems) {
             return None;

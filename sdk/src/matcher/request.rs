@@ -210,7 +210,11 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
         }
     }
     let mut conditions = Vec::new();
-    let mut add = |condition: Option<Condition>| conditions.extend(condition);
+    let mut add = |condition: Option<Condition>| {
+        if let Some(condition) = condition {
+            conditions.push(condition);
+        }
+    };
     if !wire.methods.is_empty() {
         add(Some(Condition::Methods(wire.methods.as_slice().into())));
     }

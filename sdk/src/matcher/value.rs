@@ -54,8 +54,11 @@ impl ValueMatcher {
     ) -> Option<Self> {
         let mut given = text.given();
         let has_text = !given.is_empty();
-        given.extend(range.map(|_| "range"));
-        given.extend(present.map(|_| "present"));
+        for &(field, is_given) in &[("range", range.is_some()), ("present", present.is_some())] {
+            if is_given {
+                given.push(field);
+            }
+        }
         if !at_most_one(&given, at, problems) {
             return None;
         }

@@ -8,8 +8,8 @@ use crate::config::{self, Config};
 use crate::policy::arms::{self, ArmId, Arms};
 use crate::policy::cookie::CookieTemplate;
 use crate::policy::follow::{has_baggage, with_baggage};
-use crate::policy::names;
 use crate::policy::rule::{Outcome, Rule};
+use crate::policy::{RuleSet, names};
 
 /// The header when nothing else is configured.
 const DEFAULT_HEADER: &str = "x-canary-arm";
@@ -33,7 +33,7 @@ struct ArmCookie {
 
 impl Carry {
     /// Checks and compiles.
-    pub(crate) fn compile(config: &Config, arms: &Arms, rules: &[&Rule], problems: &mut Problems) -> Self {
+    pub(crate) fn compile(config: &Config, arms: &Arms, sets: &[&RuleSet], problems: &mut Problems) -> Self {
         let default = [config::Carry::RequestHeader(DEFAULT_HEADER.to_owned())];
         let carried: &[config::Carry] = if config.carry.is_empty() { &default } else { &config.carry };
         let mut request: Vec<Vec<Mutation>> = Vec::new();
@@ -49,7 +49,7 @@ impl Carry {
         let mut clears = false;
         for (index, carry) in carried.iter().enumerate() {
             clears |= matches!(carry, config::Carry::FilterState(_) | config::Carry::Property(_));
-            carry_one(&At::ROOT.item("carry", index), carry, arms, rules, &mut request, &mut seen, problems);
+            carry_one(&At::ROOT.item("carry", index), carry, arms, sets, &mut request, &mut seen, problems);
         }
         own_headers(arms, &mut request, &seen, problems);
         if clears {
@@ -63,8 +63,8 @@ impl Carry {
         let response = response(config, arms, problems);
         let arm_cookie = config.arm_cookie.as_ref().map(|cookie| {
             let template = CookieTemplate::compile(&At::of("arm_cookie"), cookie, problems);
-            if rules.iter().any(|rule| rule.sticky.as_ref().is_some_and(|sticky| sticky.sets(&template.name)))
-            {
+            let is_own = |rule: &Rule| rule.sticky.as_ref().is_some_and(|sticky| sticky.sets(&template.name));
+            if sets.iter().any(|set| set.rules.iter().any(is_own)) {
                 let reason =
                     ["`", &template.name, "` is also an `own_cookie`; expected another name"].concat();
                 problems.add("arm_cookie.name", reason);
@@ -146,7 +146,7 @@ fn carry_one(
     at: &At<'_>,
     carry: &config::Carry,
     arms: &Arms,
-    rules: &[&Rule],
+    sets: &[&RuleSet],
     request: &mut [Vec<Mutation>],
     seen: &mut Vec<Rc<str>>,
     problems: &mut Problems,
@@ -180,7 +180,7 @@ fn carry_one(
             config::Carry::ClusterHeader(_) => Some(arm.cluster.clone()),
             config::Carry::Authority {} => arm.authority.clone(),
             config::Carry::WeightedClustersHeader(_) => {
-                first_number(index, rules).map(|number| Bytes::from(number.to_string()))
+                first_number(index, sets).map(|number| Bytes::from(number.to_string()))
             }
             _ => Some(arm.header_value.clone()),
         };
@@ -207,11 +207,13 @@ fn carry_one(
 }
 
 /// The first number of an arm's interval in the first split: `number % total_weight` falls on its cluster.
-fn first_number(arm: usize, rules: &[&Rule]) -> Option<u64> {
-    for rule in rules {
-        if let Outcome::Split { arms, split } = rule.outcome() {
-            let index = arms.iter().position(|share| share.index() == arm)?;
-            return (split.weight(index) > 0).then(|| split.start(index));
+fn first_number(arm: usize, sets: &[&RuleSet]) -> Option<u64> {
+    for set in sets {
+        for rule in &set.rules {
+            if let Outcome::Split { arms, split } = rule.outcome() {
+                let index = arms.iter().position(|share| share.index() == arm)?;
+                return (split.weight(index) > 0).then(|| split.start(index));
+            }
         }
     }
     None

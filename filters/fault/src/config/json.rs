@@ -76,8 +76,11 @@ impl Patched {
         match node {
             Node::Null => Self::Removed,
             Node::Object(fields) => {
-                let members = text::sorted(fields).into_iter();
-                Self::Members(Patch(members.map(|(name, value)| (name.clone(), Self::of(value))).collect()))
+                let mut members = Vec::with_capacity(fields.len());
+                for (name, value) in text::sorted(fields) {
+                    members.push((name.clone(), Self::of(value)));
+                }
+                Self::Members(Patch(members))
             }
             other => {
                 let mut text = String::new();

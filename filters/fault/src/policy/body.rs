@@ -61,14 +61,13 @@ pub(crate) enum Length {
 }
 
 impl Length {
-    /// Of the headers.
-    pub(crate) fn mutation(self) -> Option<Mutation> {
-        let name = "content-length";
-        match self {
-            Self::Keep => None,
-            Self::Set(length) => Some(Mutation::Set(name.into(), length.to_string().into())),
-            Self::Remove => Some(Mutation::Remove(name.into())),
-        }
+    /// Changes the headers.
+    pub(crate) fn change(self, mutations: &mut Vec<Mutation>) {
+        mutations.push(match self {
+            Self::Keep => return,
+            Self::Set(length) => Mutation::Set("content-length".into(), length.to_string().into()),
+            Self::Remove => Mutation::Remove("content-length".into()),
+        });
     }
 }
 
@@ -237,13 +236,15 @@ impl Damaging {
         let (Some(first), Some(last)) = (start.checked_div(every), end.checked_div(every)) else {
             return Vec::new();
         };
-        (first..=last)
-            .map(|block| {
-                let within = Draw::sticky(&block.to_le_bytes(), self.salt).position(every);
-                block.saturating_mul(every).saturating_add(within)
-            })
-            .filter(|place| (start..end).contains(place))
-            .collect()
+        let mut places = Vec::new();
+        for block in first..=last {
+            let within = Draw::sticky(&block.to_le_bytes(), self.salt).position(every);
+            let place = block.saturating_mul(every).saturating_add(within);
+            if (start..end).contains(&place) {
+                places.push(place);
+            }
+        }
+        places
     }
 }
 

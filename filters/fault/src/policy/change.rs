@@ -142,7 +142,9 @@ impl Change {
 
 fn headers(at: &At<'_>, headers: &ChangeHeaders, problems: &mut Problems, mutations: &mut Vec<Mutation>) {
     for (index, name) in headers.remove.iter().enumerate() {
-        mutations.extend(name_at(&at.item("headers.remove", index), name, problems).map(Mutation::Remove));
+        if let Some(name) = name_at(&at.item("headers.remove", index), name, problems) {
+            mutations.push(Mutation::Remove(name));
+        }
     }
     lines(&at.field("headers.set"), &headers.set, problems, mutations, Mutation::Set);
     lines(&at.field("headers.append"), &headers.append, problems, mutations, Mutation::Append);

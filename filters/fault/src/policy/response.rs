@@ -53,7 +53,9 @@ impl ResponseFault {
         let mut headers = Vec::new();
         for (index, header) in matches.headers.iter().enumerate() {
             let at = at.item("match.headers", index);
-            headers.extend(HeaderMatcher::compile(header, &at, problems));
+            if let Some(header) = HeaderMatcher::compile(header, &at, problems) {
+                headers.push(header);
+            }
         }
         let delay = delay
             .as_ref()

@@ -331,7 +331,9 @@ fn selection(at: &At<'_>, fault: &config::Fault, problems: &mut Problems) -> Sel
 fn keys(at: &At<'_>, sources: &[weir_sdk::KeySource], problems: &mut Problems) -> Vec<Key> {
     let mut keys = Vec::with_capacity(sources.len());
     for (index, source) in sources.iter().enumerate() {
-        keys.extend(Key::compile(&at.index(index), source, problems));
+        if let Some(key) = Key::compile(&at.index(index), source, problems) {
+            keys.push(key);
+        }
     }
     keys
 }

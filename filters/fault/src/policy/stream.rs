@@ -112,15 +112,15 @@ impl Stream {
                 step.decision.mutations.push(Mutation::Set(callers::THROUGHPUT.into(), value));
             }
         }
-        if let Some((mutations, _)) = change {
+        if let Some((mut mutations, _)) = change {
             step.counts.add(Count::Change);
             if matches!(body, Some(None)) {
                 step.counts.add(Count::ChangeSpared);
             }
             if !dry_run {
-                step.decision.mutations.extend(mutations);
+                step.decision.mutations.append(&mut mutations);
                 if let Some((changing, length)) = body.flatten() {
-                    step.decision.mutations.extend(length.mutation());
+                    length.change(&mut step.decision.mutations);
                     active.changing = Some(changing);
                 }
             }
@@ -199,11 +199,11 @@ impl Stream {
         let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| text));
         step.why = Some(Why { delay: drawn.delay, end: text.cloned(), ..Why::of(&fault.label) });
         active.end = drawn.end;
-        if let Some((mutations, text)) = drawn.change {
+        if let Some((mut mutations, text)) = drawn.change {
             step.counts.add(Count::ResponseChange);
             step.why = Some(Why { delay: drawn.delay, change: Some(text), ..Why::of(&fault.label) });
             if !active.dry_run {
-                step.decision.mutations.extend(mutations);
+                step.decision.mutations.append(&mut mutations);
             }
         }
         if let Some(((damaging, length), damage, _)) = damaging {
@@ -214,7 +214,7 @@ impl Stream {
             };
             if !active.dry_run {
                 active.damaging = Some(damaging);
-                step.decision.mutations.extend(length.mutation());
+                length.change(&mut step.decision.mutations);
             } else if let Some(count) = active.damage.0 {
                 step.counts.add(count);
             }

@@ -83,9 +83,8 @@ impl Why {
 
 /// The digits of a number below a power of ten, with zeros at the left.
 fn padded(number: u32, power: u32) -> String {
-    let mut digits = u64::from(number.saturating_add(power)).to_string();
-    digits.remove(0);
-    digits
+    let digits = u64::from(number.saturating_add(power)).to_string();
+    String::from(digits.strip_prefix('1').unwrap_or_default())
 }
 
 /// Whole milliseconds, as all delays are: `250ms`, `1.5s`.

@@ -51,7 +51,10 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     for char in text.chars() {
         match char {
-            '"' | '\\' => out.extend(['\\', char]),
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(char);
+            }
             '\u{8}' => out.push_str("\\b"),
             '\t' => out.push_str("\\t"),
             '\n' => out.push_str("\\n"),
