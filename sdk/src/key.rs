@@ -141,7 +141,7 @@ impl Key {
             Self::QueryParameter(name) => ("query parameter `", name.as_str()),
             Self::SourceAddress(_) => return String::from("source address"),
             Self::Attribute(segments) => {
-                path = segments.join(".");
+                path = names::dotted(segments);
                 ("attribute `", path.as_str())
             }
         };

@@ -87,6 +87,18 @@ pub fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Names with a point between them, as people write a path.
+#[must_use]
+#[inline(never)]
+pub fn dotted(names: &[String]) -> String {
+    let mut text = String::new();
+    for (index, name) in names.iter().enumerate() {
+        text.push_str(if index > 0 { "." } else { "" });
+        text.push_str(name);
+    }
+    text
+}
+
 /// A number that is written in digits and nothing else.
 #[must_use]
 #[inline(never)]

@@ -213,7 +213,7 @@ impl Fault {
     }
 
     fn step(&self, name: &str, part: u32, next: Next<'_>) -> Option<bool> {
-        let key = [&self.state_prefix, name, "/", &part.to_string()].concat();
+        let key = [&self.state_prefix, name, "/", &u64::from(part).to_string()].concat();
         let shared: Shared<Vec<u8>> = self.host.shared(&key);
         match shared.update(|state| next(state.as_deref())) {
             Ok(takes) => Some(takes),

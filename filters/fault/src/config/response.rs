@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use weir_sdk::config::{Node, Reader};
 use weir_sdk::matcher::HeaderMatch;
+use weir_sdk::names::digits;
 use weir_sdk::{FromConfig, Percentage};
 
 use super::{Abort, BlackHole, Delay, Json, Reset, ResponseChange};
@@ -157,13 +158,15 @@ impl FromConfig for StatusMatch {
                 Ok(status @ 100..=599) => return Some(Self { first: status, last: status }),
                 _ => status.to_string(),
             },
-            Node::Text(text) => match text.strip_suffix("xx").and_then(|digit| digit.parse::<u16>().ok()) {
-                Some(class @ 1..=5) => {
-                    let first = class.saturating_mul(100);
+            Node::Text(text) => {
+                let class = text.strip_suffix("xx").unwrap_or_default();
+                let class = digits(class.strip_prefix('+').unwrap_or(class).as_bytes());
+                if let Some(class @ 1..=5) = class {
+                    let first = u16::try_from(class).unwrap_or(0).saturating_mul(100);
                     return Some(Self { first, last: first.saturating_add(99) });
                 }
-                _ => ["`", text, "`"].concat(),
-            },
+                ["`", text, "`"].concat()
+            }
             _ => return reader.expected(EXPECTED, node),
         };
         reader.refuse(["expected ", EXPECTED, ", found ", &found].concat())

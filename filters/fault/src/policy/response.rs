@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::matcher::HeaderMatcher;
-use weir_sdk::names::digits;
+use weir_sdk::names::{digits, dotted};
 use weir_sdk::{At, Headers, Mutation, Problems};
 
 use super::body::{Damage, body_limit};
@@ -174,7 +174,7 @@ fn compile_corrupt(at: &At<'_>, with: &CorruptSpec, problems: &mut Problems) -> 
                 value: field.value.0.clone().into_bytes(),
                 max: body_limit(&at.field("json_field"), field.max_body_bytes, problems),
             };
-            (damage, ["replace `", &field.path.join("."), "`"].concat())
+            (damage, ["replace `", &dotted(&field.path), "`"].concat())
         }
         CorruptSpec::InvalidUtf8(place) => {
             let at = place.at_byte;

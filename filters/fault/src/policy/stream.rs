@@ -86,13 +86,13 @@ impl Stream {
         let status = status.filter(|_| text.as_deref().is_some_and(|text| text.ends_with("asks")));
         step.why = Some(Why {
             what: Rc::clone(&rule.label),
+            passes: None,
             limit,
             change: change.as_ref().map(|(_, text)| Rc::clone(text)),
             delay,
             end: text,
             draw,
             status,
-            ..Why::default()
         });
         let mut active = Active {
             rule: Rc::clone(rule),
@@ -197,11 +197,14 @@ impl Stream {
             active.entered = true;
         }
         let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| text));
-        step.why = Some(Why { delay: drawn.delay, end: text.cloned(), ..Why::of(&fault.label) });
+        let why = step.why.insert(Why::of(&fault.label));
+        why.delay = drawn.delay;
+        why.end = text.cloned();
         active.end = drawn.end;
         if let Some((mut mutations, text)) = drawn.change {
             step.counts.add(Count::ResponseChange);
-            step.why = Some(Why { delay: drawn.delay, change: Some(text), ..Why::of(&fault.label) });
+            why.change = Some(text);
+            why.end = None;
             if !active.dry_run {
                 step.decision.mutations.append(&mut mutations);
             }

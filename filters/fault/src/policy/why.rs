@@ -27,12 +27,23 @@ pub struct Why {
 
 impl Why {
     pub(crate) fn of(what: &Rc<str>) -> Self {
-        Self { what: Rc::clone(what), ..Self::default() }
+        Self {
+            what: Rc::clone(what),
+            passes: None,
+            limit: None,
+            change: None,
+            delay: None,
+            end: None,
+            draw: None,
+            status: None,
+        }
     }
 
     /// Nothing happens, because of this.
     pub(crate) fn passes(what: &Rc<str>, why: &Rc<str>) -> Self {
-        Self { passes: Some(Rc::clone(why)), ..Self::of(what) }
+        let mut passes = Self::of(what);
+        passes.passes = Some(Rc::clone(why));
+        passes
     }
 }
 
