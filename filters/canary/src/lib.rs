@@ -25,14 +25,15 @@ pub use stream::Stream;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use weir_sdk::log::Level;
 use weir_sdk::outcome::Verdict;
 use weir_sdk::{
     Body, CalloutId, CalloutReply, ConfigError, Counter, Decision, Ended, Flow, Headers as _, HostError,
-    HttpFilter, PluginHost, Request, RequestTrailers, Response, log,
+    HttpFilter, PluginHost, Request, RequestTrailers, Response,
 };
 
 use stream::Watched;
-use watcher::{Count, Metrics, Watcher};
+use watcher::{Count, Metrics, Watcher, say};
 
 /// The filter.
 #[derive(Debug)]
@@ -161,7 +162,7 @@ impl HttpFilter for Canary {
         metrics.count(Count::WebhookTold, is_told);
         metrics.count(Count::WebhookFailed, !is_told);
         if !is_told {
-            log::error!("webhook: answered {}", u64::from(reply.status.unwrap_or(0)));
+            say(Level::Error, &["webhook: answered ", &u64::from(reply.status.unwrap_or(0)).to_string()]);
         }
     }
 

@@ -179,19 +179,16 @@ impl Guard {
     /// it cannot disturb it.
     #[must_use]
     pub(crate) fn key(&self, plugin: &str, prefix: &str) -> String {
-        // FNV-1a (Fowler, Noll, Vo; 64 bits).
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |bytes: &[u8]| {
-            // The length tells where one part ends.
-            for byte in bytes.iter().chain(&bytes.len().to_le_bytes()) {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        };
         if let Some(rollback) = &self.rollback {
-            rollback.rules.numbers().iter().for_each(|number| add(&number.to_le_bytes()));
-            add(rollback.generation.as_bytes());
+            for number in &rollback.rules.numbers() {
+                hash = hashed(hash, &number.to_le_bytes());
+            }
+            hash = hashed(hash, rollback.generation.as_bytes());
         }
-        self.lanes.iter().for_each(|(_, name)| add(name.as_bytes()));
+        for (_, name) in &self.lanes {
+            hash = hashed(hash, name.as_bytes());
+        }
         ["weir.canary.rollback.1.", plugin, ".", prefix, ".", &self.label, ".", &hash.to_string()].concat()
     }
 
@@ -220,4 +217,15 @@ impl Guard {
     fn name(&self, lane: usize) -> &str {
         self.lanes.get(lane).map(|(_, name)| &**name).unwrap_or_default()
     }
+}
+
+/// FNV-1a (Fowler, Noll, Vo; 64 bits) of one more part; its length tells where it ends.
+#[inline(never)]
+fn hashed(mut hash: u64, part: &[u8]) -> u64 {
+    for bytes in [part, &part.len().to_le_bytes()] {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash
 }

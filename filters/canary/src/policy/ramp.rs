@@ -16,14 +16,6 @@ pub(crate) struct Ramp {
     steps: Vec<FractionalPercent>,
 }
 
-/// Where a ramp stands.
-enum Stage {
-    Before,
-    /// So much of `duration` has passed.
-    Running(Duration),
-    Over,
-}
-
 impl Ramp {
     /// Checks and compiles the ramp.
     pub(crate) fn compile(at: &At<'_>, ramp: &config::Ramp, problems: &mut Problems) -> Option<Self> {
@@ -49,48 +41,31 @@ impl Ramp {
 
     /// Whether a request that stands at `draw` is on the growing arm at `now`.
     pub(crate) fn includes(&self, draw: Draw, now: SystemTime) -> bool {
-        match (self.stage(now), self.steps.as_slice()) {
-            (Stage::Before, _) => false,
-            (Stage::Running(passed), []) => {
-                // Exact as long as the duration is under 584 years of nanoseconds.
-                u128::from(draw.position(nanos(self.duration))) < u128::from(nanos(passed))
-            }
-            (Stage::Running(passed), steps) => {
-                self.step(passed, steps).is_some_and(|step| step.includes(draw))
-            }
-            (Stage::Over, []) => true,
-            (Stage::Over, steps) => steps.last().is_some_and(|step| step.includes(draw)),
-        }
+        let (part, whole) = self.share(now);
+        draw.position(whole) < part
     }
 
     /// Whether the growing arm has no share yet.
     pub(crate) fn is_before(&self, now: SystemTime) -> bool {
-        matches!(self.stage(now), Stage::Before)
+        now < self.start
     }
 
     /// Whether the growing arm has everything.
     pub(crate) fn is_full(&self, now: SystemTime) -> bool {
-        match self.stage(now) {
-            Stage::Before => false,
-            Stage::Running(passed) => {
-                self.step(passed, &self.steps).is_some_and(|step| step.ppm() == 1_000_000)
-            }
-            Stage::Over => self.steps.last().is_none_or(|step| step.ppm() == 1_000_000),
-        }
+        let (part, whole) = self.share(now);
+        part >= whole
     }
 
-    fn stage(&self, now: SystemTime) -> Stage {
-        match now.duration_since(self.start) {
-            Err(_) => Stage::Before,
-            Ok(passed) if passed >= self.duration => Stage::Over,
-            Ok(passed) => Stage::Running(passed),
-        }
-    }
-
-    fn step(&self, passed: Duration, steps: &[FractionalPercent]) -> Option<FractionalPercent> {
-        let step_ns = nanos(self.duration).checked_div(u64::try_from(steps.len()).ok()?)?;
-        let index = usize::try_from(nanos(passed).checked_div(step_ns)?).ok()?;
+    /// The growing arm's share: so many parts, of so many. Exact as long as the duration is under 584 years of nanoseconds.
+    #[inline(never)]
+    fn share(&self, now: SystemTime) -> (u64, u64) {
+        let Ok(passed) = now.duration_since(self.start) else { return (0, 1) };
+        let (passed, whole) = (nanos(passed), nanos(self.duration));
         // What is left over of steps of whole nanoseconds belongs to the last.
-        steps.get(index).or(steps.last()).copied()
+        let Some(last) = self.steps.last() else { return (passed.min(whole), whole) };
+        let step_ns = u64::try_from(self.steps.len()).ok().and_then(|steps| whole.checked_div(steps));
+        let index = step_ns.and_then(|step_ns| usize::try_from(passed.checked_div(step_ns)?).ok());
+        let step = index.and_then(|index| self.steps.get(index)).unwrap_or(last);
+        (step.numerator.into(), step.denominator.value().into())
     }
 }

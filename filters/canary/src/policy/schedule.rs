@@ -1,8 +1,9 @@
 //! When a rule is looked at. Knows no clock: the time is an argument.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use weir_sdk::names::{cut, digits};
+use weir_sdk::signed::unix_seconds;
 use weir_sdk::{At, Problems};
 
 use crate::config;
@@ -49,7 +50,7 @@ impl Schedule {
 
     /// Whether the rule is looked at.
     pub(crate) fn is_on(&self, now: SystemTime) -> bool {
-        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds = unix_seconds(now);
         // 1970 began on a Thursday.
         let weekday = (seconds / DAY_SECONDS).saturating_add(3) % 7;
         let minute = (seconds % DAY_SECONDS) / 60;
@@ -70,7 +71,7 @@ fn minute(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use weir_sdk::{Timestamp, parse};
 
