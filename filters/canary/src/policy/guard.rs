@@ -83,7 +83,7 @@ impl Guard {
         rule: &config::Rule,
         arms: &mut Arms,
         problems: &mut Problems,
-    ) -> Option<Self> {
+    ) -> Option<Rc<Self>> {
         let at = site.at;
         if rule.rollback.is_none() && rule.zero_error.is_none() {
             for &(field, given) in
@@ -148,7 +148,7 @@ impl Guard {
             let cluster = std::str::from_utf8(cluster).unwrap_or_default();
             ZeroError::compile(&at.field("zero_error"), zero_error, cluster, problems)
         });
-        Some(Self { label: site.label.into(), lanes, judge, rollback, zero_error })
+        Some(Rc::new(Self { label: site.label.into(), lanes, judge, rollback, zero_error }))
     }
 
     /// The stable arm.

@@ -87,7 +87,6 @@ impl Rule {
         if let Some(outcome) = &outcome
             && let Some(made) = Guard::compile(&outcome.site(at, &label), rule, arms, problems)
         {
-            let made = Rc::new(made);
             guard = Some((guards.len(), Rc::clone(&made)));
             guards.push(made);
         }
