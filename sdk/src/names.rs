@@ -113,9 +113,60 @@ pub fn digits(text: &[u8]) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
+/// A whole number, perhaps with a sign, as the standard library reads it.
+#[must_use]
+#[inline(never)]
+pub fn integer(text: &[u8]) -> Option<i64> {
+    match text {
+        [b'-', number @ ..] => 0_i64.checked_sub_unsigned(digits(number)?),
+        [b'+', number @ ..] => 0_i64.checked_add_unsigned(digits(number)?),
+        number => 0_i64.checked_add_unsigned(digits(number)?),
+    }
+}
+
 /// Whether it is a token of RFC 9110 §5.6.2.
 #[must_use]
 pub fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_standard_library() {
+        for text in [
+            "0",
+            "-0",
+            "007",
+            "+7",
+            "-7",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551615",
+            "18446744073709551616",
+            "",
+            "+",
+            "-",
+            "--1",
+            "1 ",
+            "1.0",
+            "é",
+        ] {
+            assert_eq!(integer(text.as_bytes()), text.parse().ok(), "{text}");
+            let plain = !text.contains('+');
+            assert_eq!(digits(text.as_bytes()), text.parse().ok().filter(|_| plain), "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_once() {
+        assert_eq!(cut(b"a=b=c", b'='), (&b"a"[..], Some(&b"b=c"[..])));
+        assert_eq!(cut(b"=", b'='), (&b""[..], Some(&b""[..])));
+        assert_eq!(cut(b"a", b'='), (&b"a"[..], None));
+    }
 }

@@ -95,7 +95,7 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
         (Expected::Bool, Node::Unsigned(0)) => Some(String::from("false")),
         (Expected::Bool, Node::Unsigned(1)) => Some(String::from("true")),
         (Expected::Whole(_), Node::Text(text)) => {
-            text.trim().parse::<i64>().ok().map(|number| number.to_string())
+            crate::names::integer(text.trim().as_bytes()).map(|number| number.to_string())
         }
         (Expected::Number, Node::Text(text)) if is_decimal(text.trim()) => Some(String::from(text.trim())),
         (Expected::Whole(_), Node::Float(_)) => scalar(node).filter(|text| !text.as_bytes().contains(&b'.')),

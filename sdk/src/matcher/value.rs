@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::string::{StringMatcher, Text};
-use crate::{At, FromConfig, Problems};
+use crate::{At, FromConfig, Problems, names};
 
 /// A range of integers, as Envoy's `Int64Range`: from `start` up to, but without, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromConfig, Serialize, JsonSchema)]
@@ -28,8 +28,7 @@ impl IntegerRange {
     /// Whether the text is an integer in the range; spaces around it and a sign are accepted, as by Envoy.
     #[must_use]
     pub fn contains_text(self, text: &[u8]) -> bool {
-        let number = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
-        number.is_some_and(|number| self.contains(number))
+        names::integer(text.trim_ascii()).is_some_and(|number| self.contains(number))
     }
 }
 

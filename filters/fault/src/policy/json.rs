@@ -1,6 +1,8 @@
 //! Finds a value in a JSON text and puts another in its place, leaving every other byte as it is. Walks the text once, never
 //! deeper than the configuration is.
 
+use weir_sdk::names;
+
 use crate::config::{Patch, Patched, push_string};
 
 /// The text with the value at `path` replaced; `None` when there is none, or when what leads to it is not JSON.
@@ -95,7 +97,8 @@ impl Cursor<'_> {
                 (self.next()? == b',').then_some(())?;
             },
             b'[' => {
-                let mut left: usize = step.parse().ok()?;
+                let digits = step.strip_prefix('+').unwrap_or(step).as_bytes();
+                let mut left = usize::try_from(names::digits(digits)?).ok()?;
                 loop {
                     self.blanks();
                     if left == 0 {
