@@ -128,7 +128,8 @@ fn named(
     let read = quote! {{
         static FIELDS: ::weir_sdk::config::Fields =
             ::weir_sdk::config::Fields { names: &[#(#names),*], required: 0 #(| #required)* };
-        reader.object(node, &FIELDS, &mut |index, node, reader| match index { #(#arms,)* _ => false })
+        // `move` takes the whole place by one reference, and not each of its fields by one.
+        reader.object(node, &FIELDS, &mut move |index, node, reader| match index { #(#arms,)* _ => false })
     }};
     Ok(Named { idents, blanks, read })
 }
