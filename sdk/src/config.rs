@@ -24,7 +24,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 pub use at::At;
 #[doc(hidden)]
-pub use decode::Fields;
+pub use decode::{Fields, Parts};
 pub use decode::{FromConfig, Reader};
 pub use duration::{ConfigDuration, nanos};
 pub use node::Node;

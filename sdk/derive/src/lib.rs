@@ -28,14 +28,33 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
         return Err(Error::new_spanned(&input.generics, "FromConfig reads types without parameters"));
     }
     let attributes = attributes::of_type(&input.attrs)?;
-    let shape::Impl { blank, read } = match (&attributes.try_from, &input.data) {
+    let shape::Impl { blank, read, parts } = match (&attributes.try_from, &input.data) {
         (_, Data::Struct(data)) => shape::of_struct(input, data, &attributes)?,
         (_, Data::Enum(data)) => shape::of_enum(data, &attributes)?,
         (_, Data::Union(_)) => return Err(Error::new_spanned(input, "FromConfig reads no unions")),
     };
-    let read = attributes.try_from.as_ref().map_or(read, shape::converted);
+    let (read, parts) = match &attributes.try_from {
+        Some(from) => (shape::converted(from), None),
+        None => (read, parts),
+    };
     let name = &input.ident;
+    let parts = parts.map(|parts| {
+        quote! {
+            #[automatically_derived]
+            impl ::weir_sdk::config::Parts for #name {
+                fn fill_part(
+                    &mut self,
+                    index: usize,
+                    node: &::weir_sdk::config::Node,
+                    reader: &mut ::weir_sdk::config::Reader,
+                ) -> bool {
+                    #parts
+                }
+            }
+        }
+    });
     Ok(quote! {
+        #parts
         #[automatically_derived]
         impl ::weir_sdk::config::FromConfig for #name {
             fn blank() -> Self {

@@ -16,6 +16,8 @@ pub(crate) struct Impl {
     pub(crate) blank: TokenStream,
     /// The functions that read.
     pub(crate) read: TokenStream,
+    /// The body of `fill_part`, where it is read part by part.
+    pub(crate) parts: Option<TokenStream>,
 }
 
 /// The functions of a type that is made and returned; the body is `from_config`'s.
@@ -72,11 +74,14 @@ pub(crate) fn of_struct(input: &DeriveInput, data: &DataStruct, attributes: &OfT
                 true => quote!(::core::default::Default::default()),
                 false => quote!(Self { #(#idents: #blanks,)* }),
             };
-            Ok(Impl { blank, read: filled(&read) })
+            let Read { table, arms } = read;
+            let read = filled(&quote!({ #table reader.object(node, &FIELDS, self) }));
+            Ok(Impl { blank, read, parts: Some(quote!(match index { #arms })) })
         }
         Fields::Unnamed(fields) if fields.unnamed.len() == 1 => Ok(Impl {
             blank: quote!(Self(::weir_sdk::config::FromConfig::blank())),
             read: filled(&quote!(::weir_sdk::config::FromConfig::fill(&mut self.0, node, reader))),
+            parts: None,
         }),
         _ => Err(Error::new_spanned(
             &input.ident,
@@ -90,8 +95,15 @@ struct Named {
     idents: Vec<Ident>,
     /// What each holds until it is read, or when it is not given.
     blanks: Vec<TokenStream>,
-    /// Reads them from the variable `node`: whether all is right.
-    read: TokenStream,
+    read: Read,
+}
+
+/// What reads fields with names.
+struct Read {
+    /// The static `FIELDS`.
+    table: TokenStream,
+    /// By the variable `index`, from the variable `node`.
+    arms: TokenStream,
 }
 
 /// Fields by their names; `place` is where one's value goes.
@@ -125,13 +137,11 @@ fn named(
         arms.push(quote!(#index => ::weir_sdk::config::FromConfig::fill(#place, node, reader)));
         idents.push(ident.clone());
     }
-    let read = quote! {{
+    let table = quote! {
         static FIELDS: ::weir_sdk::config::Fields =
             ::weir_sdk::config::Fields { names: &[#(#names),*], required: 0 #(| #required)* };
-        // `move` takes the whole place by one reference, and not each of its fields by one.
-        reader.object(node, &FIELDS, &mut move |index, node, reader| match index { #(#arms,)* _ => false })
-    }};
-    Ok(Named { idents, blanks, read })
+    };
+    Ok(Named { idents, blanks, read: Read { table, arms: quote!(#(#arms,)* _ => false) } })
 }
 
 pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Impl> {
@@ -154,11 +164,17 @@ pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Impl>
             }
             Fields::Named(fields) => {
                 let local = |index: usize| format_ident!("field_{index}");
-                let Named { idents, blanks: parts, read } =
+                let Named { idents, blanks: parts, read: Read { table, arms: fields } } =
                     named(fields, false, |index, _| local(index).into_token_stream())?;
                 let locals = (0..idents.len()).map(local);
                 blanks.push(quote!(Self::#ident { #(#idents: #parts,)* }));
-                arms.push(quote!(Self::#ident { #(#idents: #locals,)* } => #read));
+                arms.push(quote!(Self::#ident { #(#idents: #locals,)* } => {
+                    #table
+                    let mut parts = |index: usize, node: &::weir_sdk::config::Node, reader: &mut ::weir_sdk::config::Reader| {
+                        match index { #fields }
+                    };
+                    reader.object(node, &FIELDS, &mut parts)
+                }));
             }
             Fields::Unnamed(_) => {
                 return Err(Error::new_spanned(
@@ -179,22 +195,22 @@ pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Impl>
         false => quote!(#index => #blank),
     });
     let tables = quote!(static NAMES: &[&str] = &[#(#names),*];);
-    let read = if is_plain {
-        returned(&quote! {
+    if is_plain {
+        let read = returned(&quote! {
             #tables
             ::core::option::Option::Some(match reader.plain_variant(node, NAMES)? { #(#made,)* })
-        })
-    } else {
-        let rest = takes.contains(&false).then(|| quote!(_ => true,));
-        filled(&quote! {
-            #tables
-            static TAKES: &[bool] = &[#(#takes),*];
-            let ::core::option::Option::Some((index, content)) = reader.variant(node, NAMES) else {
-                return false;
-            };
-            *self = match index { #(#made,)* };
-            reader.content(NAMES, TAKES, index, content, &mut |(), node, reader| match self { #(#arms,)* #rest })
-        })
-    };
-    Ok(Impl { blank, read })
+        });
+        return Ok(Impl { blank, read, parts: None });
+    }
+    let rest = takes.contains(&false).then(|| quote!(_ => true,));
+    let read = filled(&quote! {
+        #tables
+        static TAKES: &[bool] = &[#(#takes),*];
+        let ::core::option::Option::Some((index, content)) = reader.variant(node, NAMES) else {
+            return false;
+        };
+        *self = match index { #(#made,)* };
+        reader.content(NAMES, TAKES, index, content, self)
+    });
+    Ok(Impl { blank, read, parts: Some(quote!(match self { #(#arms,)* #rest })) })
 }

@@ -55,10 +55,20 @@ pub trait FromConfig: Sized {
     }
 }
 
-/// What reads a field, by its place in [`Fields`], or the content of a variant; `false` when it is wrong.
+/// What is read part by part: a struct, field by field, or the content of an enum's variant.
 ///
 /// The code that goes through an object, names what is unknown or missing and keeps the path is there once, not once per struct.
-type Fill<'f, W> = &'f mut dyn FnMut(W, &Node, &mut Reader) -> bool;
+#[doc(hidden)]
+pub trait Parts {
+    /// Reads a field, by its place in [`Fields`], or a variant's content, where the place says nothing; `false` when it is wrong.
+    fn fill_part(&mut self, index: usize, node: &Node, reader: &mut Reader) -> bool;
+}
+
+impl<F: FnMut(usize, &Node, &mut Reader) -> bool> Parts for F {
+    fn fill_part(&mut self, index: usize, node: &Node, reader: &mut Reader) -> bool {
+        self(index, node, reader)
+    }
+}
 
 /// The fields of a struct.
 #[doc(hidden)]
@@ -137,7 +147,7 @@ impl Reader {
 
     /// Reads an object's fields, each by its place among them. `false` when anything is wrong.
     #[doc(hidden)]
-    pub fn object(&mut self, node: &Node, fields: &Fields, fill: Fill<'_, usize>) -> bool {
+    pub fn object(&mut self, node: &Node, fields: &Fields, parts: &mut dyn Parts) -> bool {
         let Node::Object(given) = node else {
             return self.wrong_type::<()>(Expected::Object, node).is_some();
         };
@@ -148,7 +158,7 @@ impl Reader {
             if let Some(index) = index {
                 missing &= !bit(index);
                 let end = self.enter(key);
-                whole &= fill(index, value, self);
+                whole &= parts.fill_part(index, value, self);
                 self.leave(end);
             } else {
                 whole = false;
@@ -227,7 +237,7 @@ impl Reader {
         takes: &[bool],
         index: usize,
         content: Option<&Node>,
-        fill: Fill<'_, ()>,
+        parts: &mut dyn Parts,
     ) -> bool {
         let name = known.get(index).copied().unwrap_or_default();
         if takes.get(index) != Some(&true) {
@@ -238,7 +248,7 @@ impl Reader {
             return false;
         };
         let end = self.enter(name);
-        let whole = fill((), node, self);
+        let whole = parts.fill_part(0, node, self);
         self.leave(end);
         whole
     }
