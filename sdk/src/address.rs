@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::names::{cut, digits};
+
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
@@ -15,29 +17,24 @@ pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
 /// Reads an address with or without a port, IPv6 with a port in brackets, without one in brackets or not.
 pub(crate) fn parse_with_port(text: &[u8]) -> Option<IpAddr> {
     let Some(text) = text.strip_prefix(b"[") else {
-        return match text.iter().position(|byte| *byte == b':') {
-            // More than one colon is no port.
-            Some(colon) if text.contains(&b'.') && !text.starts_with(b":") => {
-                let (address, port) = text.split_at_checked(colon)?;
-                match v4(address) {
-                    Some(address) => is_number(port.get(1..)?, u16::MAX.into()).then_some(address.into()),
-                    None => parse(text),
-                }
-            }
+        // More than one colon is no port.
+        let (address, port) = cut(text, b':');
+        return match (v4(address), port) {
+            (Some(address), Some(port)) => is_number(port, u16::MAX.into()).then_some(address.into()),
             _ => parse(text),
         };
     };
-    let end = text.iter().position(|byte| *byte == b']')?;
-    let (address, rest) = text.split_at_checked(end)?;
-    if rest == b"]" {
+    let (address, rest) = cut(text, b']');
+    let rest = rest?;
+    if rest.is_empty() {
         return parse(address);
     }
-    if !is_number(rest.strip_prefix(b"]:")?, u16::MAX.into()) {
+    if !is_number(rest.strip_prefix(b":")?, u16::MAX.into()) {
         return None;
     }
-    let mut parts = address.splitn(2, |byte| *byte == b'%');
-    let address = v6(parts.next()?)?;
-    parts.next().is_none_or(|scope| is_number(scope, u32::MAX.into())).then_some(address.into())
+    let (address, scope) = cut(address, b'%');
+    let address = v6(address)?;
+    scope.is_none_or(|scope| is_number(scope, u32::MAX.into())).then_some(address.into())
 }
 
 /// Whether the text is an address with a port, IPv6 in brackets, such as `192.0.2.1:8080` and `[2001:db8::1]:8080`.
@@ -48,24 +45,21 @@ pub fn is_with_port(text: &[u8]) -> bool {
 
 /// Whether the text is a decimal number up to this one; zeros before it are accepted.
 fn is_number(text: &[u8], most: u64) -> bool {
-    let value = text.iter().try_fold(0_u64, |value, byte| match byte {
-        b'0'..=b'9' => Some(value.saturating_mul(10).saturating_add(u64::from(byte & 15))),
-        _ => None,
-    });
-    !text.is_empty() && value.is_some_and(|value| value <= most)
+    digits(text).is_some_and(|value| value <= most)
 }
 
 fn v4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut parts = text.split(|byte| *byte == b'.');
+    let mut rest = Some(text);
     let mut octets = [0; 4];
     for octet in &mut octets {
-        let part = parts.next()?;
-        if part.len() > 3 || (part.len() > 1 && part.starts_with(b"0")) || !is_number(part, 255) {
+        let (part, others) = cut(rest?, b'.');
+        if part.len() > 1 && part.starts_with(b"0") {
             return None;
         }
-        *octet = part.iter().fold(0_u8, |value, byte| value.wrapping_mul(10).wrapping_add(byte & 15));
+        *octet = u8::try_from(digits(part)?).ok()?;
+        rest = others;
     }
-    parts.next().is_none().then(|| octets.into())
+    rest.is_none().then(|| octets.into())
 }
 
 /// The eight groups of an IPv6 address, and how many of them are filled.
@@ -78,9 +72,11 @@ struct Groups {
 impl Groups {
     /// Reads groups between colons, of which the last may be an IPv4 address, behind those that are there.
     fn read(&mut self, text: &[u8], may_end_in_v4: bool) -> Option<()> {
-        let mut parts = text.split(|byte| *byte == b':').peekable();
-        while let Some(part) = parts.next() {
-            if may_end_in_v4 && parts.peek().is_none() && part.contains(&b'.') {
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let (part, others) = cut(text, b':');
+            rest = others;
+            if may_end_in_v4 && rest.is_none() && part.contains(&b'.') {
                 let [a, b, c, d] = v4(part)?.octets();
                 self.push(u16::from_be_bytes([a, b]))?;
                 self.push(u16::from_be_bytes([c, d]))?;
@@ -107,23 +103,27 @@ impl Groups {
 }
 
 fn v6(text: &[u8]) -> Option<Ipv6Addr> {
-    let mut groups = Groups::default();
-    let Some(gap) = text.windows(2).position(|pair| pair == b"::") else {
-        groups.read(text, true)?;
-        return (groups.count == 8).then(|| groups.all.into());
+    let gap = text.windows(2).position(|pair| pair == b"::");
+    let (before, after) = match gap {
+        Some(gap) => (text.get(..gap)?, text.get(gap.saturating_add(2)..)?),
+        None => (text, &b""[..]),
     };
-    let (before, after) = (text.get(..gap)?, text.get(gap.saturating_add(2)..)?);
-    if !before.is_empty() {
-        groups.read(before, false)?;
+    let mut groups = Groups::default();
+    if gap.is_none() || !before.is_empty() {
+        groups.read(before, gap.is_none())?;
     }
     let head = groups.count;
     if !after.is_empty() {
         groups.read(after, true)?;
     }
     // The gap stands for one group at least.
-    let missing = 8_usize.checked_sub(groups.count).filter(|missing| *missing > 0)?;
-    groups.all.get_mut(head..)?.rotate_right(missing);
-    Some(groups.all.into())
+    let missing = 8_usize.checked_sub(groups.count).filter(|missing| (*missing > 0) == gap.is_some())?;
+    let mut whole = [0_u16; 8];
+    for (index, group) in groups.all.iter().enumerate().take(groups.count) {
+        let place = if index < head { index } else { index.saturating_add(missing) };
+        *whole.get_mut(place)? = *group;
+    }
+    Some(whole.into())
 }
 
 /// An address as text: IPv6 in the form of RFC 5952, and an IPv4 address in it in the form of an IPv4 address.
@@ -147,7 +147,7 @@ fn push_v4(text: &mut Vec<u8>, address: Ipv4Addr) {
         if index > 0 {
             text.push(b'.');
         }
-        text.extend_from_slice(octet.to_string().as_bytes());
+        text.extend_from_slice(u64::from(octet).to_string().as_bytes());
     }
 }
 
@@ -173,10 +173,16 @@ fn push_v6(text: &mut Vec<u8>, groups: [u16; 8]) {
             }
             continue;
         }
-        let digits = [group >> 12, (group >> 8) & 15, (group >> 4) & 15, group & 15];
-        let zeros = digits.iter().take(3).take_while(|digit| **digit == 0).count();
-        for digit in digits.into_iter().skip(zeros) {
+        let mut shift = 12_u32;
+        // Zeros at the left are left out, but for the last digit.
+        while shift > 0 && group.checked_shr(shift) == Some(0) {
+            shift = shift.saturating_sub(4);
+        }
+        loop {
+            let digit = group.checked_shr(shift).unwrap_or(0) & 15;
             text.extend(char::from_digit(digit.into(), 16).map(|digit| digit as u8));
+            let Some(next) = shift.checked_sub(4) else { break };
+            shift = next;
         }
     }
 }
