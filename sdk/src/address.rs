@@ -136,7 +136,7 @@ pub(crate) fn text(address: IpAddr) -> Vec<u8> {
                 text.extend_from_slice(b"::ffff:");
                 push_v4(&mut text, address);
             }
-            None => push_v6(&mut text, address.segments()),
+            None => push_v6(&mut text, address.octets().as_chunks().0),
         },
     }
     text
@@ -151,11 +151,11 @@ fn push_v4(text: &mut Vec<u8>, address: Ipv4Addr) {
     }
 }
 
-fn push_v6(text: &mut Vec<u8>, groups: [u16; 8]) {
+fn push_v6(text: &mut Vec<u8>, groups: &[[u8; 2]]) {
     // The first of the longest runs of zeros.
     let (mut gap, mut longest, mut run) = (8, 1, 0_usize);
     for (index, group) in groups.iter().enumerate() {
-        run = if *group == 0 { run.saturating_add(1) } else { 0 };
+        run = if *group == [0, 0] { run.saturating_add(1) } else { 0 };
         if run > longest {
             longest = run;
             gap = index.saturating_add(1).saturating_sub(run);
@@ -173,6 +173,7 @@ fn push_v6(text: &mut Vec<u8>, groups: [u16; 8]) {
             }
             continue;
         }
+        let group = u16::from_be_bytes(*group);
         let mut shift = 12_u32;
         // Zeros at the left are left out, but for the last digit.
         while shift > 0 && group.checked_shr(shift) == Some(0) {
