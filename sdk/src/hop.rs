@@ -1,8 +1,9 @@
 //! Which headers of a message belong to it, and which only to the connection it came over or to the Envoy it came through.
 
 use crate::HeaderMap;
+use crate::names::cut;
 
-/// Headers of a connection (RFC 9110 §7.6.1) and of a framing that Envoy makes anew; in order, for a binary search.
+/// Headers of a connection (RFC 9110 §7.6.1) and of a framing that Envoy makes anew, in order.
 const HOP_BY_HOP: [&[u8]; 9] = [
     b"connection",
     b"content-length",
@@ -22,24 +23,40 @@ const PSEUDO: [&[u8]; 4] = [b":authority", b":method", b":path", b":scheme"];
 /// timeouts and statistics of the copy, or say of it what is true of its request only. `te: trailers` stays: gRPC needs it.
 #[must_use]
 pub fn forwardable(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<Vec<u8>> = headers
-        .values("connection")
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(|name| name.trim_ascii().to_ascii_lowercase())
-        .filter(|name| !name.is_empty() && !name.starts_with(b":"))
-        .collect();
-    let stays = |name: &[u8], value: &[u8]| {
-        if name.starts_with(b":") {
-            return PSEUDO.contains(&name);
+    // Hardly ever there: Envoy takes it away itself.
+    let names_some = headers.first("connection").is_some();
+    let mut left = HeaderMap::new();
+    for (name, value) in headers.iter() {
+        let stays = if name.starts_with(b":") {
+            PSEUDO.contains(&name)
+        } else if name == b"te" {
+            value.trim_ascii().eq_ignore_ascii_case(b"trailers")
+        } else {
+            !HOP_BY_HOP.contains(&name)
+                && !name.starts_with(b"x-envoy-")
+                && !(names_some && is_named(headers, name))
+        };
+        if stays {
+            left.push(name, value);
         }
-        if name == b"te" {
-            return value.trim_ascii().eq_ignore_ascii_case(b"trailers");
+    }
+    left
+}
+
+/// Whether `connection` names the header.
+fn is_named(headers: &HeaderMap, name: &[u8]) -> bool {
+    for value in headers.values("connection") {
+        let mut rest = Some(value);
+        while let Some(list) = rest {
+            let (item, others) = cut(list, b',');
+            rest = others;
+            let item = item.trim_ascii();
+            if !item.is_empty() && item.eq_ignore_ascii_case(name) {
+                return true;
+            }
         }
-        HOP_BY_HOP.binary_search(&name).is_err()
-            && !name.starts_with(b"x-envoy-")
-            && !named.iter().any(|other| other == name)
-    };
-    headers.iter().filter(|(name, value)| stays(name, value)).collect()
+    }
+    false
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const MAX_TOTAL: u64 = u32::MAX as u64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Where each arm starts; never falling.
-    starts: Box<[u64]>,
+    starts: Vec<u64>,
     total: u64,
 }
 
@@ -25,7 +25,7 @@ impl Split {
             starts.push(total);
             total = total.checked_add(*weight).filter(|total| *total <= MAX_TOTAL)?;
         }
-        (total > 0).then_some(Self { starts: starts.into_boxed_slice(), total })
+        (total > 0).then_some(Self { starts, total })
     }
 
     /// The arm that covers the point; never one of weight zero.
@@ -33,7 +33,7 @@ impl Split {
     pub fn pick(&self, draw: Draw) -> usize {
         let position = draw.position(self.total);
         // Of arms that start at the same place only the last has a weight.
-        self.starts.partition_point(|start| *start <= position).saturating_sub(1)
+        self.starts.iter().take_while(|start| **start <= position).count().saturating_sub(1)
     }
 
     /// The position of the first point of an arm, out of [`Split::total`]; the total for an arm that is not there.
