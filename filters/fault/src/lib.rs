@@ -147,6 +147,7 @@ weir_sdk::register!(
 
 impl Fault {
     /// Counts and explains a step; what is left is what happens.
+    #[inline(never)]
     fn done(&self, step: Step) -> Decision {
         self.count(step.counts);
         if let Some(why) = &step.why {

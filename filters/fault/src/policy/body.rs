@@ -74,7 +74,7 @@ impl Length {
 /// A body that is being damaged.
 #[derive(Clone, Debug)]
 pub(crate) struct Damaging {
-    damage: Damage,
+    damage: Rc<Damage>,
     /// Where the next part begins.
     offset: u64,
     /// The bytes are gone that were to go; what comes next is the reset.
@@ -108,8 +108,12 @@ pub(crate) enum Outcome {
 
 impl Damaging {
     /// Begins, and says what the headers must become; `None` when this response cannot be damaged so.
-    pub(crate) fn begin(damage: &Damage, content_length: Option<u64>, salt: Salt) -> Option<(Self, Length)> {
-        let length = match (damage, content_length) {
+    pub(crate) fn begin(
+        damage: &Rc<Damage>,
+        content_length: Option<u64>,
+        salt: Salt,
+    ) -> Option<(Self, Length)> {
+        let length = match (&**damage, content_length) {
             (Damage::Truncate { after, reset: false }, Some(length)) if length > *after => {
                 Length::Set(*after)
             }
@@ -130,7 +134,7 @@ impl Damaging {
             }
             _ => Length::Keep,
         };
-        let damage = damage.clone();
+        let damage = Rc::clone(damage);
         Some((Self { damage, offset: 0, reset_next: false, done: false, salt }, length))
     }
 
@@ -146,16 +150,16 @@ impl Damaging {
         }
         if self.done {
             // What takes a body's place has gone with its first part.
-            let is_replaced = matches!(self.damage, Damage::Text(_));
+            let is_replaced = matches!(*self.damage, Damage::Text(_));
             return (if is_replaced { Part::Become(Vec::new()) } else { Part::Pass }, Outcome::Unknown);
         }
         let start = self.offset;
         let length = u64::try_from(size).unwrap_or(u64::MAX);
         let end = start.saturating_add(length);
-        if !matches!(self.damage, Damage::Json { .. } | Damage::Merge { .. }) {
+        if !matches!(*self.damage, Damage::Json { .. } | Damage::Merge { .. }) {
             self.offset = end;
         }
-        match &self.damage {
+        match &*self.damage {
             Damage::Truncate { after, reset } => {
                 if end <= *after {
                     return (Part::Pass, Outcome::Unknown);
@@ -207,7 +211,7 @@ impl Damaging {
                     return (Part::Hold, Outcome::Unknown);
                 }
                 self.done = true;
-                let other = match &self.damage {
+                let other = match &*self.damage {
                     Damage::Json { path, value, .. } => json::replaced(&bytes(), path, value),
                     Damage::Merge { patch, .. } => json::merged(&bytes(), patch),
                     _ => None,
@@ -227,7 +231,7 @@ impl Damaging {
 
     /// The body ended with trailers: whether the stream is to be reset.
     pub(crate) fn trailers(&self) -> bool {
-        self.reset_next || matches!(self.damage, Damage::Length { .. })
+        self.reset_next || matches!(*self.damage, Damage::Length { .. })
     }
 
     /// The places from `start` to `end` where a byte is flipped.
@@ -255,7 +259,7 @@ mod tests {
     /// The parts that come, the last of them ends; what goes out, and how it ends.
     #[track_caller]
     fn check(damage: Damage, length: Option<u64>, parts: &[&[u8]], want: &[u8], reset: bool) {
-        let (mut damaging, _) = Damaging::begin(&damage, length, Salt::new("s")).unwrap();
+        let (mut damaging, _) = Damaging::begin(&damage.into(), length, Salt::new("s")).unwrap();
         let (mut out, mut held) = (Vec::new(), Vec::new());
         for (index, part) in parts.iter().enumerate() {
             held.extend_from_slice(part);
@@ -329,7 +333,7 @@ mod tests {
         let body = vec![0_u8; 10_000];
         let flip = |sizes: &[usize]| {
             let (mut damaging, _) =
-                Damaging::begin(&Damage::Flip { every: 100 }, None, Salt::new("s")).unwrap();
+                Damaging::begin(&Damage::Flip { every: 100 }.into(), None, Salt::new("s")).unwrap();
             let (mut out, mut rest) = (Vec::new(), body.as_slice());
             for size in sizes.iter().cycle() {
                 let (part, after) = rest.split_at(rest.len().min(*size));
@@ -355,7 +359,7 @@ mod tests {
     #[test]
     fn headers_fit_what_is_done() {
         let length = |damage: Damage, length| {
-            Damaging::begin(&damage, length, Salt::new("")).map(|(_, length)| length)
+            Damaging::begin(&damage.into(), length, Salt::new("")).map(|(_, length)| length)
         };
         assert_eq!(length(Damage::Truncate { after: 3, reset: false }, Some(6)), Some(Length::Set(3)));
         assert_eq!(length(Damage::Truncate { after: 9, reset: false }, Some(6)), Some(Length::Keep));

@@ -16,7 +16,7 @@ pub(crate) struct Change {
     query: Option<Vec<u8>>,
     /// All that does not depend on the request.
     mutations: Vec<Mutation>,
-    pub(crate) body: Option<Damage>,
+    pub(crate) body: Option<Rc<Damage>>,
     /// How people call it.
     pub(crate) text: Rc<str>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Change {
 pub(crate) struct ResponseChange {
     pub(crate) share: Share,
     pub(crate) mutations: Vec<Mutation>,
-    pub(crate) body: Option<Damage>,
+    pub(crate) body: Option<Rc<Damage>>,
     /// How people call it.
     pub(crate) text: Rc<str>,
 }
@@ -150,18 +150,18 @@ fn headers(at: &At<'_>, headers: &ChangeHeaders, problems: &mut Problems, mutati
     lines(&at.field("headers.append"), &headers.append, problems, mutations, Mutation::Append);
 }
 
-fn body(at: &At<'_>, body: Option<&ChangeBody>, problems: &mut Problems) -> Option<Damage> {
-    match body? {
-        ChangeBody::Replace(text) => Some(Damage::Text(text.as_bytes().into())),
+fn body(at: &At<'_>, body: Option<&ChangeBody>, problems: &mut Problems) -> Option<Rc<Damage>> {
+    Some(Rc::new(match body? {
+        ChangeBody::Replace(text) => Damage::Text(text.as_bytes().into()),
         ChangeBody::MergePatch(merge) => {
             let at = at.field("body.merge_patch");
             if merge.patch.0.is_empty() {
                 problems.add(at.field("patch"), "expected at least one member");
             }
             let max = body_limit(&at, merge.max_body_bytes, problems);
-            Some(Damage::Merge { patch: Rc::new(merge.patch.clone()), max })
+            Damage::Merge { patch: Rc::new(merge.patch.clone()), max }
         }
-    }
+    }))
 }
 
 /// `change of` what is changed; nothing where nothing is.

@@ -81,6 +81,7 @@ impl Counts {
         Self { bits: 0, dry }
     }
 
+    #[inline(never)]
     pub(crate) fn add(&mut self, count: Count) {
         self.bits |= 1_u32.checked_shl(count as u32).unwrap_or(0);
     }

@@ -22,7 +22,7 @@ pub(crate) struct ResponseFault {
     headers: Vec<HeaderMatcher>,
     delay: Option<Delay>,
     ending: Option<Ending>,
-    damage: Option<(Damage, Share, Rc<str>)>,
+    damage: Option<(Rc<Damage>, Share, Rc<str>)>,
     change: Option<ResponseChange>,
     /// How it is called in explanations.
     pub(crate) label: Rc<str>,
@@ -33,7 +33,7 @@ pub(crate) struct ResponseFault {
 pub(crate) struct Drawn {
     pub(crate) delay: Option<Duration>,
     pub(crate) end: Option<(End, Rc<str>)>,
-    pub(crate) damage: Option<(Damage, Rc<str>)>,
+    pub(crate) damage: Option<(Rc<Damage>, Rc<str>)>,
     /// What is changed of the headers, and how people call it; the body's part is in `damage`.
     pub(crate) change: Option<(Vec<Mutation>, Rc<str>)>,
 }
@@ -83,11 +83,11 @@ impl ResponseFault {
             let reset = if truncate.reset { " and reset" } else { "" };
             let text = ["cut after ", &truncate.after_bytes.to_string(), " bytes", reset].concat();
             let cut = Damage::Truncate { after: truncate.after_bytes, reset: truncate.reset };
-            damage = Some((cut, Share::of(truncate.percentage), text.into()));
+            damage = Some((Rc::new(cut), Share::of(truncate.percentage), text.into()));
         }
         if let Some(corrupt) = corrupt {
             let (how, text) = compile_corrupt(&at.field("corrupt.with"), &corrupt.with, problems);
-            damage = Some((how, Share::of(corrupt.percentage), text.into()));
+            damage = Some((Rc::new(how), Share::of(corrupt.percentage), text.into()));
         }
         let change = change.flatten();
         let ends = ending.is_some() || damage.is_some() || change.is_some();
@@ -134,7 +134,7 @@ impl ResponseFault {
             && has_body
             && hits(*share, Purpose::ResponseEnd)
         {
-            drawn.damage = Some((damage.clone(), Rc::clone(text)));
+            drawn.damage = Some((Rc::clone(damage), Rc::clone(text)));
         }
         if let Some(change) = &self.change
             && (has_body || !change.mutations.is_empty())
@@ -143,7 +143,7 @@ impl ResponseFault {
             if let Some(body) = &change.body
                 && has_body
             {
-                drawn.damage = Some((body.clone(), Rc::clone(&change.text)));
+                drawn.damage = Some((Rc::clone(body), Rc::clone(&change.text)));
             }
             drawn.change = Some((change.mutations.clone(), Rc::clone(&change.text)));
         }

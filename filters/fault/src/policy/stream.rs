@@ -185,7 +185,8 @@ impl Stream {
         let salt = Salt::new(&hex(&active.key));
         let damaging = drawn
             .damage
-            .and_then(|(damage, text)| Some((Damaging::begin(&damage, length, salt)?, damage, text)));
+            .as_ref()
+            .and_then(|(damage, text)| Some((Damaging::begin(damage, length, salt)?, damage, text)));
         if drawn.delay.is_none() && drawn.end.is_none() && drawn.change.is_none() && damaging.is_none() {
             return step;
         }
@@ -196,7 +197,7 @@ impl Stream {
             }
             active.entered = true;
         }
-        let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| text));
+        let text = drawn.end.as_ref().map(|(_, text)| text).or(damaging.as_ref().map(|(_, _, text)| *text));
         let why = step.why.insert(Why::of(&fault.label));
         why.delay = drawn.delay;
         why.end = text.cloned();
