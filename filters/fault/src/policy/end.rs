@@ -179,7 +179,10 @@ fn compile_abort(
         }
     };
     let kind = if by_header { Kind::ByHeader(reply) } else { Kind::Certain(End::Abort(reply)) };
-    (problems.len() == before).then(|| Ending { share: Share::of(spec.percentage), kind, text: text.into() })
+    if problems.len() != before {
+        return None;
+    }
+    Some(Ending { share: Share::of(spec.percentage), kind, text: text.into() })
 }
 
 fn decimal(status: u16) -> String {

@@ -97,15 +97,11 @@ impl ResponseFault {
             );
         }
         let statuses = matches.status.clone();
-        (problems.len() == before).then(|| Self {
-            statuses,
-            headers,
-            delay,
-            ending,
-            damage,
-            change,
-            label: [label, ", response"].concat().into(),
-        })
+        if problems.len() != before {
+            return None;
+        }
+        let label = [label, ", response"].concat().into();
+        Some(Self { statuses, headers, delay, ending, damage, change, label })
     }
 
     /// Whether the response is one of these.
