@@ -25,7 +25,10 @@ impl Split {
             starts.push(total);
             total = total.checked_add(*weight).filter(|total| *total <= MAX_TOTAL)?;
         }
-        (total > 0).then_some(Self { starts, total })
+        if total == 0 {
+            return None;
+        }
+        Some(Self { starts, total })
     }
 
     /// The arm that covers the point; never one of weight zero.

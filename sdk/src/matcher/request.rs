@@ -255,7 +255,10 @@ impl RequestMatcher {
             RequestMatches::One(block) => Box::new([block_of(block, at, problems)]),
             RequestMatches::Any(blocks) => blocks_of(blocks, at, problems),
         };
-        (problems.len() == before).then_some(Self(blocks))
+        if problems.len() != before {
+            return None;
+        }
+        Some(Self(blocks))
     }
 
     /// Whether one of the blocks matches the request; always when there is none.

@@ -36,7 +36,10 @@ impl Ramp {
             before = share;
             steps.push(step.0);
         }
-        sound.then_some(Self { start: ramp.start.0, duration: ramp.duration.0, steps })
+        if !sound {
+            return None;
+        }
+        Some(Self { start: ramp.start.0, duration: ramp.duration.0, steps })
     }
 
     /// Whether a request that stands at `draw` is on the growing arm at `now`.

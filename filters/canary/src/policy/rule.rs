@@ -98,7 +98,10 @@ impl Rule {
             stable: text(&[&label, ", no key"]),
         };
         let (Some(matcher), Some(outcome)) = (matcher, outcome) else { return None };
-        (problems.len() == before).then_some(Self { matcher, schedule, force, outcome, sticky, guard, texts })
+        if problems.len() != before {
+            return None;
+        }
+        Some(Self { matcher, schedule, force, outcome, sticky, guard, texts })
     }
 
     /// What it makes of a request.
@@ -344,5 +347,8 @@ fn compile_split(
             .add(at, "expected weights of which at least one is not 0 and whose sum is at most 4294967295");
         return None;
     };
-    (ids.len() == weights.len()).then_some(Outcome::Split { arms: ids, split })
+    if ids.len() < weights.len() {
+        return None;
+    }
+    Some(Outcome::Split { arms: ids, split })
 }

@@ -66,12 +66,19 @@ impl Cursor<'_> {
         self.text.get(self.at).copied()
     }
 
+    #[inline(never)]
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at = self.at.saturating_add(1);
         Some(byte)
     }
 
+    #[inline(never)]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    #[inline(never)]
     fn blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at = self.at.saturating_add(1);
@@ -87,14 +94,14 @@ impl Cursor<'_> {
                 self.skip_string()?;
                 let found = is_name(self.text.get(start..self.at)?, step);
                 self.blanks();
-                (self.next()? == b':').then_some(())?;
+                self.expect(b':')?;
                 self.blanks();
                 if found {
                     return Some(());
                 }
                 self.skip_value()?;
                 self.blanks();
-                (self.next()? == b',').then_some(())?;
+                self.expect(b',')?;
             },
             b'[' => {
                 let digits = step.strip_prefix('+').unwrap_or(step).as_bytes();
@@ -107,7 +114,7 @@ impl Cursor<'_> {
                     left = left.saturating_sub(1);
                     self.skip_value()?;
                     self.blanks();
-                    (self.next()? == b',').then_some(())?;
+                    self.expect(b',')?;
                 }
             }
             _ => None,
@@ -116,7 +123,8 @@ impl Cursor<'_> {
 
     /// From the beginning of an object to behind it. What lies between two commas stays together.
     fn merge(&mut self, patch: &Patch, out: &mut Vec<u8>) -> Option<()> {
-        (self.next()? == b'{').then(|| out.push(b'{'))?;
+        self.expect(b'{')?;
+        out.push(b'{');
         let mut separator = "";
         let mut seen = Vec::new();
         let mut first = true;
@@ -132,7 +140,7 @@ impl Cursor<'_> {
             let quoted = self.text.get(quoted..self.at)?;
             let found = patch.0.iter().find(|(name, _)| is_name(quoted, name));
             self.blanks();
-            (self.next()? == b':').then_some(())?;
+            self.expect(b':')?;
             self.blanks();
             let value = self.at;
             let new = match found {
@@ -214,7 +222,7 @@ impl Cursor<'_> {
     }
 
     fn skip_string(&mut self) -> Option<()> {
-        (self.next()? == b'"').then_some(())?;
+        self.expect(b'"')?;
         loop {
             match self.next()? {
                 b'"' => return Some(()),

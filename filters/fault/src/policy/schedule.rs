@@ -61,7 +61,10 @@ impl Schedule {
                 problems.add(at.field("start"), "is missing: `ramp` begins there");
             }
         }
-        (problems.len() == before).then(|| Self {
+        if problems.len() != before {
+            return None;
+        }
+        Some(Self {
             start: start.map(|start| start.0),
             end: end.map(|end| end.0),
             wave,
