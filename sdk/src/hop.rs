@@ -32,9 +32,9 @@ pub fn forwardable(headers: &HeaderMap) -> HeaderMap {
         } else if name == b"te" {
             value.trim_ascii().eq_ignore_ascii_case(b"trailers")
         } else {
-            !HOP_BY_HOP.contains(&name)
-                && !name.starts_with(b"x-envoy-")
-                && !(names_some && is_named(headers, name))
+            let is_envoys = name.starts_with(b"x-envoy-");
+            let is_named = is_envoys || (names_some && is_named(headers, name));
+            !is_named && !HOP_BY_HOP.contains(&name)
         };
         if stays {
             left.push(name, value);

@@ -40,6 +40,9 @@ pub struct Fault {
     host: PluginHost,
 }
 
+/// Decides on a part of a body by its size, whether it is the last, and its bytes.
+type Decide<'a> = &'a mut dyn FnMut(usize, bool, &mut dyn FnMut() -> Vec<u8>) -> (Part, Counts);
+
 /// What is known about the service itself.
 #[derive(Debug)]
 struct Service {
@@ -157,11 +160,7 @@ impl Fault {
     }
 
     /// Has a stream decide on a part of a body, and does it.
-    fn part(
-        &self,
-        body: &Body,
-        decide: &mut dyn FnMut(usize, bool, &mut dyn FnMut() -> Vec<u8>) -> (Part, Counts),
-    ) -> Result<Decision, HostError> {
+    fn part(&self, body: &Body, decide: Decide<'_>) -> Result<Decision, HostError> {
         let mut failure = None;
         let mut bytes = || body.bytes().map_err(|error| failure = Some(error)).unwrap_or_default();
         let (part, counts) = decide(body.len(), body.end_of_stream(), &mut bytes);

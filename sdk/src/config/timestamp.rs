@@ -123,7 +123,7 @@ fn seconds_of(hours: u32, minutes: u32) -> i64 {
 }
 
 fn is_leap(year: u32) -> bool {
-    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+    (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
 }
 
 /// 0 for a month that does not exist.

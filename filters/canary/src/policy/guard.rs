@@ -110,10 +110,10 @@ impl Guard {
         };
         let mut lanes: Vec<(ArmId, Rc<str>)> = Vec::new();
         for id in std::iter::once(&stable).chain(&site.arms) {
-            if *id != stable || lanes.is_empty() {
-                if let Some(name) = arms.name(Some(*id)) {
-                    lanes.push((*id, name.clone()));
-                }
+            if (*id != stable || lanes.is_empty())
+                && let Some(name) = arms.name(Some(*id))
+            {
+                lanes.push((*id, name.clone()));
             }
         }
         if lanes.len() < 2 {
