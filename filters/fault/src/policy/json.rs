@@ -74,7 +74,7 @@ impl Cursor<'_> {
     }
 
     #[inline(never)]
-    fn expect(&mut self, byte: u8) -> Option<()> {
+    fn pass(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
 
@@ -94,14 +94,14 @@ impl Cursor<'_> {
                 self.skip_string()?;
                 let found = is_name(self.text.get(start..self.at)?, step);
                 self.blanks();
-                self.expect(b':')?;
+                self.pass(b':')?;
                 self.blanks();
                 if found {
                     return Some(());
                 }
                 self.skip_value()?;
                 self.blanks();
-                self.expect(b',')?;
+                self.pass(b',')?;
             },
             b'[' => {
                 let digits = step.strip_prefix('+').unwrap_or(step).as_bytes();
@@ -114,7 +114,7 @@ impl Cursor<'_> {
                     left = left.saturating_sub(1);
                     self.skip_value()?;
                     self.blanks();
-                    self.expect(b',')?;
+                    self.pass(b',')?;
                 }
             }
             _ => None,
@@ -123,7 +123,7 @@ impl Cursor<'_> {
 
     /// From the beginning of an object to behind it. What lies between two commas stays together.
     fn merge(&mut self, patch: &Patch, out: &mut Vec<u8>) -> Option<()> {
-        self.expect(b'{')?;
+        self.pass(b'{')?;
         out.push(b'{');
         let mut separator = "";
         let mut seen = Vec::new();
@@ -140,7 +140,7 @@ impl Cursor<'_> {
             let quoted = self.text.get(quoted..self.at)?;
             let found = patch.0.iter().find(|(name, _)| is_name(quoted, name));
             self.blanks();
-            self.expect(b':')?;
+            self.pass(b':')?;
             self.blanks();
             let value = self.at;
             let new = match found {
@@ -222,7 +222,7 @@ impl Cursor<'_> {
     }
 
     fn skip_string(&mut self) -> Option<()> {
-        self.expect(b'"')?;
+        self.pass(b'"')?;
         loop {
             match self.next()? {
                 b'"' => return Some(()),
