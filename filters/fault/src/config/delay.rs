@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use weir_sdk::config::serde::{Serialize, Serializer};
 use weir_sdk::config::{Node, Reader};
 use weir_sdk::{ConfigDuration, FromConfig, Percentage};
 
@@ -129,6 +130,13 @@ impl FromConfig for Percentiles {
 
     fn blank() -> Self {
         Self::default()
+    }
+}
+
+/// For the default in the schema.
+impl Serialize for Percentiles {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, time)| (name, time)))
     }
 }
 
