@@ -100,14 +100,19 @@ impl Reader {
 
     /// Notes that another kind of value was expected: `what` with its article, such as `an address`. Always `None`.
     pub fn expected<T>(&mut self, what: &str, found: &Node) -> Option<T> {
-        self.note(explain::wrong_type(Expected::Other(what), found));
-        None
+        self.wrong_type(Expected::Other(what), found)
     }
 
     /// As [`Reader::expected`], for the kinds whose values people mix up.
     pub(super) fn wrong_type<T>(&mut self, expected: Expected<'_>, found: &Node) -> Option<T> {
-        self.note(explain::wrong_type(expected, found));
+        self.note_wrong(expected, found);
         None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_wrong(&mut self, expected: Expected<'_>, found: &Node) {
+        self.note(explain::wrong_type(expected, found));
     }
 
     #[cold]

@@ -50,14 +50,10 @@ impl FromConfig for f64 {
 
 /// Whole numbers and their ranges; that of `usize` is that of wasm.
 macro_rules! whole {
-    ($($type:ident: $range:literal,)*) => {$(
+    ($read:ident: $($type:ident: $range:literal,)*) => {$(
         impl FromConfig for $type {
             fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-                let value = match node {
-                    Node::Unsigned(value) => Self::try_from(*value).ok(),
-                    Node::Negative(value) => Self::try_from(*value).ok(),
-                    _ => None,
-                };
+                let value = $read(node).and_then(|value| Self::try_from(value).ok());
                 value.or_else(|| reader.wrong_type(Expected::Whole($range), node))
             }
 
@@ -79,16 +75,27 @@ macro_rules! whole {
     )*};
 }
 
-whole! {
+whole! { unsigned:
     u8: "0 to 255",
     u16: "0 to 65535",
     u32: "0 to 4294967295",
     u64: "0 to 18446744073709551615",
     usize: "0 to 4294967295",
+}
+
+whole! { signed:
     i8: "-128 to 127",
     i16: "-32768 to 32767",
     i32: "-2147483648 to 2147483647",
     i64: "-9223372036854775808 to 9223372036854775807",
+}
+
+fn unsigned(node: &Node) -> Option<u64> {
+    if let Node::Unsigned(value) = node { Some(*value) } else { None }
+}
+
+fn signed(node: &Node) -> Option<i64> {
+    if let Node::Negative(value) = node { Some(*value) } else { i64::try_from(unsigned(node)?).ok() }
 }
 
 impl<T: FromConfig> FromConfig for Option<T> {
@@ -104,11 +111,8 @@ impl<T: FromConfig> FromConfig for Option<T> {
     }
 
     fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
-        if let Node::Null = node {
-            *self = None;
-            return true;
-        }
-        self.insert(T::blank()).fill(node, reader)
+        *self = if let Node::Null = node { None } else { Some(T::blank()) };
+        self.as_mut().is_none_or(|value| value.fill(node, reader))
     }
 }
 
@@ -137,14 +141,28 @@ impl<T: FromConfig> FromConfig for Vec<T> {
         Self::new()
     }
 
-    #[inline(never)]
     fn fill(&mut self, node: &Node, reader: &mut Reader) -> bool {
-        self.clear();
-        reader.each(node, &mut |item, reader| {
-            self.push(T::blank());
-            self.last_mut().is_some_and(|place| place.fill(item, reader))
-        })
+        *self = Self::new();
+        fill_list(self, node, reader)
     }
+}
+
+/// A list, whatever it is of.
+trait List {
+    /// Reads one more item at its end.
+    fn fill_next(&mut self, node: &Node, reader: &mut Reader) -> bool;
+}
+
+impl<T: FromConfig> List for Vec<T> {
+    fn fill_next(&mut self, node: &Node, reader: &mut Reader) -> bool {
+        self.push(T::blank());
+        self.last_mut().is_some_and(|place| place.fill(node, reader))
+    }
+}
+
+#[inline(never)]
+fn fill_list(list: &mut dyn List, node: &Node, reader: &mut Reader) -> bool {
+    reader.each(node, &mut |item, reader| list.fill_next(item, reader))
 }
 
 impl<A: FromConfig, B: FromConfig> FromConfig for (A, B) {
