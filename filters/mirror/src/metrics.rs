@@ -18,60 +18,62 @@ pub(crate) enum End {
     TimedOut,
 }
 
-/// Defines metrics whose names begin alike.
-pub(crate) struct Definer<'h> {
-    host: &'h PluginHost,
-    /// With the point behind it.
-    prefix: String,
-}
+/// Counters whose names begin alike, by their places in a list.
+#[derive(Debug)]
+pub(crate) struct Counters(Vec<Counter>);
 
-impl<'h> Definer<'h> {
-    /// For names that begin with these parts.
-    pub(crate) fn new(host: &'h PluginHost, parts: &[&str]) -> Self {
-        Self { host, prefix: parts.concat() }
-    }
-
-    fn name(&self, name: &str) -> String {
-        [&self.prefix, name].concat()
-    }
-
-    /// A counter.
-    ///
-    /// # Errors
-    /// The host refuses.
-    #[inline(never)]
-    pub(crate) fn counter(&self, name: &str) -> Result<Counter, HostError> {
-        self.host.counter(&self.name(name))
-    }
-
-    /// A counter for each of these names.
+impl Counters {
+    /// Defines those of these names.
     ///
     /// # Errors
     /// The host refuses one.
     #[inline(never)]
-    pub(crate) fn counters(&self, names: &mut dyn Iterator<Item = &str>) -> Result<Vec<Counter>, HostError> {
+    pub(crate) fn define(host: &PluginHost, prefix: &str, names: &[&str]) -> Result<Self, HostError> {
         let mut counters = Vec::new();
         for name in names {
-            counters.push(self.counter(name)?);
+            counters.push(host.counter(&[prefix, name].concat())?);
         }
-        Ok(counters)
+        Ok(Self(counters))
+    }
+
+    /// Adds to one of them.
+    #[inline(never)]
+    pub(crate) fn add(&self, index: usize, by: u64) {
+        if let Some(counter) = self.0.get(index) {
+            counter.add(by);
+        }
     }
 }
+
+/// The counters of a target before those of [`Why`]; their places are the constants below.
+const COUNTERS: [&str; 9] = [
+    "sent",
+    "bytes",
+    "truncated",
+    "answered",
+    "answered_5xx",
+    "failed",
+    "timed_out",
+    "gzipped",
+    "gzip_failed",
+];
+const SENT: usize = 0;
+const BYTES: usize = 1;
+const TRUNCATED: usize = 2;
+const ANSWERED: usize = 3;
+const ANSWERED_BADLY: usize = 4;
+const FAILED: usize = 5;
+const TIMED_OUT: usize = 6;
+const GZIPPED: usize = 7;
+const GZIP_FAILED: usize = 8;
 
 /// The metrics of one target.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    sent: Counter,
-    bytes: Counter,
-    truncated: Counter,
-    answered: Counter,
-    errors: Counter,
-    failed: Counter,
-    timed_out: Counter,
-    skipped: Vec<Counter>,
+    /// Those of bodies that were compressed, and of those that Envoy would not compress, only where any are to be.
+    counters: Counters,
+    skipped: Counters,
     latency: Histogram,
-    /// Bodies that were compressed, and those that Envoy would not compress, where any are to be.
-    gzip: Option<(Counter, Counter)>,
     /// Copies without an answer, of all workers.
     pub(crate) in_flight: Gauge,
 }
@@ -81,62 +83,47 @@ impl Metrics {
     ///
     /// # Errors
     /// The host refuses.
+    #[inline(never)]
     pub(crate) fn define(host: &PluginHost, prefix: &str, target: &Target) -> Result<Self, HostError> {
-        let define = Definer::new(host, &[prefix, ".", &target.name, "."]);
-        let gzip = match target.may_compress() {
-            true => Some((define.counter("gzipped")?, define.counter("gzip_failed")?)),
-            false => None,
-        };
-        let names = ["sent", "bytes", "truncated", "answered", "answered_5xx", "failed", "timed_out"];
-        let [sent, bytes, truncated, answered, errors, failed, timed_out] =
-            host.counters(&define.prefix, names)?;
+        let prefix = [prefix, ".", &target.name, "."].concat();
+        let names = if target.may_compress() { COUNTERS.len() } else { GZIPPED };
         Ok(Self {
-            sent,
-            bytes,
-            truncated,
-            answered,
-            errors,
-            failed,
-            timed_out,
-            skipped: define.counters(&mut Why::ALL.iter().map(|why| why.counter()))?,
-            latency: host.histogram(&define.name("latency_ms"))?,
-            gzip,
-            in_flight: host.gauge(&define.name("in_flight"))?,
+            latency: host.histogram(&[&prefix, "latency_ms"].concat())?,
+            in_flight: host.gauge(&[&prefix, "in_flight"].concat())?,
+            counters: Counters::define(host, &prefix, COUNTERS.get(..names).unwrap_or_default())?,
+            skipped: Counters::define(host, &prefix, &Why::COUNTERS)?,
         })
     }
 
     /// A copy was sent, or would have been.
     pub(crate) fn sent(&self, bytes: usize, truncated: bool) {
-        self.sent.increment();
-        self.bytes.add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        self.truncated.add(u64::from(truncated));
+        self.counters.add(SENT, 1);
+        self.counters.add(BYTES, u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.counters.add(TRUNCATED, u64::from(truncated));
     }
 
     /// Envoy has compressed a body, or would not.
     pub(crate) fn compressed(&self, is_done: bool) {
-        if let Some((done, failed)) = &self.gzip {
-            if is_done { done.increment() } else { failed.increment() }
-        }
+        self.counters.add(if is_done { GZIPPED } else { GZIP_FAILED }, 1);
     }
 
     /// There is no copy.
     pub(crate) fn skipped(&self, why: Why) {
-        if let Some(counter) = self.skipped.get(why.index()) {
-            counter.increment();
-        }
+        self.skipped.add(why.index(), 1);
     }
 
     /// A copy that was sent has come to its end.
     pub(crate) fn ended(&self, end: End, latency: std::time::Duration) {
-        match end {
-            End::Answered => self.answered.increment(),
+        let counter = match end {
+            End::Answered => ANSWERED,
             End::AnsweredBadly => {
-                self.answered.increment();
-                self.errors.increment();
+                self.counters.add(ANSWERED_BADLY, 1);
+                ANSWERED
             }
-            End::Failed => self.failed.increment(),
-            End::TimedOut => self.timed_out.increment(),
-        }
+            End::Failed => FAILED,
+            End::TimedOut => TIMED_OUT,
+        };
+        self.counters.add(counter, 1);
         self.latency.record(u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
     }
 }

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use weir_sdk::{Attributes as _, CalloutReply, Counter, Ended, HostError, PluginHost};
+use weir_sdk::{Attributes as _, CalloutReply, Ended, HostError, PluginHost};
 
 use crate::held::{Account, Held};
-use crate::metrics::Definer;
+use crate::metrics::Counters;
 use crate::policy::copy::Copy;
 use crate::policy::record::{Facts, Record};
 
@@ -31,8 +31,7 @@ pub(crate) struct Recorder {
     held: RefCell<Option<Held>>,
     count: Cell<u64>,
     armed: Cell<bool>,
-    batches: Counter,
-    lost: Counter,
+    counters: Counters,
 }
 
 impl fmt::Debug for Recorder {
@@ -47,14 +46,13 @@ impl Recorder {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(host: &PluginHost, prefix: &str, target: &str) -> Result<Self, HostError> {
-        let define = Definer::new(host, &[prefix, ".", target, ".record."]);
+        let prefix = [prefix, ".", target, ".record."].concat();
         Ok(Self {
             lines: RefCell::default(),
             held: RefCell::default(),
             count: Cell::new(0),
             armed: Cell::new(false),
-            batches: define.counter("batches")?,
-            lost: define.counter("lost")?,
+            counters: Counters::define(host, &prefix, &["batches", "lost"])?,
         })
     }
 
@@ -94,12 +92,12 @@ impl Recorder {
 
     /// So many lines have left.
     pub(crate) fn sent(&self) {
-        self.batches.increment();
+        self.counters.add(0, 1);
     }
 
     /// So many lines never came to the collector.
     pub(crate) fn lose(&self, lines: u64) {
-        self.lost.add(lines);
+        self.counters.add(1, lines);
     }
 }
 

@@ -3,20 +3,23 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use weir_sdk::{CalloutId, ConfigError, Counter, HeaderMap, PluginHost};
+use weir_sdk::{CalloutId, ConfigError, HeaderMap, PluginHost};
 
-use crate::metrics::Definer;
+use crate::metrics::Counters;
 use crate::policy::report::Report;
 use crate::trials::say;
+
+const COUNTERS: [&str; 3] = ["records", "dropped", "failed"];
+const TOLD: usize = 0;
+const DROPPED: usize = 1;
+const FAILED: usize = 2;
 
 /// The records that wait.
 pub(crate) struct Reporter {
     report: Report,
     records: RefCell<Vec<u8>>,
     armed: Cell<bool>,
-    told: Counter,
-    dropped: Counter,
-    failed: Counter,
+    counters: Counters,
 }
 
 impl fmt::Debug for Reporter {
@@ -31,15 +34,8 @@ impl Reporter {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
-        let define = Definer::new(host, &[prefix, ".report_"]);
-        Ok(Self {
-            report,
-            records: RefCell::default(),
-            armed: Cell::new(false),
-            told: define.counter("records")?,
-            dropped: define.counter("dropped")?,
-            failed: define.counter("failed")?,
-        })
+        let counters = Counters::define(host, &[prefix, ".report_"].concat(), &COUNTERS)?;
+        Ok(Self { report, records: RefCell::default(), armed: Cell::new(false), counters })
     }
 
     /// Whether there is to be a record of this difference.
@@ -50,7 +46,7 @@ impl Reporter {
     /// Takes a record.
     pub(crate) fn tell(&self, record: &[u8], host: &PluginHost) {
         if self.report.collector.is_none() {
-            self.told.increment();
+            self.counters.add(TOLD, 1);
             say(record);
             return;
         }
@@ -60,12 +56,12 @@ impl Reporter {
         let armed = self.armed.get() || host.wake_after(self.report.interval).is_ok();
         self.armed.set(armed);
         if length > self.report.max_bytes || !armed {
-            self.dropped.increment();
+            self.counters.add(DROPPED, 1);
             return;
         }
         records.extend_from_slice(record);
         records.push(b'\n');
-        self.told.increment();
+        self.counters.add(TOLD, 1);
     }
 
     /// The time has come: sends what waits.
@@ -74,13 +70,13 @@ impl Reporter {
         let records = self.records.take();
         let (cluster, headers) = self.report.collector.as_ref().filter(|_| !records.is_empty())?;
         let call = host.callout_of(cluster, headers, &records, &HeaderMap::new(), self.report.timeout);
-        call.inspect_err(|_| self.failed.increment()).ok()
+        call.inspect_err(|_| self.counters.add(FAILED, 1)).ok()
     }
 
     /// The collector has answered, or Envoy for it.
     pub(crate) fn ended(&self, accepted: bool) {
         if !accepted {
-            self.failed.increment();
+            self.counters.add(FAILED, 1);
         }
     }
 }

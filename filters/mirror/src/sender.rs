@@ -234,7 +234,7 @@ impl Sender {
         let call = host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
         let id = call.ok()?;
         if let Some(judge) = &self.judge {
-            judge.controls.increment();
+            judge.control();
         }
         Some((id, in_flight))
     }

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use weir_sdk::{CalloutReply, Counter, HeaderMap, HostError, PluginHost, log};
+use weir_sdk::{CalloutReply, HeaderMap, HostError, PluginHost, log};
 
 use crate::held::{Account, Held};
-use crate::metrics::Definer;
+use crate::metrics::Counters;
 use crate::policy::answer::Answer;
 use crate::policy::compare::{Noise, Part, Verdict};
 use crate::policy::copy::Copy;
@@ -19,12 +19,15 @@ use crate::reporter::Reporter;
 /// The comparisons of one target.
 pub(crate) struct Judge {
     noise: RefCell<Noise>,
-    verdicts: Vec<Counter>,
-    parts: Vec<Counter>,
-    missed: Counter,
-    /// Control copies that were sent.
-    pub(crate) controls: Counter,
+    counters: Counters,
 }
+
+/// What is counted: verdicts and parts by their places, [`MISSED`], [`CONTROLS`].
+const COUNTERS: [&str; 8] =
+    ["equal", "noise", "different", "status", "header", "body", "missed", "controls"];
+const PARTS: usize = Verdict::ALL.len();
+const MISSED: usize = 6;
+const CONTROLS: usize = 7;
 
 impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,14 +65,14 @@ impl Judge {
         prefix: &str,
         target: &str,
     ) -> Result<Self, HostError> {
-        let define = Definer::new(host, &[prefix, ".", target, ".compare."]);
-        Ok(Self {
-            noise: RefCell::new(trial.comparer.noise()),
-            verdicts: define.counters(&mut Verdict::ALL.iter().map(|verdict| verdict.name()))?,
-            parts: define.counters(&mut Part::ALL.iter().map(|part| part.name()))?,
-            missed: define.counter("missed")?,
-            controls: define.counter("controls")?,
-        })
+        let prefix = [prefix, ".", target, ".compare."].concat();
+        let noise = RefCell::new(trial.comparer.noise());
+        Ok(Self { noise, counters: Counters::define(host, &prefix, &COUNTERS)? })
+    }
+
+    /// A control copy was sent.
+    pub(crate) fn control(&self) {
+        self.counters.add(CONTROLS, 1);
     }
 
     /// An answer has come, or will not.
@@ -112,7 +115,7 @@ impl Judge {
         host: &PluginHost,
     ) {
         let (Slot::Here(primary), Slot::Here(copy)) = (&answers.primary, &answers.copy) else {
-            self.missed.increment();
+            self.counters.add(MISSED, 1);
             return;
         };
         let control = match &answers.control {
@@ -121,14 +124,10 @@ impl Judge {
         };
         let comparison = trial.comparer.compare(primary, copy, control, &mut self.noise.borrow_mut());
         let verdict = comparison.verdict();
-        let count = |counters: &[Counter], index: usize| {
-            if let Some(counter) = counters.get(index) {
-                counter.increment();
-            }
-        };
-        count(&self.verdicts, verdict as usize);
-        for part in Part::ALL.iter().filter(|part| comparison.differs(**part)) {
-            count(&self.parts, *part as usize);
+        self.counters.add(verdict as usize, 1);
+        for part in Part::ALL {
+            let differs = comparison.differs(part);
+            self.counters.add(PARTS.saturating_add(part as usize), u64::from(differs));
         }
         if verdict == Verdict::Different
             && let Some(reporter) = reporter.filter(|reporter| reporter.wants(host))

@@ -64,6 +64,28 @@ impl Why {
         Self::Refused,
     ];
 
+    /// The last parts of the counters' names, in the order of the reasons.
+    pub const COUNTERS: [&'static str; 18] = [
+        "skipped_disabled",
+        "skipped_upgrade",
+        "skipped_marked",
+        "skipped_method",
+        "skipped_match",
+        "skipped_no_cluster",
+        "skipped_unrouted",
+        "skipped_sample",
+        "skipped_no_key",
+        "skipped_back_off",
+        "skipped_body",
+        "skipped_memory",
+        "skipped_incomplete",
+        "skipped_redaction",
+        "skipped_path",
+        "skipped_in_flight",
+        "skipped_rate",
+        "skipped_refused",
+    ];
+
     /// The number of the reason.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -97,54 +119,38 @@ impl Why {
 
     /// The last part of the counter's name.
     #[must_use]
-    pub const fn counter(self) -> &'static str {
-        match self {
-            Self::Disabled => "skipped_disabled",
-            Self::Upgrade => "skipped_upgrade",
-            Self::Marked => "skipped_marked",
-            Self::Method => "skipped_method",
-            Self::Match => "skipped_match",
-            Self::NoCluster => "skipped_no_cluster",
-            Self::Unrouted => "skipped_unrouted",
-            Self::Sample => "skipped_sample",
-            Self::NoKey => "skipped_no_key",
-            Self::BackOff => "skipped_back_off",
-            Self::Body => "skipped_body",
-            Self::Memory => "skipped_memory",
-            Self::Incomplete => "skipped_incomplete",
-            Self::Redaction => "skipped_redaction",
-            Self::Path => "skipped_path",
-            Self::InFlight => "skipped_in_flight",
-            Self::Rate => "skipped_rate",
-            Self::Refused => "skipped_refused",
-        }
+    pub fn counter(self) -> &'static str {
+        Self::COUNTERS.get(self.index()).copied().unwrap_or_default()
     }
 
     /// What explanations say.
     #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled by the route",
-            Self::Upgrade => "CONNECT or an upgrade",
-            Self::Marked => "a copy itself",
-            Self::Method => "method",
-            Self::Match => "no match",
-            Self::NoCluster => "no cluster named",
-            Self::Unrouted => "no cluster of its own",
-            Self::Sample => "not in the sample",
-            Self::NoKey => "no key",
-            Self::BackOff => "backing off",
-            Self::Body => "body too long",
-            Self::Memory => "no memory left",
-            Self::Incomplete => "the request never came to its end",
-            Self::Redaction => "cannot be redacted",
-            Self::Path => "path cannot be rewritten",
-            Self::InFlight => "too many in flight",
-            Self::Rate => "too many in this time",
-            Self::Refused => "refused by Envoy",
-        }
+    pub fn text(self) -> &'static str {
+        TEXTS.get(self.index()).copied().unwrap_or_default()
     }
 }
+
+/// What explanations say, in the order of the reasons.
+const TEXTS: [&str; 18] = [
+    "disabled by the route",
+    "CONNECT or an upgrade",
+    "a copy itself",
+    "method",
+    "no match",
+    "no cluster named",
+    "no cluster of its own",
+    "not in the sample",
+    "no key",
+    "backing off",
+    "body too long",
+    "no memory left",
+    "the request never came to its end",
+    "cannot be redacted",
+    "path cannot be rewritten",
+    "too many in flight",
+    "too many in this time",
+    "refused by Envoy",
+];
 
 #[cfg(test)]
 mod tests {
