@@ -4,6 +4,7 @@
 //! the same document. The only recursion is an explicit stack of [`MAX_DEPTH`].
 
 use std::borrow::Cow;
+use std::str::Chars;
 
 /// Deepest nesting of arrays and objects; serde_json's own limit, and more than any service's documents.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -65,6 +66,7 @@ pub(crate) struct Tokens<'j> {
 
 impl<'j> Tokens<'j> {
     /// The tokens of one document.
+    #[inline(never)]
     pub(crate) fn new(text: &'j str) -> Self {
         Self { text, at: 0, open: Vec::new(), expected: Expected::Value, lines: false }
     }
@@ -97,35 +99,30 @@ impl<'j> Tokens<'j> {
     /// The next token; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Token<'j>>, Broken> {
         let before = self.at;
-        self.skip_space();
-        let Some(byte) = self.peek() else {
+        let Some(mut byte) = self.after_space() else {
             let done = self.open.is_empty() && (self.expected == Expected::Next);
             return if done { Ok(None) } else { Err(Broken::Syntax) };
         };
-        match self.expected {
-            Expected::Value => self.value(byte).map(Some),
-            Expected::ItemOrEnd if byte == b']' => self.end().map(Some),
-            Expected::ItemOrEnd => self.value(byte).map(Some),
-            Expected::KeyOrEnd if byte == b'}' => self.end().map(Some),
-            Expected::Key | Expected::KeyOrEnd => self.key(byte).map(Some),
-            Expected::Next => match (self.open.last(), byte) {
-                (Some(true), b',') => {
-                    self.step();
-                    self.expected = Expected::Key;
-                    self.next()
-                }
-                (Some(false), b',') => {
-                    self.step();
-                    self.expected = Expected::Value;
-                    self.next()
-                }
-                (Some(true), b'}') | (Some(false), b']') => self.end().map(Some),
-                (None, _) if self.lines && self.between(before, self.at).contains('\n') => {
-                    self.value(byte).map(Some)
-                }
-                _ => Err(Broken::Syntax),
-            },
+        let inside = self.open.last().copied();
+        if let (Expected::Next, b',', Some(object)) = (self.expected, byte, inside) {
+            self.step();
+            self.expected = if object { Expected::Key } else { Expected::Value };
+            byte = self.after_space().ok_or(Broken::Syntax)?;
         }
+        let token = match (self.expected, byte) {
+            (Expected::ItemOrEnd, b']') | (Expected::KeyOrEnd, b'}') => self.end(),
+            (Expected::Next, b']') if inside == Some(false) => self.end(),
+            (Expected::Next, b'}') if inside == Some(true) => self.end(),
+            (Expected::Value | Expected::ItemOrEnd, _) => self.value(byte)?,
+            (Expected::Key | Expected::KeyOrEnd, _) => self.key(byte)?,
+            (Expected::Next, _)
+                if self.lines && inside.is_none() && self.between(before, self.at).contains('\n') =>
+            {
+                self.value(byte)?
+            }
+            (Expected::Next, _) => return Err(Broken::Syntax),
+        };
+        Ok(Some(token))
     }
 
     /// Reads to the end of the value that `token` began.
@@ -150,10 +147,12 @@ impl<'j> Tokens<'j> {
         self.at = self.at.saturating_add(1);
     }
 
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+    /// The next byte that is no space, which is skipped.
+    fn after_space(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.step();
         }
+        self.peek()
     }
 
     fn value(&mut self, byte: u8) -> Result<Token<'j>, Broken> {
@@ -162,11 +161,8 @@ impl<'j> Tokens<'j> {
             b'{' => self.begin(true, Expected::KeyOrEnd, Token::Object),
             b'[' => self.begin(false, Expected::ItemOrEnd, Token::Array),
             b'"' => self.string().map(Token::Text),
-            b't' => self.literal("true"),
-            b'f' => self.literal("false"),
-            b'n' => self.literal("null"),
             b'-' | b'0'..=b'9' => self.number(),
-            _ => Err(Broken::Syntax),
+            _ => self.literal(),
         }
     }
 
@@ -180,11 +176,11 @@ impl<'j> Tokens<'j> {
         Ok(token)
     }
 
-    fn end(&mut self) -> Result<Token<'j>, Broken> {
+    fn end(&mut self) -> Token<'j> {
         self.step();
         self.open.pop();
         self.expected = Expected::Next;
-        Ok(Token::End)
+        Token::End
     }
 
     fn key(&mut self, byte: u8) -> Result<Token<'j>, Broken> {
@@ -192,8 +188,7 @@ impl<'j> Tokens<'j> {
             return Err(Broken::Syntax);
         }
         let key = self.string()?;
-        self.skip_space();
-        if self.peek() != Some(b':') {
+        if self.after_space() != Some(b':') {
             return Err(Broken::Syntax);
         }
         self.step();
@@ -201,13 +196,15 @@ impl<'j> Tokens<'j> {
         Ok(Token::Key(key))
     }
 
-    fn literal(&mut self, literal: &'static str) -> Result<Token<'j>, Broken> {
-        let end = self.at.saturating_add(literal.len());
-        if self.text.get(self.at..end) != Some(literal) {
-            return Err(Broken::Syntax);
+    fn literal(&mut self) -> Result<Token<'j>, Broken> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        for literal in ["true", "false", "null"] {
+            if rest.starts_with(literal) {
+                self.at = self.at.saturating_add(literal.len());
+                return Ok(Token::Literal(literal));
+            }
         }
-        self.at = end;
-        Ok(Token::Literal(literal))
+        Err(Broken::Syntax)
     }
 
     fn digits(&mut self) -> Result<(), Broken> {
@@ -264,23 +261,19 @@ impl<'j> Tokens<'j> {
                 self.step();
                 Ok(())
             }
-            b'u' => {
-                let unit = self.unit()?;
-                match unit {
-                    0xd800..=0xdbff => {
-                        if self.peek() != Some(b'\\') {
-                            return Err(Broken::Syntax);
-                        }
-                        self.step();
-                        if self.peek() != Some(b'u') || !(0xdc00..=0xdfff).contains(&self.unit()?) {
-                            return Err(Broken::Syntax);
-                        }
-                        Ok(())
+            b'u' => match self.unit()? {
+                0xd800..=0xdbff => {
+                    // Its other half.
+                    let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+                    if !rest.starts_with(b"\\u") {
+                        return Err(Broken::Syntax);
                     }
-                    0xdc00..=0xdfff => Err(Broken::Syntax),
-                    _ => Ok(()),
+                    self.step();
+                    if (0xdc00..=0xdfff).contains(&self.unit()?) { Ok(()) } else { Err(Broken::Syntax) }
                 }
-            }
+                0xdc00..=0xdfff => Err(Broken::Syntax),
+                _ => Ok(()),
+            },
             _ => Err(Broken::Syntax),
         }
     }
@@ -288,17 +281,19 @@ impl<'j> Tokens<'j> {
     /// The four digits behind the `u` that comes next.
     fn unit(&mut self) -> Result<u32, Broken> {
         self.step();
-        let end = self.at.saturating_add(4);
-        let unit = self.text.get(self.at..end).and_then(hex4).ok_or(Broken::Syntax)?;
-        self.at = end;
-        Ok(unit)
+        let digits = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        self.at = self.at.saturating_add(4);
+        hex4(digits).ok_or(Broken::Syntax)
     }
 }
 
-/// Four hexadecimal digits, and nothing else that a number's parser would accept.
-fn hex4(digits: &str) -> Option<u32> {
-    let all = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if all { u32::from_str_radix(digits, 16).ok() } else { None }
+/// The number of the four hexadecimal digits that come first.
+fn hex4(digits: &[u8]) -> Option<u32> {
+    let mut unit = 0_u32;
+    for digit in digits.first_chunk::<4>()? {
+        unit = unit.wrapping_shl(4) | char::from(*digit).to_digit(16)?;
+    }
+    Some(unit)
 }
 
 impl<'j> Text<'j> {
@@ -326,16 +321,11 @@ impl<'j> Text<'j> {
                 Some('r') => text.push('\r'),
                 Some('t') => text.push('\t'),
                 Some('u') => {
-                    let (unit, rest) = next_unit(parts.as_str());
-                    parts = rest.chars();
-                    let mut code = unit;
-                    if (0xd800..=0xdbff).contains(&unit)
-                        && let Some(second) = rest.strip_prefix("\\u")
-                    {
-                        let (low, rest) = next_unit(second);
-                        parts = rest.chars();
-                        let high = unit.wrapping_sub(0xd800).wrapping_shl(10);
-                        code = high.wrapping_add(low.wrapping_sub(0xdc00)).wrapping_add(0x1_0000);
+                    let mut code = unit(&mut parts);
+                    if (0xd800..=0xdbff).contains(&code) && parts.as_str().starts_with("\\u") {
+                        parts.nth(1);
+                        let high = code.wrapping_sub(0xd800).wrapping_shl(10);
+                        code = high.wrapping_add(unit(&mut parts).wrapping_sub(0xdc00)).wrapping_add(0x1_0000);
                     }
                     text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                 }
@@ -347,9 +337,11 @@ impl<'j> Text<'j> {
     }
 }
 
-fn next_unit(text: &str) -> (u32, &str) {
-    let (digits, rest) = text.split_at_checked(4).unwrap_or((text, ""));
-    (hex4(digits).unwrap_or(0xfffd), rest)
+/// Takes the four digits that come next.
+fn unit(parts: &mut Chars<'_>) -> u32 {
+    let unit = hex4(parts.as_str().as_bytes());
+    parts.nth(3);
+    unit.unwrap_or(0xfffd)
 }
 
 /// Writes a string with its quotes.
@@ -375,7 +367,7 @@ pub(crate) fn compact(text: &str) -> String {
     let mut out = String::new();
     let mut tokens = Tokens::new(text);
     while let Ok(Some(_)) = {
-        tokens.skip_space();
+        tokens.after_space();
         let start = tokens.at();
         let token = tokens.next();
         out.extend(tokens.between(start, tokens.at()).split_ascii_whitespace());

@@ -4,6 +4,7 @@
 //! stands, so its cost is the number of paths and not of their combinations.
 
 use crate::policy::fold::fold;
+use crate::policy::number::whole;
 use crate::policy::sort::sort;
 
 /// Longest path, in steps.
@@ -13,7 +14,7 @@ const MAX_STEPS: usize = 64;
 pub(crate) const MAX_PATHS: usize = 256;
 
 /// One step of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Step {
     /// A key; folded when case does not count.
     Key(String),
@@ -68,22 +69,21 @@ impl Paths {
         let mut compiled = Self { fold, ..Self::default() };
         let mut problems = Vec::new();
         for (index, path) in paths.into_iter().enumerate() {
-            match parse(path) {
-                Ok(steps) if index < MAX_PATHS => {
-                    compiled.starts.push(compiled.steps.len());
-                    compiled.steps.extend(steps.into_iter().map(|step| match step {
-                        Step::Key(key) if fold => Step::Key(self::fold(&key)),
-                        step => step,
-                    }));
-                    compiled.steps.push(Step::End(index));
-                }
-                Ok(_) => {
-                    problems.push((index, ["is one too many; at most ", &MAX_PATHS.to_string()].concat()));
-                }
-                Err(reason) => problems.push((index, reason)),
-            }
+            compiled.add(index, path, &mut problems);
         }
         if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    }
+
+    #[inline(never)]
+    fn add(&mut self, index: usize, path: &str, problems: &mut Vec<(usize, String)>) {
+        self.starts.push(self.steps.len());
+        let reason = match self.parse(path) {
+            Ok(()) if index < MAX_PATHS => return self.steps.push(Step::End(index)),
+            Ok(()) => String::from("is one too many; at most 256"),
+            Err(Some(reason)) => String::from(reason),
+            Err(None) => ["`", path, "` is not a path; ", FORMS].concat(),
+        };
+        problems.push((index, reason));
     }
 
     /// Whether there are none.
@@ -197,53 +197,63 @@ impl Walk {
 const FORMS: &str =
     "expected keys joined by `.`, such as `user.password`, `items[*].card`, `**.token` or `[\"a.b\"].c`";
 
-fn parse(path: &str) -> Result<Vec<Step>, String> {
-    let refused = || ["`", path, "` is not a path; ", FORMS].concat();
-    let mut steps: Vec<Step> = Vec::new();
-    // `$` is the root, and `$ref` a key.
-    let mut rest = match path.strip_prefix('$') {
-        Some(rest) if rest.is_empty() || rest.starts_with('[') => rest,
-        Some(rest) => rest.strip_prefix('.').unwrap_or(path),
-        None => path,
-    };
-    while !rest.is_empty() {
-        let step;
-        (step, rest) = if let Some(inner) = rest.strip_prefix('[') {
-            bracket(inner).ok_or_else(refused)?
-        } else {
-            let end = rest.find(['.', '[']).unwrap_or(rest.len());
-            let (name, after) = rest.split_at_checked(end).ok_or_else(refused)?;
-            let step = match name {
-                "*" => Step::Any,
-                "**" => Step::Deep,
-                name if name.is_empty() || name.contains(['*', ']', '"']) => return Err(refused()),
-                name => Step::Key(String::from(name)),
-            };
-            (step, after)
+impl Paths {
+    /// Adds the steps of a path. Refused with a reason, or because it is no path.
+    fn parse(&mut self, path: &str) -> Result<(), Option<&'static str>> {
+        let start = self.steps.len();
+        // `$` is the root, and `$ref` a key.
+        let mut rest = match path.strip_prefix('$') {
+            Some(rest) if rest.is_empty() || rest.starts_with('[') => rest,
+            Some(rest) => rest.strip_prefix('.').unwrap_or(path),
+            None => path,
         };
-        if steps.len() >= MAX_STEPS {
-            return Err(["has more than ", &MAX_STEPS.to_string(), " steps"].concat());
-        }
-        // Twice any number of steps is any number of steps.
-        if step != Step::Deep || steps.last() != Some(&Step::Deep) {
-            steps.push(step);
-        }
-        if let Some(after) = rest.strip_prefix('.') {
-            if after.is_empty() || after.starts_with('[') {
-                return Err(refused());
+        while !rest.is_empty() {
+            let step;
+            (step, rest) = step_of(rest).ok_or(None)?;
+            let steps = self.steps.len().saturating_sub(start);
+            if steps >= MAX_STEPS {
+                return Err(Some("has more than 64 steps"));
             }
-            rest = after;
-        } else if !rest.is_empty() && !rest.starts_with('[') {
-            return Err(refused());
+            // Twice any number of steps is any number of steps.
+            let again = steps > 0 && matches!((&step, self.steps.last()), (Step::Deep, Some(Step::Deep)));
+            if !again {
+                self.steps.push(match step {
+                    Step::Key(key) if self.fold => Step::Key(fold(&key)),
+                    step => step,
+                });
+            }
+            let after = rest.strip_prefix('.');
+            if after.is_some_and(|after| after.is_empty() || after.starts_with('['))
+                || after.is_none() && !rest.is_empty() && !rest.starts_with('[')
+            {
+                return Err(None);
+            }
+            rest = after.unwrap_or(rest);
+        }
+        match self.steps.get(start..) {
+            None | Some([]) => Err(None),
+            Some([.., Step::Deep]) => {
+                Err(Some("ends in `**`; a path takes all of the value at its end, so leave it out"))
+            }
+            Some(_) => Ok(()),
         }
     }
-    match steps.last() {
-        None => Err(refused()),
-        Some(Step::Deep) => {
-            Err(String::from("ends in `**`; a path takes all of the value at its end, so leave it out"))
-        }
-        Some(_) => Ok(steps),
+}
+
+/// The first step of a path, and what is behind it.
+fn step_of(path: &str) -> Option<(Step, &str)> {
+    if let Some(inner) = path.strip_prefix('[') {
+        return bracket(inner);
     }
+    let end = path.bytes().position(|byte| matches!(byte, b'.' | b'[')).unwrap_or(path.len());
+    let (name, after) = path.split_at_checked(end)?;
+    let step = match name {
+        "*" => Step::Any,
+        "**" => Step::Deep,
+        _ if name.is_empty() || name.bytes().any(|byte| matches!(byte, b'*' | b']' | b'"')) => return None,
+        _ => Step::Key(String::from(name)),
+    };
+    Some((step, after))
 }
 
 /// The step in brackets, and what is behind them.
@@ -259,9 +269,8 @@ fn bracket(inner: &str) -> Option<(Step, &str)> {
     if index == "*" {
         return Some((Step::AnyElement, rest));
     }
-    let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-    let index = if digits { index.parse().ok()? } else { return None };
-    Some((Step::Index(index), rest))
+    let index = if index.starts_with('+') { None } else { usize::try_from(whole(index.as_bytes())?).ok() };
+    Some((Step::Index(index?), rest))
 }
 
 #[cfg(test)]

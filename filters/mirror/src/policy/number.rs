@@ -14,18 +14,30 @@ impl Decimal {
     /// Reads a number of RFC 8259; `None` when its exponent is beyond all use.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
-        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = [whole, fraction].concat();
-        let digits = all.trim_end_matches('0');
-        if digits.trim_start_matches('0').is_empty() {
-            return Some(Self { negative: false, digits: String::new(), exponent: 0 });
+        let end = text.bytes().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
+        let mut digits = String::new();
+        let (mut exponent, mut is_fraction) = (0_i64, false);
+        for byte in text.bytes().take(end) {
+            if byte == b'.' {
+                is_fraction = true;
+                continue;
+            }
+            exponent = exponent.saturating_sub(i64::from(is_fraction));
+            if byte != b'0' || !digits.is_empty() {
+                digits.push(char::from(byte));
+            }
         }
-        let zeros = i64::try_from(all.len().checked_sub(digits.len())?).ok()?;
-        let decimals = i64::try_from(fraction.len()).ok()?;
-        let exponent: i64 = exponent.strip_prefix('+').unwrap_or(exponent).parse().ok()?;
-        let exponent = exponent.checked_sub(decimals)?.checked_add(zeros)?;
-        Some(Self { negative, digits: String::from(digits.trim_start_matches('0')), exponent })
+        while digits.ends_with('0') {
+            digits.pop();
+            exponent = exponent.saturating_add(1);
+        }
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits, exponent: 0 });
+        }
+        if let Some(written) = text.as_bytes().get(end.saturating_add(1)..) {
+            exponent = signed(written)?.checked_add(exponent)?;
+        }
+        Some(Self { negative, digits, exponent })
     }
 
     /// The nearest float, or one a few places beside it: without the tables that the standard library reads floats with, 16 kB of a module.
@@ -33,7 +45,7 @@ impl Decimal {
     pub(crate) fn float(&self) -> f64 {
         // 19 digits always fit.
         let (kept, cut) = self.digits.split_at_checked(19).unwrap_or((&self.digits, ""));
-        let digits: u64 = kept.parse().unwrap_or_default();
+        let digits = whole(kept.as_bytes()).unwrap_or_default();
         let cut = i64::try_from(cut.len()).unwrap_or(i64::MAX);
         let mut exponent = self.exponent.saturating_add(cut).max(-700);
         let mut value = if self.negative { -(digits as f64) } else { digits as f64 };
@@ -59,6 +71,25 @@ impl Decimal {
             return None;
         }
         Some([self.digits.as_str(), &"0".repeat(zeros)].concat())
+    }
+}
+
+/// A whole number as the standard library reads it, whose code for it is there once more for every type of number.
+#[inline(never)]
+pub(crate) fn whole(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let mut value = 0_u64;
+    for byte in digits {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    if digits.is_empty() { None } else { Some(value) }
+}
+
+fn signed(text: &[u8]) -> Option<i64> {
+    match text.strip_prefix(b"-") {
+        Some(digits) => 0_i64.checked_sub_unsigned(whole(digits)?),
+        None => i64::try_from(whole(text)?).ok(),
     }
 }
 
