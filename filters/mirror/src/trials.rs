@@ -23,8 +23,7 @@ pub(crate) struct Judge {
 }
 
 /// What is counted: verdicts and parts by their places, [`MISSED`], [`CONTROLS`].
-const COUNTERS: [&str; 8] =
-    ["equal", "noise", "different", "status", "header", "body", "missed", "controls"];
+const COUNTERS: [&str; 8] = ["equal", "noise", "different", "status", "header", "body", "missed", "controls"];
 const PARTS: usize = Verdict::ALL.len();
 const MISSED: usize = 6;
 const CONTROLS: usize = 7;

@@ -325,7 +325,8 @@ impl<'j> Text<'j> {
                     if (0xd800..=0xdbff).contains(&code) && parts.as_str().starts_with("\\u") {
                         parts.nth(1);
                         let high = code.wrapping_sub(0xd800).wrapping_shl(10);
-                        code = high.wrapping_add(unit(&mut parts).wrapping_sub(0xdc00)).wrapping_add(0x1_0000);
+                        code =
+                            high.wrapping_add(unit(&mut parts).wrapping_sub(0xdc00)).wrapping_add(0x1_0000);
                     }
                     text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                 }

@@ -238,9 +238,10 @@ impl Pass<'_> {
     }
 
     /// What stands in place of a value; `None` when it goes with its name.
-    fn instead(&mut self, action: Action, value: &str) -> Option<Cow<'static, str>> {
+    #[inline(never)]
+    fn instead(&mut self, action: Action, value: &[u8]) -> Option<String> {
         self.note();
-        self.rules.values.instead(action, value)
+        self.rules.values.instead(action, &String::from_utf8_lossy(value)).map(Cow::into_owned)
     }
 
     /// What stands where a doubtful value stood.

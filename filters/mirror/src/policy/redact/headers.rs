@@ -34,16 +34,10 @@ impl Pass<'_> {
             [b':', ..] => return out.push(name, value),
             _ => {}
         }
-        if let (true, Some(_)) = (name == b"cookie", &self.rules.cookies) {
-            let value = String::from_utf8_lossy(value).into_owned();
-            if let Some(value) = self.cookies(&value) {
-                out.push(name, value);
-            }
-            return;
-        }
-        if let (true, Some(_)) = (name == b"set-cookie", &self.rules.cookies) {
-            let value = String::from_utf8_lossy(value).into_owned();
-            if let Some(value) = self.set_cookie(&value) {
+        if self.rules.cookies.is_some() && matches!(name, b"cookie" | b"set-cookie") {
+            let line = percent::lossy(value);
+            let value = if name == b"cookie" { self.cookies(&line) } else { self.set_cookie(&line) };
+            if let Some(value) = value {
                 out.push(name, value);
             }
             return;
@@ -51,13 +45,12 @@ impl Pass<'_> {
         let named = self.rules.headers.iter().find(|(known, _)| is_same(known.as_bytes(), name));
         match named.map(|(_, action)| *action).unwrap_or(Action::Keep) {
             Action::Keep => match self.plain_value(value) {
-                Some(Cow::Borrowed(value)) => out.push(name, value),
-                Some(Cow::Owned(value)) => out.push(name, value),
+                Some(value) => out.push(name, value),
                 None => self.note(),
             },
             action => {
-                if let Some(instead) = self.instead(action, &String::from_utf8_lossy(value)) {
-                    out.push(name, instead.as_bytes());
+                if let Some(instead) = self.instead(action, value) {
+                    out.push(name, instead);
                 }
             }
         }
@@ -65,15 +58,13 @@ impl Pass<'_> {
 
     /// A value without what must not be told; `None` when it cannot be looked through.
     fn plain_value<'v>(&mut self, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
-        let text = match std::str::from_utf8(value) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) if self.looks_into_text() => return None,
-            Err(_) => return Some(Cow::Borrowed(value)),
+        let Ok(text) = std::str::from_utf8(value) else {
+            return if self.looks_into_text() { None } else { Some(Cow::Borrowed(value)) };
         };
-        match self.text(&text, 0, None) {
+        match self.text(text, 0, None) {
             Ok(None) => Some(Cow::Borrowed(value)),
             // No line may end where text was put together anew.
-            Ok(Some(clean)) if clean.contains(['\r', '\n', '\0']) => None,
+            Ok(Some(clean)) if clean.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) => None,
             Ok(Some(clean)) => Some(Cow::Owned(clean.into_bytes())),
             Err(_) => None,
         }
@@ -81,8 +72,7 @@ impl Pass<'_> {
 
     fn looks_into_text(&self) -> bool {
         let rules = self.rules;
-        let patterns = rules.patterns.iter().any(|pattern| pattern.places.contains(&self.place));
-        patterns || !rules.json.is_empty() || !rules.query.is_empty() || !rules.form.is_empty()
+        self.has_patterns() || !rules.json.is_empty() || !rules.query.is_empty() || !rules.form.is_empty()
     }
 
     /// What becomes of a cookie.
@@ -116,19 +106,16 @@ impl Pass<'_> {
                     self.note();
                     return None;
                 }
-                let clean = self.plain_value(pair.as_bytes());
-                match clean {
-                    Some(clean) => Some(String::from_utf8_lossy(&clean).into_owned()),
-                    None => {
-                        self.note();
-                        None
-                    }
+                let clean = self.plain_value(pair.as_bytes()).map(|clean| percent::lossy(&clean));
+                if clean.is_none() {
+                    self.note();
                 }
+                clean
             }
             action => {
                 let value = value.trim();
                 let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-                let instead = self.instead(action, inner.unwrap_or(value))?;
+                let instead = self.instead(action, inner.unwrap_or(value).as_bytes())?;
                 Some([name.trim(), "=", &instead].concat())
             }
         }
@@ -142,6 +129,6 @@ impl Pass<'_> {
         if attributes.is_empty() {
             return Some(pair);
         }
-        Some([pair.as_str(), ";", &String::from_utf8_lossy(&attributes)].concat())
+        Some([pair.as_str(), ";", &percent::lossy(&attributes)].concat())
     }
 }

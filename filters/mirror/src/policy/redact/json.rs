@@ -28,17 +28,6 @@ impl From<Broken> for Refusal {
 }
 
 impl Pass<'_> {
-    /// A document as text.
-    pub(super) fn document(
-        &mut self,
-        text: &str,
-        walk: Walk,
-        level: usize,
-    ) -> Result<Option<String>, Refusal> {
-        let clean = self.json(Tokens::new(text), walk, level)?;
-        Ok(clean.map(|clean| String::from_utf8_lossy(&clean).into_owned()))
-    }
-
     /// The documents without what must not be told; `None` when they can stay.
     pub(super) fn json(
         &mut self,
@@ -86,14 +75,18 @@ impl Pass<'_> {
                     if let Some(action) = action.filter(|action| *action != Action::Keep) {
                         tokens.skip(token)?;
                         walk.leave();
+                        let text;
                         let plain = match token {
-                            Token::Text(text) => text.decode(),
-                            Token::Number(text) | Token::Literal(text) => Cow::Borrowed(text),
+                            Token::Text(value) => {
+                                text = value.decode();
+                                &*text
+                            }
+                            Token::Number(value) | Token::Literal(value) => value,
                             // Its last characters are all of a short value within it.
-                            _ if action == Action::Mask => Cow::Borrowed(""),
-                            _ => Cow::Borrowed(tokens.between(start, tokens.at())),
+                            _ if action == Action::Mask => "",
+                            _ => tokens.between(start, tokens.at()),
                         };
-                        if let Some(instead) = self.instead(action, &plain) {
+                        if let Some(instead) = self.instead(action, plain.as_bytes()) {
                             self.member(&mut out, open.last_mut(), name, level)?;
                             push_string(&mut out, &instead);
                         }

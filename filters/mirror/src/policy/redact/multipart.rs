@@ -3,6 +3,7 @@
 //! Whatever two readers could take differently is refused: a preamble, folded or unknown headers, a boundary within a part, names twice.
 
 use super::body::{self, Kind};
+use super::percent::find;
 use super::{Pass, Refusal, parameters};
 use crate::config::Action;
 
@@ -60,10 +61,9 @@ impl Pass<'_> {
         if part.name == "_charset_" {
             return Err(Refusal::Charset);
         }
-        let action = parameters::action(self.rules.form.iter(), part.name.as_bytes());
+        let action = parameters::action([&self.rules.form, &[]], part.name.as_bytes());
         if let Some(action) = action.filter(|action| *action != Action::Keep) {
-            let instead = self.instead(action, &String::from_utf8_lossy(content));
-            return Ok(instead.map(|instead| instead.into_owned().into_bytes()));
+            return Ok(self.instead(action, content).map(String::into_bytes));
         }
         let kind = match part.content_type {
             None => Kind::Text,
@@ -85,12 +85,13 @@ impl Pass<'_> {
             if value.contains(['"', '\r', '\n']) {
                 return Err(Refusal::Broken);
             }
-            out.extend_from_slice(
-                [b"; ", field.as_bytes(), b"=\"", value.as_bytes(), b"\""].concat().as_slice(),
-            );
+            for part in ["; ", field, "=\"", value, "\""] {
+                out.extend_from_slice(part.as_bytes());
+            }
         }
         if let Some(kind) = part.content_type {
-            out.extend_from_slice([b"\r\ncontent-type: ", kind.as_bytes()].concat().as_slice());
+            out.extend_from_slice(b"\r\ncontent-type: ");
+            out.extend_from_slice(kind.as_bytes());
         }
         out.extend_from_slice(b"\r\n\r\n");
         Ok(())
@@ -100,7 +101,11 @@ impl Pass<'_> {
 fn headers(head: &str) -> Result<Part<'_>, Refusal> {
     let mut disposition = None;
     let mut content_type = None;
-    for line in head.split("\r\n") {
+    let mut rest = Some(head);
+    while let Some(lines) = rest {
+        let end = find(lines.as_bytes(), b"\r\n").unwrap_or(lines.len());
+        let line = lines.get(..end).unwrap_or_default();
+        rest = lines.get(end.saturating_add(2)..);
         if line.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
             return Err(Refusal::Broken);
         }
@@ -140,9 +145,4 @@ fn headers(head: &str) -> Result<Part<'_>, Refusal> {
         rest = after.trim();
     }
     Ok(Part { name: name.ok_or(Refusal::Broken)?, filename, content_type })
-}
-
-/// Where `needle` begins; linear for what a boundary can be.
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len().max(1)).position(|window| window == needle)
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::percent;
-use super::text::{CLOSE, MAX_LEVELS, OPEN};
+use super::text::{MARKS, MAX_LEVELS};
 use super::{Pass, Refusal};
 use crate::config::Action;
 use crate::policy::fold::fold;
@@ -25,40 +25,30 @@ impl Parameter {
     }
 
     /// Whether a decoded key is this one, or has it as a part: `user[password]`, `user.password`, `password[]`.
-    fn is(&self, plain: &Names<'_>, folded: &Names<'_>) -> bool {
-        let names = if self.fold { folded } else { plain };
-        names.whole == self.key || names.parts.contains(&self.key.as_str())
+    fn is(&self, plain: &str, folded: &str) -> bool {
+        let name = if self.fold { folded } else { plain };
+        let key = self.key.as_bytes();
+        name == self.key || name.as_bytes().split(|byte| b"[].".contains(byte)).any(|part| part == key)
     }
 }
 
-/// What a key may be called by: itself, and its parts when it has several.
-struct Names<'k> {
-    whole: &'k str,
-    parts: Vec<&'k str>,
-}
-
-impl<'k> Names<'k> {
-    fn of(whole: &'k str) -> Self {
-        let marks = ['[', ']', '.'];
-        let parts = if whole.contains(marks) { whole.split(marks).collect() } else { Vec::new() };
-        Self { whole, parts }
+/// What becomes of the values of a key, however often it is encoded; the first of the lists counts.
+pub(super) fn action(lists: [&[Parameter]; 2], raw: &[u8]) -> Option<Action> {
+    if lists.iter().all(|list| list.is_empty()) {
+        return None;
     }
-}
-
-/// What becomes of the values of a key, however often it is encoded; the first of the list counts.
-pub(super) fn action<'p>(list: impl Iterator<Item = &'p Parameter> + Clone, raw: &[u8]) -> Option<Action> {
-    list.clone().next()?;
     let mut key = Cow::Borrowed(raw);
     for _ in 0..=MAX_LEVELS {
         let plain = String::from_utf8_lossy(&key);
         let folded = fold(&plain);
-        let (plain, folded) = (Names::of(&plain), Names::of(&folded));
-        if let Some(found) = list.clone().find(|parameter| parameter.is(&plain, &folded)) {
-            return Some(found.action);
+        for list in lists {
+            if let Some(found) = list.iter().find(|parameter| parameter.is(&plain, &folded)) {
+                return Some(found.action);
+            }
         }
-        match percent::decode(&key, true) {
-            Cow::Owned(decoded) if decoded != *key => key = Cow::Owned(decoded),
-            _ => return None,
+        drop(plain);
+        if !percent::unwrap(&mut key) {
+            break;
         }
     }
     None
@@ -71,9 +61,8 @@ fn begins_like_json(raw: &[u8]) -> bool {
         if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) {
             return true;
         }
-        match percent::decode(&text, true) {
-            Cow::Owned(decoded) if decoded != *text => text = Cow::Owned(decoded),
-            _ => return false,
+        if !percent::unwrap(&mut text) {
+            break;
         }
     }
     false
@@ -102,36 +91,38 @@ impl Syntax {
 
     /// What stands before the end of a value that must not be told, and the rest. In a text it may be quoted.
     fn value(self, behind: &[u8]) -> (&[u8], &[u8]) {
-        let quote =
-            behind.first().copied().filter(|first| self == Self::Text && matches!(first, b'"' | b'\''));
-        let mut escaped = false;
-        let mut ends = |(at, byte): (usize, &u8)| match (at, quote) {
-            // Whatever it begins with is a part of it, unless it is empty.
-            (0, _) => self.ends(*byte) && !matches!(byte, b'"' | b'<' | b'>'),
-            (_, Some(_)) if escaped => {
-                escaped = false;
-                false
-            }
-            (_, Some(quote)) => {
-                escaped = *byte == b'\\';
-                *byte == quote
-            }
-            (_, None) => self.ends(*byte),
+        let quote = match behind.first() {
+            Some(first @ (b'"' | b'\'')) if self == Self::Text => Some(*first),
+            _ => None,
         };
-        let end = behind.iter().enumerate().position(&mut ends).unwrap_or(behind.len());
-        behind.split_at_checked(end).unwrap_or((behind, &[]))
+        let mut escaped = false;
+        for (at, byte) in behind.iter().enumerate() {
+            let ends = match quote {
+                // Whatever it begins with is a part of it, unless it is empty.
+                _ if at == 0 => self.ends(*byte) && !matches!(byte, b'"' | b'<' | b'>'),
+                Some(_) if escaped => {
+                    escaped = false;
+                    false
+                }
+                Some(quote) => {
+                    escaped = *byte == b'\\';
+                    *byte == quote
+                }
+                None => self.ends(*byte),
+            };
+            if ends {
+                return behind.split_at_checked(at).unwrap_or((behind, &[]));
+            }
+        }
+        (behind, &[])
     }
 
     /// Writes what is not as it was, marked where the text as a whole is looked at once more.
     fn write(self, parts: &[&[u8]], out: &mut Vec<u8>) {
-        let mark = |mark: char, out: &mut Vec<u8>| {
-            if self == Self::Text {
-                out.extend_from_slice(mark.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-        };
-        mark(OPEN, out);
+        let [open, close] = if self == Self::Text { MARKS } else { [""; 2] };
+        out.extend_from_slice(open.as_bytes());
         parts.iter().for_each(|part| out.extend_from_slice(part));
-        mark(CLOSE, out);
+        out.extend_from_slice(close.as_bytes());
     }
 
     /// What ends a value that must not be told.
@@ -181,11 +172,11 @@ impl Pass<'_> {
             };
             let known = first.len().saturating_add(second.len());
             self.spend((known / 4).saturating_add(key.len().saturating_mul(known) / 16).saturating_add(8))?;
-            match action(first.iter().chain(second), key).filter(|action| *action != Action::Keep) {
+            match action([first, second], key).filter(|action| *action != Action::Keep) {
                 Some(action) => {
                     let (value, after) = syntax.value(behind);
                     let value = percent::decode(value, syntax != Syntax::Text);
-                    match self.instead(action, &String::from_utf8_lossy(&value)) {
+                    match self.instead(action, &value) {
                         Some(instead) => {
                             let key = self.component(key, syntax, level)?;
                             syntax.write(&[&key, b"=", instead.as_bytes()], &mut out);
@@ -272,11 +263,11 @@ impl Pass<'_> {
             Err(_) => String::from_utf8_lossy(&decoded),
         };
         let level = level.saturating_add(usize::from(matches!(decoded, Cow::Owned(_))));
-        let clean = match self.text(&text, level, None) {
-            Ok(clean) => clean,
+        Ok(match self.text(&text, level, None) {
+            Ok(None) => Cow::Borrowed(raw),
+            Ok(Some(clean)) => Cow::Owned(percent::encode(clean.as_bytes())),
             Err(refusal) if syntax == Syntax::Form || refusal == Refusal::TooLarge => return Err(refusal),
-            Err(_) => Some(self.doubtful()),
-        };
-        Ok(clean.map_or(Cow::Borrowed(raw), |clean| Cow::Owned(percent::encode(clean.as_bytes()))))
+            Err(_) => Cow::Owned(percent::encode(self.doubtful().as_bytes())),
+        })
     }
 }

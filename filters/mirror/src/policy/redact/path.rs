@@ -11,10 +11,10 @@ impl Pass<'_> {
         let start = raw.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(raw.len());
         let (path, query) = raw.split_at_checked(start).unwrap_or((raw, &[]));
         let mut out = self.segments(path);
-        let text = String::from_utf8_lossy(&out).into_owned();
-        match self.text(&text, 0, None) {
+        match self.text(&percent::lossy(&out), 0, None) {
             Ok(None) => {}
-            Ok(Some(clean)) => out = percent_spaces(&clean),
+            // A path cannot hold spaces and the like; what was found in it may have left some.
+            Ok(Some(clean)) => out = percent::encode_others(clean.as_bytes(), |byte| byte.is_ascii_graphic()),
             Err(_) => out = ["/", &self.doubtful()].concat().into_bytes(),
         }
         match self.parameters(query, Syntax::Query, 0) {
@@ -38,7 +38,7 @@ impl Pass<'_> {
         let mut before: &[u8] = &[];
         for (index, segment) in path.split(|byte| *byte == b'/').enumerate() {
             let slash: &[u8] = if index > 0 { b"/" } else { b"" };
-            let follows = parameters::action(self.rules.segments.iter(), before);
+            let follows = self.follows(before);
             let mut stays = true;
             if !matches!(segment, b"" | b".") {
                 let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -46,7 +46,7 @@ impl Pass<'_> {
                 if let Some(action) = action.filter(|action| *action != Action::Keep) {
                     stays = false;
                     let plain = percent::decode(segment, false);
-                    if let Some(instead) = self.instead(action, &String::from_utf8_lossy(&plain)) {
+                    if let Some(instead) = self.instead(action, &plain) {
                         out.extend_from_slice(slash);
                         out.extend_from_slice(instead.as_bytes());
                     }
@@ -64,6 +64,11 @@ impl Pass<'_> {
         out
     }
 
+    /// What becomes of a segment behind this one.
+    fn follows(&self, before: &[u8]) -> Option<Action> {
+        parameters::action([&self.rules.segments, &[]], before)
+    }
+
     /// What becomes of a segment that is several to a server that decodes before it splits: `reset%2Fabc`.
     fn hidden_segment(&self, before: &[u8], segment: &[u8]) -> Option<Action> {
         let mut plain = segment.to_vec();
@@ -75,7 +80,7 @@ impl Pass<'_> {
             plain = percent::decode(&plain, false).into_owned();
             let mut last = before;
             for part in plain.split(|byte| matches!(byte, b'/' | b'\\')) {
-                let found = parameters::action(self.rules.segments.iter(), last);
+                let found = self.follows(last);
                 if part != plain && found.is_some_and(|action| action != Action::Keep) {
                     return found;
                 }
@@ -84,17 +89,4 @@ impl Pass<'_> {
         }
         None
     }
-}
-
-/// A path cannot hold spaces and the like; what was found in it may have left some.
-fn percent_spaces(path: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_graphic() {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&percent::encode(&[byte]));
-        }
-    }
-    out
 }

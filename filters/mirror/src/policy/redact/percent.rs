@@ -1,4 +1,4 @@
-//! Percent-encoding and base64, as far as redaction must see through them.
+//! Percent-encoding and base64, as far as redaction must see through them, and bytes as text.
 
 use std::borrow::Cow;
 
@@ -28,6 +28,17 @@ pub(super) fn decode(raw: &[u8], plus: bool) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// Decodes one more level, as in forms; `false` where there is none.
+pub(super) fn unwrap(text: &mut Cow<'_, [u8]>) -> bool {
+    match decode(text, true) {
+        Cow::Owned(decoded) if decoded != **text => {
+            *text = Cow::Owned(decoded);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Whether there is anything to decode, `+` not counted.
 pub(super) fn is_encoded(text: &[u8]) -> bool {
     text.windows(3).any(
@@ -41,17 +52,38 @@ fn hex(byte: u8) -> Option<u8> {
 
 /// Everything encoded but what RFC 3986 calls unreserved, and `/`.
 pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+    encode_others(text, |byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte))
+}
+
+/// Everything encoded but what is plain.
+#[inline(never)]
+pub(super) fn encode_others(text: &[u8], is_plain: fn(u8) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(*byte),
-            byte => {
-                out.push(b'%');
-                out.extend(weir_sdk::digest::hex(&[*byte]).bytes().map(|digit| digit.to_ascii_uppercase()));
-            }
+        if is_plain(*byte) {
+            out.push(*byte);
+        } else {
+            let digits = weir_sdk::digest::hex(&[*byte]).to_ascii_uppercase();
+            out.push(b'%');
+            out.extend_from_slice(digits.as_bytes());
         }
     }
     out
+}
+
+/// Bytes as text.
+#[inline(never)]
+pub(super) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Where `needle` begins; linear for the short ones that are looked for.
+#[inline(never)]
+pub(super) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return Some(0);
+    }
+    bytes.windows(needle.len()).position(|window| window == needle)
 }
 
 /// Base64 of either alphabet, with or without padding; `None` for anything else.

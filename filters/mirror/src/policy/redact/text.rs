@@ -1,13 +1,14 @@
 //! Text as one value: a JSON string, a header's value, a field of a form. What it may itself be (JSON, a URL, something encoded) is looked into.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::parameters::Syntax;
 use super::pattern::Finder;
-use super::{Pass, Refusal, percent};
+use super::percent::{self, find, lossy};
+use super::{Pass, Refusal};
 use crate::config::Action;
 use crate::policy::fold::fold;
+use crate::policy::json::Tokens;
 use crate::policy::json_path::Walk;
 use crate::policy::number::Decimal;
 use crate::policy::sort::sort_by;
@@ -23,11 +24,15 @@ pub(super) const OPEN: char = '\u{fdd0}';
 /// The end of what [`OPEN`] begins.
 pub(super) const CLOSE: char = '\u{fdd1}';
 
+/// [`OPEN`] and [`CLOSE`] as they are written.
+pub(super) const MARKS: [&str; 2] = ["\u{fdd0}", "\u{fdd1}"];
+
+fn is_marked(text: &str) -> bool {
+    MARKS.iter().any(|mark| find(text.as_bytes(), mark.as_bytes()).is_some())
+}
+
 /// The text with a space for each piece that was written into it.
-fn untouched(text: &str) -> Cow<'_, str> {
-    if !text.contains(OPEN) {
-        return Cow::Borrowed(text);
-    }
+fn untouched(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(OPEN) {
@@ -37,7 +42,13 @@ fn untouched(text: &str) -> Cow<'_, str> {
         out.push(' ');
     }
     out.push_str(rest);
-    Cow::Owned(out)
+    out
+}
+
+/// The text without the marks.
+#[inline(never)]
+fn unmarked(text: &str) -> String {
+    text.chars().filter(|char| !matches!(*char, OPEN | CLOSE)).collect()
 }
 
 impl Pass<'_> {
@@ -53,10 +64,10 @@ impl Pass<'_> {
             return Ok(None);
         }
         self.spend((text.len() / 2).saturating_add(rules.patterns.len()).saturating_add(8))?;
-        if text.contains([OPEN, CLOSE]) {
+        if is_marked(text) {
             return Err(Refusal::Charset);
         }
-        let json = text.trim_ascii_start().starts_with(['{', '[', '"']);
+        let json = matches!(text.as_bytes().trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
         let encoded = percent::is_encoded(text.as_bytes());
         if level >= MAX_LEVELS && (json || encoded) {
             return Err(Refusal::TooDeep);
@@ -67,39 +78,30 @@ impl Pass<'_> {
                 None => rules.json.walk(),
             };
             let before = self.changes;
-            match self.document(text, walk, level.saturating_add(1)) {
+            match self.json(Tokens::new(text), walk, level.saturating_add(1)) {
                 Err(Refusal::Broken) if self.may_name_a_key(text) => return Err(Refusal::Nested),
                 // Text that begins like JSON.
                 Err(Refusal::Broken) => self.changes = before,
-                looked => return looked,
+                Err(refusal) => return Err(refusal),
+                Ok(clean) => return Ok(clean.map(|clean| lossy(&clean))),
             }
         }
-        let mut clean = Cow::Borrowed(text);
-        if let Some(bytes) = self.parameters(text.as_bytes(), Syntax::Text, level)? {
-            clean = Cow::Owned(String::from_utf8_lossy(&bytes).into_owned());
-        }
-        if let Some(found) = self.patterns(&clean) {
-            clean = Cow::Owned(found);
-        }
+        let written = self.parameters(text.as_bytes(), Syntax::Text, level)?.map(|bytes| lossy(&bytes));
+        let found = self.patterns(written.as_deref().unwrap_or(text));
+        let clean = found.or(written);
         self.spend(0)?;
         if encoded {
             // Decoded as a whole, there may be more in it than in its parts.
-            let rest = untouched(&clean);
-            let decoded = percent::decode(rest.as_bytes(), false);
-            if let Some(found) =
-                self.text(&String::from_utf8_lossy(&decoded), level.saturating_add(1), None)?
-            {
-                let alone = matches!(clean, Cow::Borrowed(_));
-                let encoded = percent::encode(found.as_bytes());
-                let whole =
-                    if alone { String::from_utf8_lossy(&encoded).into_owned() } else { self.doubtful() };
-                return Ok(Some(whole));
+            let rest = clean.as_deref().map(untouched);
+            let decoded = lossy(&percent::decode(rest.as_deref().unwrap_or(text).as_bytes(), false));
+            if let Some(found) = self.text(&decoded, level.saturating_add(1), None)? {
+                return Ok(Some(match clean {
+                    None => lossy(&percent::encode(found.as_bytes())),
+                    Some(_) => self.doubtful(),
+                }));
             }
         }
-        Ok(match clean {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(clean) => Some(clean.replace([OPEN, CLOSE], "")),
-        })
+        Ok(clean.map(|clean| unmarked(&clean)))
     }
 
     /// Whether a text that is no JSON may all the same say a key that matters to whoever reads it more kindly.
@@ -107,14 +109,15 @@ impl Pass<'_> {
         if self.rules.json.is_empty() {
             return false;
         }
-        let escaped = text.contains("\\u") || text.contains("\\x") || text.contains("\\U");
-        let plain = if self.rules.fold { Cow::Owned(fold(text)) } else { Cow::Borrowed(text) };
-        escaped
+        let has = |text: &str, part: &str| find(text.as_bytes(), part.as_bytes()).is_some();
+        let folded = if self.rules.fold { Some(fold(text)) } else { None };
+        let plain = folded.as_deref().unwrap_or(text);
+        ["\\u", "\\x", "\\U"].iter().any(|escape| has(text, escape))
             || !self.rules.json.ends_in_keys()
-            || self.rules.json.last_keys().any(|key| plain.contains(key))
+            || self.rules.json.last_keys().any(|key| has(plain, key))
     }
 
-    fn has_patterns(&self) -> bool {
+    pub(super) fn has_patterns(&self) -> bool {
         self.rules.patterns.iter().any(|pattern| pattern.places.contains(&self.place))
     }
 
@@ -134,7 +137,7 @@ impl Pass<'_> {
         let found = integer.and_then(|integer| self.patterns(&integer));
         let found = found.or_else(|| self.patterns_of(text, |finder| matches!(finder, Finder::Regex(..))));
         self.spend(0)?;
-        Ok(found.map(|found| found.replace([OPEN, CLOSE], "")))
+        Ok(found.map(|found| unmarked(&found)))
     }
 
     #[inline(never)]
@@ -155,26 +158,28 @@ impl Pass<'_> {
         // Of what begins at one place, the first pattern comes first.
         sort_by(&mut found, |(one, first, _), (other, second, _)| (one.start, first) < (other.start, second));
         let mut out = String::with_capacity(text.len());
-        let mut end = 0usize;
-        let mut found = found.into_iter().peekable();
-        while let Some((mut range, _, mut action)) = found.next() {
-            while let Some((other, _, second)) = found.next_if(|(other, ..)| other.start < range.end) {
+        let mut written = 0usize;
+        let mut found = found.iter().peekable();
+        while let Some((range, _, action)) = found.next() {
+            let (mut end, mut action) = (range.end, *action);
+            while let Some((other, _, second)) = found.next_if(|(other, ..)| other.start < end) {
                 // What overlaps is one; the last characters of it may be another's.
-                if other.end > range.end {
-                    range.end = other.end;
-                    let masked = action == Action::Mask || second == Action::Mask;
+                if other.end > end {
+                    end = other.end;
+                    let masked = action == Action::Mask || *second == Action::Mask;
                     action = if masked { Action::Replace } else { action };
                 }
             }
-            out.push_str(text.get(end..range.start).unwrap_or_default());
+            out.push_str(text.get(written..range.start).unwrap_or_default());
             out.push(OPEN);
-            if let Some(instead) = self.instead(action, text.get(range.clone()).unwrap_or_default()) {
+            let value = text.get(range.start..end).unwrap_or_default();
+            if let Some(instead) = self.instead(action, value.as_bytes()) {
                 out.push_str(&instead);
             }
             out.push(CLOSE);
-            end = range.end;
+            written = end;
         }
-        out.push_str(text.get(end..).unwrap_or_default());
+        out.push_str(text.get(written..).unwrap_or_default());
         Some(out)
     }
 }
