@@ -2,12 +2,11 @@
 //!
 //! Knows no place and no encoding: it sees decoded text. All but the regular expressions read a text once, whatever it says.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use weir_sdk::Regex;
 
-use super::percent::base64;
+use super::percent::{base64, find};
 use super::text::{CLOSE, OPEN};
 use crate::config::Find;
 
@@ -112,20 +111,20 @@ fn is_gap(char: char) -> bool {
 }
 
 /// The last digits of a run, the newest at the end: value, start, and whether a group begins with it.
-type Run = VecDeque<(u32, usize, bool)>;
+type Run = Vec<(u32, usize, bool)>;
 
 /// Numbers begin and end with groups of digits: a longer number without gaps is not searched for one within it.
 fn cards(text: &str, found: &mut Vec<Range<usize>>) {
-    let mut run: Run = VecDeque::new();
+    let mut run = Run::new();
     let (mut group, mut gap, mut end) = (0usize, 0usize, 0usize);
     for (at, char) in text.char_indices() {
         if let Some(value) = digit(char) {
-            run.push_back((value, at, group == 0));
+            if run.len() >= *CARD_DIGITS.end() {
+                run.remove(0);
+            }
+            run.push((value, at, group == 0));
             group = group.saturating_add(1);
             gap = 0;
-            if run.len() > *CARD_DIGITS.end() {
-                run.pop_front();
-            }
             end = at.saturating_add(char.len_utf8());
             continue;
         }
@@ -147,10 +146,12 @@ fn cards(text: &str, found: &mut Vec<Range<usize>>) {
 }
 
 /// The longest number that ends here: Luhn's sum is taken from the right, and looked at where a group begins.
-fn card_at_the_end(run: &Run, end: usize, found: &mut Vec<Range<usize>>) {
+fn card_at_the_end(run: &[(u32, usize, bool)], end: usize, found: &mut Vec<Range<usize>>) {
     let mut sum: u32 = 0;
     let mut card = None;
-    for ((value, start, begins), count) in run.iter().rev().zip(1usize..) {
+    let mut count = 0usize;
+    for (value, start, begins) in run.iter().rev() {
+        count = count.saturating_add(1);
         let doubled = if count.is_multiple_of(2) { value.saturating_mul(2) } else { *value };
         sum = sum.saturating_add(if doubled > 9 { doubled.saturating_sub(9) } else { doubled });
         let issued = matches!(value, 2..=6 | 8);
@@ -161,24 +162,44 @@ fn card_at_the_end(run: &Run, end: usize, found: &mut Vec<Range<usize>>) {
     found.extend(card);
 }
 
+/// The length of the characters of a kind that a text begins with.
+#[inline(never)]
+fn leading(text: &str, kind: fn(char) -> bool) -> usize {
+    text.char_indices().find(|(_, char)| !kind(*char)).map_or(text.len(), |(at, _)| at)
+}
+
+/// Where the characters of a kind begin that a text ends in.
+#[inline(never)]
+fn trailing(text: &str, kind: fn(char) -> bool) -> usize {
+    let others = text.char_indices().rev().find(|(_, char)| !kind(*char));
+    others.map_or(0, |(at, char)| at.saturating_add(char.len_utf8()))
+}
+
 /// `local@domain.tld`. The local part may be quoted, both may be in any script.
 fn emails(text: &str, found: &mut Vec<Range<usize>>) {
-    for (at, _) in text.match_indices('@') {
-        let (before, after) = text.split_at_checked(at).unwrap_or_default();
-        let local =
-            |char: char| char.is_ascii_alphanumeric() || "!#$%'*+-^_`{|}~.".contains(char) || is_letter(char);
-        let mut start = before.trim_end_matches(local).len();
-        if let Some(quoted) = before.strip_suffix('"') {
-            start = quoted.rfind(['"', '@', '\n']).unwrap_or(start);
+    for (at, byte) in text.bytes().enumerate() {
+        if byte != b'@' {
+            continue;
         }
-        let after = after.strip_prefix('@').unwrap_or_default();
-        let domain =
-            |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.') || is_letter(char);
-        let length = after.len().saturating_sub(after.trim_start_matches(domain).len());
-        let domain = after.get(..length).unwrap_or_default().trim_end_matches(['.', '-']);
-        let last = domain.rsplit_once('.').map(|(_, last)| last);
-        let names = last.is_some_and(|last| last.chars().next().is_some_and(|first| !first.is_ascii_digit()));
-        if start < at && names {
+        let before = text.get(..at).unwrap_or_default();
+        let start = match before.strip_suffix('"') {
+            Some(quoted) => match quoted.bytes().rposition(|byte| matches!(byte, b'"' | b'@' | b'\n')) {
+                Some(quote) => quote,
+                None => before.len(),
+            },
+            None => trailing(before, |char| {
+                char.is_ascii_alphanumeric() || "!#$%'*+-^_`{|}~.".contains(char) || is_letter(char)
+            }),
+        };
+        let after = text.get(at.saturating_add(1)..).unwrap_or_default();
+        let length = leading(after, |char| {
+            char.is_ascii_alphanumeric() || matches!(char, '-' | '.') || is_letter(char)
+        });
+        let domain = after.get(..length).unwrap_or_default();
+        let domain = domain.get(..trailing(domain, |char| matches!(char, '.' | '-'))).unwrap_or_default();
+        let last = domain.bytes().rposition(|byte| byte == b'.').unwrap_or(domain.len());
+        let first = domain.as_bytes().get(last.saturating_add(1));
+        if start < at && first.is_some_and(|first| !first.is_ascii_digit()) {
             let end = at.saturating_add(1).saturating_add(domain.len());
             found.push(start..end);
         }
@@ -191,72 +212,79 @@ fn is_letter(char: char) -> bool {
 
 /// `Bearer <token>` and `Basic <user and password>`: what follows the name of the scheme.
 fn schemes(text: &str, found: &mut Vec<Range<usize>>) {
-    let is_token = |char: char| char.is_ascii_alphanumeric() || "-._~+/=".contains(char);
-    for (at, _) in text.match_indices(['b', 'B']) {
-        let name = |name: &str| {
-            let end = at.saturating_add(name.len());
-            let same = text.get(at..end).is_some_and(|here| here.eq_ignore_ascii_case(name));
-            if same { text.get(end..) } else { None }
-        };
-        let (rest, basic) = match (name("bearer"), name("basic")) {
-            (Some(rest), _) => (rest, false),
-            (_, Some(rest)) => (rest, true),
-            _ => continue,
-        };
-        let token = rest.trim_start_matches([' ', '\t', ':', '"']);
-        // Without the gap the name is a part of a longer word, perhaps one of many: only what stands apart is measured.
-        if token.len() == rest.len() {
+    for (at, byte) in text.bytes().enumerate() {
+        if !matches!(byte, b'b' | b'B') {
             continue;
         }
-        let length = token.len().saturating_sub(token.trim_start_matches(is_token).len());
-        let value = token.get(..length).unwrap_or_default();
-        let likely = if basic { base64(value).is_some_and(|pair| pair.contains(&b':')) } else { length >= 8 };
-        if likely {
-            let start = text.len().saturating_sub(token.len());
-            found.push(start..start.saturating_add(length));
+        for (name, basic) in [("bearer", false), ("basic", true)] {
+            let start = at.saturating_add(name.len());
+            if !text.get(at..start).is_some_and(|here| here.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let rest = text.get(start..).unwrap_or_default();
+            let gap = leading(rest, |char| matches!(char, ' ' | '\t' | ':' | '"'));
+            // Without the gap the name is a part of a longer word, perhaps one of many: only what stands apart is measured.
+            if gap == 0 {
+                continue;
+            }
+            let token = rest.get(gap..).unwrap_or_default();
+            let length = leading(token, |char| char.is_ascii_alphanumeric() || "-._~+/=".contains(char));
+            let value = token.get(..length).unwrap_or_default();
+            let likely =
+                if basic { base64(value).is_some_and(|pair| pair.contains(&b':')) } else { length >= 8 };
+            if likely {
+                let start = start.saturating_add(gap);
+                found.push(start..start.saturating_add(length));
+            }
         }
     }
+}
+
+fn is_part(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
 }
 
 /// JSON Web Tokens: three or five parts of base64url, of which the first is a JSON object.
 fn tokens(text: &str, found: &mut Vec<Range<usize>>) {
-    let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-    let mut rest = text;
-    while let Some(at) = rest.find(is_part) {
-        let word = rest.get(at..).unwrap_or_default();
-        let length =
-            word.len().saturating_sub(word.trim_start_matches(|char| is_part(char) || char == '.').len());
-        let (word, after) = word.split_at_checked(length).unwrap_or_default();
-        let start = text.len().saturating_sub(word.len()).saturating_sub(after.len());
+    let mut start = 0usize;
+    while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
+        start = start.saturating_add(leading(rest, |char| !is_part(char)));
+        let word = text.get(start..).unwrap_or_default();
+        let word = word.get(..leading(word, |char| is_part(char) || char == '.')).unwrap_or_default();
+        let end = start.saturating_add(word.len());
         // A sentence may stand before it: `see.eyJ…`.
-        let mut offset = 0usize;
-        for part in word.split('.') {
-            let is_header =
-                part.starts_with('e') && word.get(offset..).is_some_and(|rest| rest.contains('.'));
-            if is_header && base64(part).is_some_and(|json| is_object(&json)) {
-                found.push(start.saturating_add(offset)..start.saturating_add(length));
+        let mut at = start;
+        for part in word.as_bytes().split(|byte| *byte == b'.') {
+            let behind = at.saturating_add(part.len());
+            if part.starts_with(b"e") && behind < end && begins_object(part) {
+                found.push(at..end);
                 break;
             }
-            offset = offset.saturating_add(part.len()).saturating_add(1);
+            at = behind.saturating_add(1);
         }
-        rest = after;
+        start = end;
     }
 }
 
-fn is_object(bytes: &[u8]) -> bool {
-    bytes.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
+/// Whether this is an object of JSON, encoded.
+fn begins_object(encoded: &[u8]) -> bool {
+    let json = std::str::from_utf8(encoded).ok().and_then(base64).unwrap_or_default();
+    json.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
 }
 
 /// What stands before the `@` of a URL's authority.
 fn user_infos(text: &str, found: &mut Vec<Range<usize>>) {
-    for (at, mark) in text.match_indices("//") {
-        let start = at.saturating_add(mark.len());
+    let mut start = 0usize;
+    while let Some(rest) = text.get(start..)
+        && let Some(slashes) = find(rest.as_bytes(), b"//")
+    {
+        start = start.saturating_add(slashes).saturating_add(2);
         let rest = text.get(start..).unwrap_or_default();
-        let end =
-            rest.find(|char: char| char.is_whitespace() || "/?#\"<>\\".contains(char)).unwrap_or(rest.len());
-        let authority = rest.get(..end).unwrap_or_default();
-        if let Some((info, _)) = authority.rsplit_once('@').filter(|(info, _)| !info.is_empty()) {
-            found.push(start..start.saturating_add(info.len()));
+        let end = leading(rest, |char| !char.is_whitespace() && !"/?#\"<>\\".contains(char));
+        let authority = rest.as_bytes().get(..end).unwrap_or_default();
+        let info = authority.iter().rposition(|byte| *byte == b'@').unwrap_or_default();
+        if info > 0 {
+            found.push(start..start.saturating_add(info));
         }
     }
 }
