@@ -362,6 +362,23 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Writes the key of a member that is not the first.
+#[inline(never)]
+pub(crate) fn push_key(out: &mut Vec<u8>, name: &str) {
+    out.push(b',');
+    push_string(out, name);
+    out.push(b':');
+}
+
+/// Writes a member that is not the first, where its number is known.
+#[inline(never)]
+pub(crate) fn push_number(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
+    if let Some(value) = value {
+        push_key(out, name);
+        out.extend_from_slice(value.to_string().as_bytes());
+    }
+}
+
 /// The document without spaces between its tokens.
 #[cfg(test)]
 pub(crate) fn compact(text: &str) -> String {

@@ -58,32 +58,38 @@ pub(crate) struct Walk {
 }
 
 impl Paths {
-    /// Compiles a list. With `fold`, keys match as [`fold`] has them.
-    ///
-    /// # Errors
-    /// The place in the list, and what is wrong with that path.
-    pub(crate) fn compile<'p>(
-        paths: impl IntoIterator<Item = &'p str>,
-        fold: bool,
-    ) -> Result<Self, Vec<(usize, String)>> {
-        let mut compiled = Self { fold, ..Self::default() };
-        let mut problems = Vec::new();
-        for (index, path) in paths.into_iter().enumerate() {
-            compiled.add(index, path, &mut problems);
-        }
-        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    /// None yet. With `fold`, keys match as [`fold`] has them.
+    pub(crate) fn new(fold: bool) -> Self {
+        Self { fold, ..Self::default() }
     }
 
+    /// Adds the next one of a list.
+    ///
+    /// # Errors
+    /// What is wrong with it; the paths are not to be used then.
     #[inline(never)]
-    fn add(&mut self, index: usize, path: &str, problems: &mut Vec<(usize, String)>) {
+    pub(crate) fn add(&mut self, path: &str) -> Result<(), String> {
+        let index = self.starts.len();
         self.starts.push(self.steps.len());
-        let reason = match self.parse(path) {
-            Ok(()) if index < MAX_PATHS => return self.steps.push(Step::End(index)),
-            Ok(()) => String::from("is one too many; at most 256"),
-            Err(Some(reason)) => String::from(reason),
-            Err(None) => ["`", path, "` is not a path; ", FORMS].concat(),
-        };
-        problems.push((index, reason));
+        match self.parse(path) {
+            Ok(()) if index < MAX_PATHS => {
+                self.steps.push(Step::End(index));
+                Ok(())
+            }
+            Ok(()) => Err(String::from("is one too many; at most 256")),
+            Err(Some(reason)) => Err(String::from(reason)),
+            Err(None) => Err(["`", path, "` is not a path; ", FORMS].concat()),
+        }
+    }
+
+    /// A list of them, or the first that is wrong.
+    #[cfg(test)]
+    pub(crate) fn compile<'p>(paths: impl IntoIterator<Item = &'p str>, fold: bool) -> Result<Self, String> {
+        let mut compiled = Self::new(fold);
+        for path in paths {
+            compiled.add(path)?;
+        }
+        Ok(compiled)
     }
 
     /// Whether there are none.

@@ -9,7 +9,7 @@ use weir_sdk::{At, HeaderMap, Problems, names};
 
 use super::answer::Answer;
 use super::copy::Copy;
-use super::json::push_string;
+use super::json::{push_key, push_number, push_string};
 use super::redact::Redactor;
 use super::target::Refused;
 use super::why::Why;
@@ -122,16 +122,16 @@ pub fn line(
     });
     let response = response.transpose()?;
     let mut out = Vec::from(*b"{\"weir\":1");
-    number(&mut out, "start_ns", facts.start_ns);
-    number(&mut out, "duration_ns", facts.duration_ns);
-    number(&mut out, "abort_after_ns", facts.duration_ns.filter(|_| facts.aborted));
+    push_number(&mut out, "start_ns", facts.start_ns);
+    push_number(&mut out, "duration_ns", facts.duration_ns);
+    push_number(&mut out, "abort_after_ns", facts.duration_ns.filter(|_| facts.aborted));
     downstream(&mut out, facts);
     message(&mut out, "request", request);
     if let Some(response) = &response {
         message(&mut out, "response", response);
     }
     if let Some(cluster) = facts.cluster.as_ref().and_then(|name| std::str::from_utf8(name).ok()) {
-        key(&mut out, "upstream_cluster");
+        push_key(&mut out, "upstream_cluster");
         push_string(&mut out, cluster);
     }
     out.extend_from_slice(b"}\n");
@@ -139,7 +139,7 @@ pub fn line(
 }
 
 fn downstream(out: &mut Vec<u8>, facts: &Facts) {
-    key(out, "downstream");
+    push_key(out, "downstream");
     // What is no address, such as the path of a socket, is none that can be read again.
     let address = facts.address.as_deref().filter(|text| is_with_port(text));
     let address = address.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
@@ -152,31 +152,31 @@ fn downstream(out: &mut Vec<u8>, facts: &Facts) {
     out.extend_from_slice(b"{\"protocol\":");
     push_string(out, protocol);
     if !address.is_empty() {
-        key(out, "address");
+        push_key(out, "address");
         push_string(out, address);
     }
-    number(out, "connection_id", facts.connection_id);
+    push_number(out, "connection_id", facts.connection_id);
     if facts.tls {
-        key(out, "tls");
+        push_key(out, "tls");
         out.extend_from_slice(b"true");
     }
     out.push(b'}');
 }
 
 fn message(out: &mut Vec<u8>, name: &str, message: &Copy) {
-    key(out, name);
+    push_key(out, name);
     out.extend_from_slice(b"{\"headers\":");
     lines(out, &message.headers);
     if !message.body.is_empty() {
-        key(out, "body");
+        push_key(out, "body");
         bytes(out, &message.body);
     }
     if message.body_truncated {
-        key(out, "body_truncated");
+        push_key(out, "body_truncated");
         out.extend_from_slice(b"true");
     }
     if !message.trailers.is_empty() {
-        key(out, "trailers");
+        push_key(out, "trailers");
         lines(out, &message.trailers);
     }
     out.push(b'}');
@@ -193,19 +193,6 @@ fn lines(out: &mut Vec<u8>, headers: &HeaderMap) {
         before = b',';
     }
     out.extend_from_slice(if before == b'[' { b"[]" } else { b"]" });
-}
-
-fn key(out: &mut Vec<u8>, name: &str) {
-    out.push(b',');
-    push_string(out, name);
-    out.push(b':');
-}
-
-fn number(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
-    if let Some(value) = value {
-        key(out, name);
-        out.extend_from_slice(value.to_string().as_bytes());
-    }
 }
 
 /// A text, or `{"base64": …}`.

@@ -166,9 +166,9 @@ impl Redactor {
     }
 
     /// JSON text that stands at a place of a document, as it may be told; `None` when it may not.
-    pub(super) fn json_value<'k>(
+    pub(super) fn json_value(
         &self,
-        steps: impl Iterator<Item = Enter<'k>>,
+        steps: &mut dyn Iterator<Item = Enter<'_>>,
         text: &str,
     ) -> Option<String> {
         let mut walk = self.json.walk();

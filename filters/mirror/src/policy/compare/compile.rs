@@ -14,27 +14,17 @@ pub(super) fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) ->
             Err(reason) => problems.add(at.item("headers", index), reason),
         }
     }
-    let ignored = config.ignore.len();
-    let unordered: Vec<&str> =
-        config.unordered.iter().map(String::as_str).filter(|path| *path != "$").collect();
-    let paths = config.ignore.iter().map(String::as_str).chain(unordered.iter().copied());
-    let paths = Paths::compile(paths, false).unwrap_or_else(|wrong| {
-        for (index, reason) in wrong {
-            let (list, index) = match index.checked_sub(ignored) {
-                // Found again among those that were written.
-                Some(index) => {
-                    let path = unordered.get(index).copied().unwrap_or_default();
-                    (
-                        "unordered",
-                        config.unordered.iter().position(|written| written == path).unwrap_or(index),
-                    )
-                }
-                None => ("ignore", index),
-            };
-            problems.add(at.item(list, index), reason);
+    let mut paths = Paths::new(false);
+    let mut unordered_root = false;
+    for (list, written) in [("ignore", &config.ignore), ("unordered", &config.unordered)] {
+        for (index, path) in written.iter().enumerate() {
+            if list == "unordered" && path == "$" {
+                unordered_root = true;
+            } else if let Err(reason) = paths.add(path) {
+                problems.add(at.item(list, index), reason);
+            }
         }
-        Paths::default()
-    });
+    }
     if !(0.0..=1.0).contains(&config.number_tolerance) {
         problems.add(at.field("number_tolerance"), "expected a part of one, from 0 to 1, such as 0.001");
     }
@@ -42,7 +32,7 @@ pub(super) fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) ->
         problems.add(at.field("record_bytes"), "expected 256 to 65536 bytes");
     }
     if let Some(noise) = &config.noise {
-        check_noise(noise, |field, reason| problems.add(at.field("noise").field(field), reason));
+        check_noise(noise, &at.field("noise"), problems);
     }
     Comparer {
         status: config.status,
@@ -50,8 +40,8 @@ pub(super) fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) ->
         body: config.body,
         documents: Documents {
             paths,
-            ignored,
-            unordered_root: unordered.len() != config.unordered.len(),
+            ignored: config.ignore.len(),
+            unordered_root,
             tolerance: config.number_tolerance,
             missing_is_null: config.missing_is_null,
         },
@@ -61,7 +51,8 @@ pub(super) fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) ->
     }
 }
 
-fn check_noise(noise: &config::Noise, mut add: impl FnMut(&str, &str)) {
+fn check_noise(noise: &config::Noise, at: &At<'_>, problems: &mut Problems) {
+    let mut add = |field: &str, reason: &str| problems.add(at.field(field), reason);
     if !(1..=1000).contains(&noise.min_samples) {
         add("min_samples", "expected 1 to 1000 comparisons");
     }

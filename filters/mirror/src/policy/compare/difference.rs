@@ -3,7 +3,6 @@
 //! Knows no noise.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use weir_sdk::HeaderMap;
 
@@ -71,42 +70,46 @@ pub(super) struct Side {
     pub(super) values: Vec<Vec<u8>>,
 }
 
+impl Side {
+    fn new(kind: &'static str, length: Option<usize>, values: Vec<Vec<u8>>) -> Self {
+        Self { kind: Some(kind), length, values }
+    }
+
+    fn of_header(name: &str, headers: &HeaderMap) -> Self {
+        let mut side = Self::default();
+        for value in headers.values(name) {
+            side.kind = Some("string");
+            side.length.get_or_insert(value.len());
+            side.values.push(value.to_vec());
+        }
+        side
+    }
+}
+
 impl Found {
-    fn new(part: Part, kind: Kind, primary: Side, copy: Side) -> Self {
-        Self { part, steps: Vec::new(), kind, primary, copy, noise: false }
+    #[inline(never)]
+    fn new(part: Part, steps: Vec<Step>, kind: Kind, primary: Side, copy: Side) -> Self {
+        Self { part, steps, kind, primary, copy, noise: false }
     }
 
     pub(super) fn status(primary: u16, copy: u16) -> Self {
-        let side = |status: u16| Side {
-            kind: Some("number"),
-            length: None,
-            values: vec![status.to_string().into_bytes()],
-        };
-        Self::new(Part::Status, Kind::Value, side(primary), side(copy))
+        let side = |status: u16| Side::new("number", None, vec![status.to_string().into_bytes()]);
+        Self::new(Part::Status, Vec::new(), Kind::Value, side(primary), side(copy))
     }
 
     pub(super) fn header(name: &str, primary: &HeaderMap, copy: &HeaderMap) -> Self {
-        let side = |headers: &HeaderMap| {
-            let values: Vec<Vec<u8>> = headers.values(name).map(<[u8]>::to_vec).collect();
-            Side {
-                kind: (!values.is_empty()).then_some("string"),
-                length: values.first().map(Vec::len),
-                values,
-            }
-        };
-        let (primary, copy) = (side(primary), side(copy));
+        let (primary, copy) = (Side::of_header(name, primary), Side::of_header(name, copy));
         let kind = match (primary.kind, copy.kind) {
             (Some(_), None) => Kind::Missing,
             (None, Some(_)) => Kind::Added,
             _ => Kind::Value,
         };
-        let found = Self::new(Part::Header, kind, primary, copy);
-        Self { steps: vec![Step::Key(String::from(name))], ..found }
+        Self::new(Part::Header, vec![Step::Key(String::from(name))], kind, primary, copy)
     }
 
     pub(super) fn bytes(primary: &[u8], copy: &[u8]) -> Self {
-        let side = |bytes: &[u8]| Side { kind: Some("bytes"), length: Some(bytes.len()), values: Vec::new() };
-        Self::new(Part::Body, Kind::Value, side(primary), side(copy))
+        let side = |bytes: &[u8]| Side::new("bytes", Some(bytes.len()), Vec::new());
+        Self::new(Part::Body, Vec::new(), Kind::Value, side(primary), side(copy))
     }
 
     /// Its name: with the places of elements, or with `[*]` for each.
@@ -114,26 +117,27 @@ impl Found {
         let mut place = String::from(self.part.name());
         for step in &self.steps {
             match step {
-                Step::Key(key) if key.is_empty() || key.contains(['.', '[', ']', '"', '*']) => {
-                    let mut quoted = Vec::new();
+                Step::Key(key) if key.is_empty() || key.bytes().any(|byte| b".[]\"*".contains(&byte)) => {
+                    let mut quoted = Vec::from(*b"[");
                     push_string(&mut quoted, key);
-                    place.push('[');
+                    quoted.push(b']');
                     place.push_str(&String::from_utf8_lossy(&quoted));
-                    place.push(']');
                 }
                 Step::Key(key) => {
                     place.push('.');
                     place.push_str(key);
                 }
                 Step::Element(index) if exact => {
-                    // Writing to a string does not fail.
-                    let _ = write!(place, "[{index}]");
+                    place.push('[');
+                    place.push_str(&index.to_string());
+                    place.push(']');
                 }
                 Step::Element(_) => place.push_str("[*]"),
             }
             if place.len() > MAX_PLACE {
-                let end = (0..=MAX_PLACE).rev().find(|end| place.is_char_boundary(*end)).unwrap_or_default();
-                place.truncate(end);
+                while place.len() > MAX_PLACE {
+                    place.pop();
+                }
                 place.push('…');
                 break;
             }
@@ -206,26 +210,30 @@ impl Walker<'_> {
             self.found.more = self.found.more.saturating_add(1);
             return;
         }
-        let keep = |node: &Node<'_>| self.values && node.text.len() <= MAX_VALUE;
-        let side = |node: Option<&Node<'_>>| {
-            node.map_or_else(Side::default, |node| Side {
-                kind: Some(node.kind()),
-                length: node.length(),
-                values: if keep(node) { vec![node.text.as_bytes().to_vec()] } else { Vec::new() },
-            })
-        };
-        let (primary, copy) = (side(primary), side(copy));
-        let found = Found { steps: self.steps.clone(), ..Found::new(Part::Body, kind, primary, copy) };
+        let (primary, copy) = (self.side(primary), self.side(copy));
+        let found = Found::new(Part::Body, self.steps.clone(), kind, primary, copy);
         self.found.differences.push(found);
     }
 
-    /// What is only on one side.
-    fn alone(&mut self, primary: Option<&Node<'_>>, copy: Option<&Node<'_>>) {
+    fn side(&self, node: Option<&Node<'_>>) -> Side {
+        let Some(node) = node else { return Side::default() };
+        let keep = self.values && node.text.len() <= MAX_VALUE;
+        let values = if keep { vec![node.text.as_bytes().to_vec()] } else { Vec::new() };
+        Side::new(node.kind(), node.length(), values)
+    }
+
+    /// What is at one place of both, or only on one side.
+    fn pair(&mut self, into: Enter<'_>, primary: Option<&Node<'_>>, copy: Option<&Node<'_>>) {
+        let rule = self.enter(into);
         let null = |node: Option<&Node<'_>>| node.is_none_or(Node::is_null);
-        if self.rules.missing_is_null && null(primary) && null(copy) {
-            return;
+        let may_miss = self.rules.missing_is_null && matches!(into, Enter::Key(_));
+        match (primary, copy) {
+            _ if rule == Rule::Ignored => {}
+            (Some(primary), Some(copy)) => self.values(primary, copy, rule == Rule::Unordered),
+            _ if may_miss && null(primary) && null(copy) => {}
+            _ => self.add(if copy.is_none() { Kind::Missing } else { Kind::Added }, primary, copy),
         }
-        self.add(if copy.is_none() { Kind::Missing } else { Kind::Added }, primary, copy);
+        self.leave();
     }
 
     fn values(&mut self, primary: &Node<'_>, copy: &Node<'_>, unordered: bool) {
@@ -233,9 +241,9 @@ impl Walker<'_> {
             (Value::Object(one), Value::Object(other)) => self.objects(one, other),
             (Value::Array(one), Value::Array(other)) if unordered => self.sets(one, other),
             (Value::Array(one), Value::Array(other)) => {
-                let (one, other): (Vec<_>, Vec<_>) =
-                    (one.iter().enumerate().collect(), other.iter().enumerate().collect());
-                self.rows(&one, &other);
+                for at in 0..one.len().max(other.len()) {
+                    self.pair(Enter::Element(at), one.get(at), other.get(at));
+                }
             }
             (Value::Text(one), Value::Text(other)) if one == other => {}
             (Value::Literal(one), Value::Literal(other)) if one == other => {}
@@ -247,46 +255,20 @@ impl Walker<'_> {
 
     /// Members of two objects, each in the order of their keys; of a key that is there several times, the first with the first.
     fn objects(&mut self, one: &[(Cow<'_, str>, Node<'_>)], other: &[(Cow<'_, str>, Node<'_>)]) {
-        let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+        let (mut at, mut bt) = (0usize, 0usize);
         loop {
-            let (left, right) = match (one.peek(), other.peek()) {
+            let (primary, copy) = (one.get(at), other.get(bt));
+            let (left, right) = match (primary, copy) {
                 (None, None) => return,
                 (Some((left, _)), Some((right, _))) => (left <= right, right <= left),
                 (left, right) => (left.is_some(), right.is_some()),
             };
-            let primary = if left { one.next() } else { None };
-            let copy = if right { other.next() } else { None };
-            let Some((key, _)) = primary.or(copy) else { return };
-            let rule = self.enter(Enter::Key(key));
-            match (rule, primary, copy) {
-                (Rule::Ignored, ..) => {}
-                (_, Some((_, primary)), Some((_, copy))) => {
-                    self.values(primary, copy, rule == Rule::Unordered);
-                }
-                (_, primary, copy) => self.alone(primary.map(|(_, node)| node), copy.map(|(_, node)| node)),
+            let (primary, copy) = (primary.filter(|_| left), copy.filter(|_| right));
+            at = at.saturating_add(usize::from(left));
+            bt = bt.saturating_add(usize::from(right));
+            if let Some((key, _)) = primary.or(copy) {
+                self.pair(Enter::Key(key), primary.map(|(_, node)| node), copy.map(|(_, node)| node));
             }
-            self.leave();
-        }
-    }
-
-    /// Elements side by side, each with its own place; the rest is missing or added.
-    fn rows(&mut self, one: &[(usize, &Node<'_>)], other: &[(usize, &Node<'_>)]) {
-        for at in 0..one.len().max(other.len()) {
-            let (primary, copy) = (one.get(at), other.get(at));
-            let Some((index, _)) = primary.or(copy) else { continue };
-            let rule = self.enter(Enter::Element(*index));
-            match (rule, primary, copy) {
-                (Rule::Ignored, ..) => {}
-                (_, Some((_, primary)), Some((_, copy))) => {
-                    self.values(primary, copy, rule == Rule::Unordered);
-                }
-                (_, primary, copy) => self.add(
-                    if copy.is_none() { Kind::Missing } else { Kind::Added },
-                    primary.map(|(_, node)| *node),
-                    copy.map(|(_, node)| *node),
-                ),
-            }
-            self.leave();
         }
     }
 
@@ -320,10 +302,13 @@ impl Walker<'_> {
         }
         sort(&mut only_one);
         sort(&mut only_other);
-        let one: Vec<_> = only_one.iter().filter_map(|index| Some((*index, one.get(*index)?))).collect();
-        let other: Vec<_> =
-            only_other.iter().filter_map(|index| Some((*index, other.get(*index)?))).collect();
-        self.rows(&one, &other);
+        for at in 0..only_one.len().max(only_other.len()) {
+            let (primary, copy) = (only_one.get(at).copied(), only_other.get(at).copied());
+            if let Some(index) = primary.or(copy) {
+                let primary = primary.and_then(|index| one.get(index));
+                self.pair(Enter::Element(index), primary, copy.and_then(|index| other.get(index)));
+            }
+        }
     }
 
     /// Each element written so that equal ones are written alike, with its place.

@@ -6,7 +6,7 @@
 use super::difference::{Found, Side, Step};
 use super::{Comparer, Comparison, Part};
 use crate::config::RecordValues;
-use crate::policy::json::push_string;
+use crate::policy::json::{push_key, push_number, push_string};
 use crate::policy::redact::Redactor;
 
 /// Longest value in a record, in bytes.
@@ -36,82 +36,77 @@ impl Comparer {
             }
         }
         let (primary, copy) = comparison.statuses;
-        let statuses =
-            ["\"verdict\":\"", comparison.verdict().name(), "\",\"status\":[", &primary.to_string(), ","];
-        statuses.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
-        out.extend_from_slice(copy.to_string().as_bytes());
-        out.push(b']');
-        if comparison.body_skipped {
-            out.extend_from_slice(b",\"body\":\"truncated\"");
-        }
-        out.extend_from_slice(b",\"differences\":[");
+        let (primary, copy) = (primary.to_string(), copy.to_string());
+        let skipped = if comparison.body_skipped { ",\"body\":\"truncated\"" } else { "" };
+        push(
+            &mut out,
+            &[
+                "\"verdict\":\"",
+                comparison.verdict().name(),
+                "\",\"status\":[",
+                &primary,
+                ",",
+                &copy,
+                "]",
+                skipped,
+                ",\"differences\":[",
+            ],
+        );
         let mut left = comparison.differences.len().saturating_add(comparison.more);
         let mut filled = false;
-        let real_first = [false, true];
-        let all = real_first
-            .iter()
-            .flat_map(|noise| comparison.differences.iter().filter(|found| found.noise == *noise));
-        for found in all {
-            let before = out.len();
-            if filled {
-                out.push(b',');
+        // Those first that are no noise.
+        'all: for noise in [false, true] {
+            for found in comparison.differences.iter().filter(|found| found.noise == noise) {
+                let before = out.len();
+                if filled {
+                    out.push(b',');
+                }
+                self.difference(found, redactor, &mut out);
+                if out.len() > room {
+                    out.truncate(before);
+                    break 'all;
+                }
+                filled = true;
+                left = left.saturating_sub(1);
             }
-            self.difference(found, redactor, &mut out);
-            if out.len() > room {
-                out.truncate(before);
-                break;
-            }
-            filled = true;
-            left = left.saturating_sub(1);
         }
         out.push(b']');
-        if left > 0 {
-            out.extend_from_slice(b",\"more\":");
-            out.extend_from_slice(left.to_string().as_bytes());
-        }
+        push_number(&mut out, "more", if left > 0 { u64::try_from(left).ok() } else { None });
         out.push(b'}');
         out
     }
 
     fn difference(&self, found: &Found, redactor: &Redactor, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"at\":");
         // Keys can be secrets too.
-        match redactor.plain(&found.place(true)) {
-            Some(place) => push_string(out, &place),
-            None => push_string(out, found.part.name()),
-        }
-        out.extend_from_slice(b",\"kind\":");
+        let place = redactor.plain(&found.place(true));
+        push(out, &["{\"at\":"]);
+        push_string(out, place.as_deref().unwrap_or(found.part.name()));
+        push_key(out, "kind");
         push_string(out, found.kind.name());
         if found.noise {
-            out.extend_from_slice(b",\"noise\":true");
+            push(out, &[",\"noise\":true"]);
         }
-        for (name, side) in [(&b",\"primary\":"[..], &found.primary), (b",\"copy\":", &found.copy)] {
-            let told = match self.record_values {
-                RecordValues::None => continue,
-                RecordValues::Types => None,
-                RecordValues::Redacted => told(found, side, redactor),
-            };
-            if side.kind.is_some() {
-                out.extend_from_slice(name);
-                write_side(side, told.filter(|told| told.len() <= MAX_VALUE), out);
+        for (name, side) in [("primary", &found.primary), ("copy", &found.copy)] {
+            let Some(kind) = side.kind.filter(|_| self.record_values != RecordValues::None) else { continue };
+            push_key(out, name);
+            push(out, &["{\"type\":\"", kind, "\""]);
+            push_number(out, "length", side.length.and_then(|length| u64::try_from(length).ok()));
+            if self.record_values == RecordValues::Redacted
+                && let Some(told) = told(found, side, redactor).filter(|told| told.len() <= MAX_VALUE)
+            {
+                push_key(out, "value");
+                push_string(out, &told);
             }
+            out.push(b'}');
         }
         out.push(b'}');
     }
 }
 
-fn write_side(side: &Side, told: Option<String>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"type\":");
-    push_string(out, side.kind.unwrap_or_default());
-    if let Some(length) = side.length {
-        out.extend_from_slice(b",\"length\":");
-        out.extend_from_slice(length.to_string().as_bytes());
+fn push(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
     }
-    if let Some(told) = told {
-        out.extend_from_slice(b",\"value\":");
-        push_string(out, &told);
-    }
-    out.push(b'}');
 }
 
 /// A value as it may be told: JSON text, or a header's lines; `None` when it may not.
@@ -120,17 +115,22 @@ fn told(found: &Found, side: &Side, redactor: &Redactor) -> Option<String> {
     match (found.part, found.steps.first()) {
         (Part::Status, _) => Some(String::from_utf8_lossy(value).into_owned()),
         (Part::Header, Some(Step::Key(name))) => {
-            let lines = side.values.iter().filter_map(|value| redactor.header_value(name, value));
-            let lines: Vec<String> = lines.collect();
-            (lines.len() == side.values.len()).then(|| lines.join(", "))
+            let mut lines = String::new();
+            for (index, value) in side.values.iter().enumerate() {
+                if index > 0 {
+                    lines.push_str(", ");
+                }
+                lines.push_str(&redactor.header_value(name, value)?);
+            }
+            Some(lines)
         }
         (Part::Header, _) => None,
         (Part::Body, _) => {
-            let steps = found.steps.iter().map(|step| match step {
+            let mut steps = found.steps.iter().map(|step| match step {
                 Step::Key(key) => crate::policy::json_path::Enter::Key(key),
                 Step::Element(index) => crate::policy::json_path::Enter::Element(*index),
             });
-            redactor.json_value(steps, std::str::from_utf8(value).ok()?)
+            redactor.json_value(&mut steps, std::str::from_utf8(value).ok()?)
         }
     }
 }

@@ -99,14 +99,14 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
         let action = findings.action(segment.action);
         segments.push(Parameter::new(&segment.after, config.ignore_case, action));
     }
-    let json = match Paths::compile(config.json.iter().map(|json| json.path.as_str()), config.ignore_case) {
-        Ok(paths) => paths,
-        Err(wrong) => {
-            wrong.into_iter().for_each(|(index, reason)| findings.item("json", index, "path", &reason));
-            Paths::default()
+    let mut json = Paths::new(config.ignore_case);
+    let mut json_actions = Vec::new();
+    for (index, written) in config.json.iter().enumerate() {
+        if let Err(reason) = json.add(&written.path) {
+            findings.item("json", index, "path", &reason);
         }
-    };
-    let json_actions = config.json.iter().map(|json| findings.action(json.action)).collect();
+        json_actions.push(findings.action(written.action));
+    }
     let patterns = patterns(config, &mut findings);
     own_values(config, &mut findings);
     Redactor {
