@@ -344,7 +344,7 @@ impl Mirror {
         let host = ended.plugin();
         let recorded = answer.and_then(|answer| {
             let facts = recorder::facts(ended, record, flags);
-            let redactor = target.redactor.as_ref();
+            let redactor = target.redactor.as_deref();
             let line = policy::record::line(&facts, &recording.request, answer, recording.limit, redactor)?;
             let truncated = recording.request.body_truncated;
             Ok(sender.collect(target, &line, truncated, &self.account, host)?)

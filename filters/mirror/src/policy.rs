@@ -14,12 +14,13 @@ use why::Why;
 pub mod answer;
 pub mod back_off;
 pub mod bucket;
+mod check;
 pub mod compare;
 pub mod copy;
 mod fold;
 mod json;
 mod json_path;
-mod number;
+pub(crate) mod number;
 pub mod plan;
 pub mod record;
 pub mod redact;
@@ -71,11 +72,11 @@ impl TryFrom<Config> for Policy {
         let default = compile(&At::of("targets"), &config.targets, &mut targets, &mut problems);
         let mut policies: Vec<(String, Range<usize>)> = Vec::new();
         for (index, named) in config.policies.iter().enumerate() {
-            if policies.iter().any(|(name, _)| *name == named.name) {
-                let reason = format!("`{}` is there already; expected another name", named.name);
-                problems.add(format!("policies[{index}].name"), reason);
-            }
             let at = At::ROOT.item("policies", index);
+            if policies.iter().any(|(name, _)| *name == named.name) {
+                let reason = ["`", &named.name, "` is there already; expected another name"].concat();
+                check::refuse(&mut problems, &at, "name", &reason);
+            }
             policies.push((
                 named.name.clone(),
                 compile(&at.field("targets"), &named.targets, &mut targets, &mut problems),
@@ -91,10 +92,7 @@ impl TryFrom<Config> for Policy {
         if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
             problems.add("stat_prefix", reason);
         }
-        if !(1..=1 << 30).contains(&config.max_held_bytes) {
-            let reason = format!("expected 1 to 1073741824, found {}", config.max_held_bytes);
-            problems.add("max_held_bytes", reason);
-        }
+        check::number(&mut problems, &At::ROOT, "max_held_bytes", config.max_held_bytes, (1, 1 << 30));
         let per_route = config
             .per_route
             .as_ref()
@@ -131,8 +129,8 @@ fn compile(
             continue;
         };
         if targets.iter().any(|other| other.name == target.name) {
-            let reason = format!("`{}` is there already; expected a `name` of its own", target.name);
-            problems.add(at.field("name"), reason);
+            let reason = ["`", &*target.name, "` is there already; expected a `name` of its own"].concat();
+            check::refuse(problems, &at, "name", &reason);
         }
         targets.push(target);
     }
@@ -149,8 +147,7 @@ impl Policy {
     /// First part of the names of the metrics of a dry run or not.
     #[must_use]
     pub fn prefix(&self, dry_run: bool) -> String {
-        let dry = if dry_run { ".dry_run" } else { "" };
-        format!("{}{dry}", self.stat_prefix)
+        [self.stat_prefix.as_str(), if dry_run { ".dry_run" } else { "" }].concat()
     }
 
     /// Whether this may be a dry run, or anything else.

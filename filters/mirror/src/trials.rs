@@ -11,6 +11,7 @@ use crate::metrics::Counters;
 use crate::policy::answer::Answer;
 use crate::policy::compare::{Noise, Part, Verdict};
 use crate::policy::copy::Copy;
+use crate::policy::number::whole;
 use crate::policy::snapshot::size;
 use crate::policy::target::Target;
 use crate::policy::trial::{Answers, Slot, Trial};
@@ -197,8 +198,7 @@ pub(crate) struct Primary {
 impl Primary {
     /// Begins with its headers; nothing where no memory is left.
     pub(crate) fn begin(headers: &HeaderMap, limit: usize, end: bool, account: &Account) -> Option<Self> {
-        let status =
-            headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        let status = headers.first(":status").and_then(|status| u16::try_from(whole(status)?).ok());
         let answer = Answer { status: status.unwrap_or(0), headers: headers.clone(), ..Answer::default() };
         Some(Self { answer, limit, held: account.take(size(headers))?, complete: end })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_sdk::{At, FractionalPercent, Problems};
 
+use super::check;
 use crate::config;
 
 /// A compiled [`config::BackOff`].
@@ -77,24 +78,12 @@ impl BackOff {
     /// Checks and compiles what stands at `at`.
     /// Nothing where all answers may be bad.
     pub fn compile(at: &At<'_>, config: &config::BackOff, problems: &mut Problems) -> Option<Self> {
-        let (hundredth, hour, day) =
-            (Duration::from_millis(100), Duration::from_secs(3600), Duration::from_secs(86_400));
-        let mut within = |field: &str, found: Duration, most: Duration, words: &str| {
-            if found < hundredth || found > most {
-                problems.add(at.field(field), format!("expected 100ms to {words}"));
-            }
-        };
-        within("interval", config.interval.0, hour, "an hour");
-        within("pause", config.pause.0, day, "a day");
-        if !(1..=1_000_000).contains(&config.min_samples) {
-            problems
-                .add(at.field("min_samples"), format!("expected 1 to 1000000, found {}", config.min_samples));
-        }
-        if config.halvings > 16 {
-            problems.add(at.field("halvings"), format!("expected 0 to 16, found {}", config.halvings));
-        }
+        check::time(problems, at, "interval", config.interval.0, (100, check::HOUR), "100ms to an hour");
+        check::time(problems, at, "pause", config.pause.0, (100, check::DAY), "100ms to a day");
+        check::number(problems, at, "min_samples", config.min_samples, (1, 1_000_000));
+        check::number(problems, at, "halvings", config.halvings.into(), (0, 16));
         if config.max_latency.is_some_and(|latency| latency.0.is_zero()) {
-            problems.add(at.field("max_latency"), "expected more than 0s");
+            check::refuse(problems, at, "max_latency", "expected more than 0s");
         }
         (config.max_failures.0.ppm() < 1_000_000).then(|| Self {
             interval: config.interval.0,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use weir_sdk::{At, Problems, SharedValue};
 
+use super::check;
 use crate::config;
 
 /// A compiled [`config::TokenBucket`].
@@ -37,16 +38,10 @@ impl SharedValue for Level {
 impl TokenBucket {
     /// Checks and compiles what stands at `at`.
     pub fn compile(at: &At<'_>, config: &config::TokenBucket, problems: &mut Problems) -> Self {
-        for (field, value) in [("max_tokens", config.max_tokens), ("tokens_per_fill", config.tokens_per_fill)]
-        {
-            if !(1..=1_000_000).contains(&value) {
-                problems.add(at.field(field), format!("expected 1 to 1000000, found {value}"));
-            }
-        }
+        check::number(problems, at, "max_tokens", config.max_tokens, (1, 1_000_000));
+        check::number(problems, at, "tokens_per_fill", config.tokens_per_fill, (1, 1_000_000));
         let interval = config.fill_interval.0;
-        if interval < Duration::from_millis(1) || interval > Duration::from_secs(86_400) {
-            problems.add(at.field("fill_interval"), "expected 1ms to a day");
-        }
+        check::time(problems, at, "fill_interval", interval, (1, check::DAY), "1ms to a day");
         let interval_ns = weir_sdk::nanos(interval);
         Self { max: config.max_tokens, per_fill: config.tokens_per_fill, interval_ns }
     }

@@ -97,13 +97,16 @@ impl fmt::Display for Plan {
         }
         for (index, Entry { name, draw, verdict, detail, .. }) in self.entries.iter().enumerate() {
             let comma = if index == 0 { "" } else { "; " };
-            match verdict {
-                Verdict::Wanted(_) => write!(f, "{comma}{name}: wanted")?,
-                Verdict::Sent if self.dry_run => write!(f, "{comma}{name}: would be copied")?,
-                Verdict::Sent => write!(f, "{comma}{name}: copied")?,
-                Verdict::Recorded if self.dry_run => write!(f, "{comma}{name}: would be recorded")?,
-                Verdict::Recorded => write!(f, "{comma}{name}: recorded")?,
-                Verdict::Skipped(why) => write!(f, "{comma}{name}: not copied, {}", why.text())?,
+            let (said, why) = match verdict {
+                Verdict::Wanted(_) => ("wanted", ""),
+                Verdict::Sent if self.dry_run => ("would be copied", ""),
+                Verdict::Sent => ("copied", ""),
+                Verdict::Recorded if self.dry_run => ("would be recorded", ""),
+                Verdict::Recorded => ("recorded", ""),
+                Verdict::Skipped(why) => ("not copied, ", why.text()),
+            };
+            for part in [comma, name, ": ", said, why] {
+                f.write_str(part)?;
             }
             if let Some(detail) = detail {
                 write!(f, ": {detail}")?;

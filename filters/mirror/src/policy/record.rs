@@ -8,6 +8,7 @@ use weir_sdk::address::is_with_port;
 use weir_sdk::{At, HeaderMap, Problems, names};
 
 use super::answer::Answer;
+use super::check;
 use super::copy::Copy;
 use super::json::{push_key, push_number, push_string};
 use super::redact::Redactor;
@@ -38,11 +39,9 @@ impl Record {
         record: &config::Record,
         problems: &mut Problems,
     ) -> Self {
-        let mut refuse = |field: &str, reason: &str| problems.add(at.field(field), reason);
         let interval = record.interval.0;
-        if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
-            refuse("record.interval", "expected 100ms to an hour");
-        }
+        check::time(problems, at, "record.interval", interval, (100, check::HOUR), "100ms to an hour");
+        let mut refuse = |field: &str, reason: &str| check::refuse(problems, at, field, reason);
         if !(1024..=16 << 20).contains(&record.max_bytes) {
             refuse("record.max_bytes", "expected 1024 to 16777216");
         }
@@ -56,20 +55,26 @@ impl Record {
         if target.authority.is_none() && names::header_value(cluster).is_err() {
             refuse("authority", "is missing, and the cluster's name is none");
         }
-        let lines = [
-            (":method", "POST"),
-            (":path", "/record"),
-            (":authority", cluster),
-            ("content-type", "application/x-ndjson"),
-        ];
         Self {
             cluster: cluster.as_bytes().to_vec(),
-            headers: lines.into_iter().collect(),
+            headers: post("/record", cluster),
             interval,
             max_bytes: usize::try_from(record.max_bytes).unwrap_or(usize::MAX),
             client_address: record.client_address,
         }
     }
+}
+
+/// The headers of a request that posts records.
+#[inline(never)]
+pub(super) fn post(path: &str, authority: &str) -> HeaderMap {
+    let lines = [
+        (":method", "POST"),
+        (":path", path),
+        (":authority", authority),
+        ("content-type", "application/x-ndjson"),
+    ];
+    lines.into_iter().collect()
 }
 
 /// What a record says beside the two messages. What is not known is left out.

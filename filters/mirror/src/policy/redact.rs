@@ -189,7 +189,8 @@ impl Redactor {
         let mut pass = Pass { rules: self, place: Place::Headers, changes: 0, budget: BUDGET };
         let mut out = HeaderMap::new();
         pass.header(name.as_bytes(), value, &mut out);
-        out.values(name).next().and_then(|value| String::from_utf8(value.to_vec()).ok())
+        let (_, value) = out.iter().next()?;
+        std::str::from_utf8(value).ok().map(String::from)
     }
 
     /// A text as it may be told; `None` when it may not.

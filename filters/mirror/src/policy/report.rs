@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use weir_sdk::{Draw, FractionalPercent, HeaderMap, Problems, names};
+use weir_sdk::{At, Draw, FractionalPercent, HeaderMap, Problems, names};
 
+use super::check;
+use super::record::post;
 use crate::config;
 
 /// A compiled [`config::Report`].
@@ -23,36 +25,24 @@ pub struct Report {
 impl Report {
     /// Checks and compiles what stands at `report`.
     pub fn compile(report: &config::Report, problems: &mut Problems) -> Self {
-        let mut within = |field: &str, found: Duration, least: u64, most: u64, words: &str| {
-            if found < Duration::from_millis(least) || found > Duration::from_millis(most) {
-                problems.add(format!("report.{field}"), format!("expected {words}"));
-            }
-        };
-        within("interval", report.interval.0, 100, 3_600_000, "100ms to an hour");
-        within("timeout", report.timeout.0, 1, 86_400_000, "1ms to a day");
-        if !(1024..=16 << 20).contains(&report.max_bytes) {
-            let reason = format!("expected 1024 to 16777216, found {}", report.max_bytes);
-            problems.add("report.max_bytes", reason);
-        }
+        let at = &At::of("report");
+        check::time(problems, at, "interval", report.interval.0, (100, check::HOUR), "100ms to an hour");
+        check::time(problems, at, "timeout", report.timeout.0, (1, check::DAY), "1ms to a day");
+        check::number(problems, at, "max_bytes", report.max_bytes, (1024, 16 << 20));
         if !report.path.starts_with('/') || names::header_value(&report.path).is_err() {
-            problems.add("report.path", "expected a path such as `/mirror`");
+            check::refuse(problems, at, "path", "expected a path such as `/mirror`");
         }
         if report.cluster.as_ref().is_some_and(String::is_empty) {
-            problems.add("report.cluster", "expected the name of a cluster, found nothing");
+            check::refuse(problems, at, "cluster", "expected the name of a cluster, found nothing");
         }
         let authority = report.authority.as_ref().or(report.cluster.as_ref()).map_or("", String::as_str);
         if names::header_value(authority).is_err() {
-            problems.add("report.authority", "expected a host such as `collector.example.com`");
+            check::refuse(problems, at, "authority", "expected a host such as `collector.example.com`");
         }
-        let collector = report.cluster.as_ref().map(|cluster| {
-            let lines = [
-                (":method", "POST"),
-                (":path", &report.path),
-                (":authority", authority),
-                ("content-type", "application/x-ndjson"),
-            ];
-            (cluster.clone().into_bytes(), lines.into_iter().collect())
-        });
+        let collector = report
+            .cluster
+            .as_ref()
+            .map(|cluster| (cluster.clone().into_bytes(), post(&report.path, authority)));
         Self {
             share: report.percentage.0,
             collector,

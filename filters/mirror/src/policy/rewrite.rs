@@ -5,6 +5,7 @@ use std::rc::Rc;
 use weir_sdk::{At, Problems, names};
 
 use crate::config;
+use crate::policy::check;
 use crate::policy::copy::Copy;
 use crate::policy::why::Why;
 use path::Path;
@@ -39,28 +40,27 @@ impl Rewrite {
                 config::Authority::Literal(value) => ("literal", value),
             };
             if value.is_empty() || value.bytes().any(|byte| !(b'!'..=b'~').contains(&byte) || byte == b'/') {
-                problems.add(
-                    at.field("authority").field(field),
+                check::refuse(
+                    problems,
+                    &at.field("authority"),
+                    field,
                     "expected a part of a host such as `-shadow`, or a host such as `shadow.example.com:8080`",
                 );
             }
         }
         if let Err(reason) = names::header_value(&target.idempotency_suffix) {
-            problems.add(at.field("idempotency_suffix"), reason);
+            check::refuse(problems, at, "idempotency_suffix", &reason);
         }
-        let mut lines = |field: &str, lines: &[config::HeaderLine]| -> Vec<(Rc<str>, String)> {
-            let all = lines.iter().enumerate();
-            all.map(|(index, written)| {
-                line(&at.field("headers").item(field, index), &written.name, &written.value, problems)
-            })
-            .collect()
-        };
-        let (set, append) = (lines("set", &target.headers.set), lines("append", &target.headers.append));
-        let remove = target.headers.remove.iter().enumerate().filter_map(|(index, name)| {
-            let name = names::header(name, "x-internal");
-            name.map_err(|reason| problems.add(at.item("headers.remove", index), reason)).ok()
-        });
-        let remove = remove.collect();
+        let at_headers = at.field("headers");
+        let set = lines(&at_headers, "set", &target.headers.set, problems);
+        let append = lines(&at_headers, "append", &target.headers.append, problems);
+        let mut remove = Vec::new();
+        for (index, name) in target.headers.remove.iter().enumerate() {
+            match names::header(name, "x-internal") {
+                Ok(name) => remove.push(name),
+                Err(reason) => problems.add(at_headers.item("remove", index), reason),
+            }
+        }
         Self {
             authority: target.authority.clone(),
             path: target
@@ -69,7 +69,7 @@ impl Rewrite {
                 .and_then(|written| Path::compile(&at.field("path"), written, problems)),
             trace: target.trace,
             idempotency_suffix: target.idempotency_suffix.clone(),
-            truncated: format!("{}-truncated", mark.0).into(),
+            truncated: [&*mark.0, "-truncated"].concat().into(),
             mark,
             remove,
             set,
@@ -128,13 +128,28 @@ impl Rewrite {
     }
 }
 
+fn lines(
+    at: &At<'_>,
+    field: &str,
+    written: &[config::HeaderLine],
+    problems: &mut Problems,
+) -> Vec<(Rc<str>, String)> {
+    let mut lines = Vec::new();
+    for (index, written) in written.iter().enumerate() {
+        lines.push(line(&at.item(field, index), &written.name, &written.value, problems));
+    }
+    lines
+}
+
 fn line(at: &At<'_>, name: &str, value: &str, problems: &mut Problems) -> (Rc<str>, String) {
     if let Err(reason) = names::header_value(value) {
-        problems.add(at.field("value"), reason);
+        check::refuse(problems, at, "value", &reason);
     }
-    let checked = names::header(name, "x-shadow");
-    let checked = checked.map_err(|reason| problems.add(at.field("name"), reason));
-    (checked.unwrap_or_else(|()| name.into()), value.to_owned())
+    let name = names::header(name, "x-shadow").unwrap_or_else(|reason| {
+        check::refuse(problems, at, "name", &reason);
+        Rc::default()
+    });
+    (name, value.to_owned())
 }
 
 /// Text between host and port. The colons of an IPv6 address in brackets begin no port.

@@ -4,6 +4,7 @@ use weir_sdk::{At, Draw, FractionalPercent, Key, Problems, RequestView, Salt};
 
 use crate::config::{self, Missing};
 use crate::policy::back_off::Part;
+use crate::policy::check;
 use crate::policy::why::Why;
 
 /// A compiled share.
@@ -25,18 +26,14 @@ impl Sample {
     pub fn compile(at: &At<'_>, name: &str, target: &config::Target, problems: &mut Problems) -> Self {
         let keys = target.sample.as_ref().map(|sample| {
             if sample.by.is_empty() {
-                problems.add(at.field("sample.by"), "expected at least one key such as `{cookie: session}`");
+                let reason = "expected at least one key such as `{cookie: session}`";
+                check::refuse(problems, at, "sample.by", reason);
             }
-            let by = sample.by.iter().enumerate();
-            Keys {
-                by: by
-                    .filter_map(|(index, source)| {
-                        Key::compile(&at.item("sample.by", index), source, problems)
-                    })
-                    .collect(),
-                salt: Salt::new(sample.salt.as_deref().unwrap_or(name)),
-                missing: sample.missing,
+            let mut by = Vec::new();
+            for (index, source) in sample.by.iter().enumerate() {
+                by.extend(Key::compile(&at.item("sample.by", index), source, problems));
             }
+            Keys { by, salt: Salt::new(sample.salt.as_deref().unwrap_or(name)), missing: sample.missing }
         });
         Self { share: target.percentage.0, keys }
     }

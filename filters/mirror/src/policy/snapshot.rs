@@ -2,6 +2,8 @@
 
 use weir_sdk::{HeaderMap, Headers as _};
 
+use super::number::whole;
+
 /// A request on its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -38,7 +40,7 @@ impl Snapshot {
     /// What the request says its body's length is.
     #[must_use]
     pub fn declared_length(&self) -> Option<u64> {
-        std::str::from_utf8(self.headers.get("content-length")?).ok()?.parse().ok()
+        whole(self.headers.get("content-length")?)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::{self, OverLimit};
 use crate::policy::Inputs;
 use crate::policy::back_off::{BackOff, Part};
 use crate::policy::bucket::TokenBucket;
+use crate::policy::check;
 use crate::policy::copy::Copy;
 use crate::policy::record::Record;
 use crate::policy::redact::Redactor;
@@ -47,7 +48,7 @@ pub struct Target {
     gzip_from: Option<usize>,
     trailers: bool,
     /// Takes out of copies and records what must not be told.
-    pub redactor: Option<Redactor>,
+    pub redactor: Option<Rc<Redactor>>,
     rewrite: Rewrite,
     /// How exchanges are recorded.
     pub record: Option<Record>,
@@ -96,52 +97,51 @@ impl Target {
         let methods = target.methods.as_deref().unwrap_or_default();
         let any = methods.iter().any(|method| method == "*");
         if target.methods.as_ref().is_some_and(Vec::is_empty) {
-            problems.add(at.field("methods"), "expected at least one method such as `GET`, or `*` for all");
+            let reason = "expected at least one method such as `GET`, or `*` for all";
+            check::refuse(problems, at, "methods", reason);
         }
         for (index, method) in methods.iter().enumerate() {
             let known = method == "*" || method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
             if !known || method.is_empty() || method == "CONNECT" {
                 let reason =
-                    format!("`{method}` is never copied; expected a method in upper case such as `GET`");
+                    ["`", method, "` is never copied; expected a method in upper case such as `GET`"]
+                        .concat();
                 problems.add(at.item("methods", index), reason);
             }
         }
         let timeout = target.timeout.0;
         // Envoy's ABI has milliseconds in 32 bits with a sign.
-        if timeout < Duration::from_millis(1) || timeout > Duration::from_secs(24 * 86_400) {
-            problems.add(at.field("timeout"), "expected 1ms to 24 days");
-        }
-        if !(1..=1_000_000).contains(&target.max_in_flight) {
-            let reason = format!("expected 1 to 1000000, found {}", target.max_in_flight);
-            problems.add(at.field("max_in_flight"), reason);
-        }
+        check::time(problems, at, "timeout", timeout, (1, 24 * check::DAY), "1ms to 24 days");
+        check::number(problems, at, "max_in_flight", target.max_in_flight, (1, 1_000_000));
         if target.body.max_bytes > 64 << 20 {
-            let reason = format!("expected at most 67108864 (64 MiB), found {}", target.body.max_bytes);
-            problems.add(at.field("body.max_bytes"), reason);
+            let found = target.body.max_bytes.to_string();
+            let reason = ["expected at most 67108864 (64 MiB), found ", &found].concat();
+            check::refuse(problems, at, "body.max_bytes", &reason);
         }
         let rate = target.rate.as_ref().map(|rate| TokenBucket::compile(&at.field("rate"), rate, problems));
         let back_off = BackOff::compile(&at.field("back_off"), &target.back_off, problems);
         let sample = Sample::compile(at, &name, target, problems);
-        let redactor =
-            target.redact.as_ref().map(|redact| Redactor::compile(&at.field("redact"), redact, problems));
+        let redactor = target
+            .redact
+            .as_ref()
+            .map(|redact| Rc::new(Redactor::compile(&at.field("redact"), redact, problems)));
         let rewrite = Rewrite::compile(at, target, problems);
         let trial = Trial::compile(at, target, redactor.as_ref(), problems);
         let record = target.record.as_ref().map(|record| Record::compile(at, target, record, problems));
         let methods = match (&target.methods, &record) {
             (Some(methods), _) => (!any).then(|| methods.clone()),
             (None, Some(_)) => None,
-            (None, None) => Some(SAFE.map(str::to_owned).to_vec()),
+            (None, None) => Some(SAFE.iter().map(|method| String::from(*method)).collect()),
         };
-        (problems.len() == before).then_some(())?;
-        Some(Self {
+        let compiled = Self {
             name: name.into(),
             timeout,
             max_in_flight: target.max_in_flight,
             rate,
             back_off,
             trial,
-            cluster: cluster?,
-            matcher: matcher?,
+            cluster: cluster.unwrap_or_else(|| Cluster::Named(Rc::default())),
+            matcher: matcher.unwrap_or_default(),
             methods,
             unrouted: target.unrouted,
             sample,
@@ -154,7 +154,8 @@ impl Target {
             rewrite,
             record,
             max_answer_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
-        })
+        };
+        (problems.len() == before).then_some(compiled)
     }
 
     /// Whether the target gets a copy once the request is complete; and the draw, where one was needed.
@@ -305,12 +306,12 @@ fn cluster(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Opt
         (None, Some(header)) => match names::readable_header(header, "x-shadow-cluster") {
             Ok(header) => Some(Cluster::Header(header)),
             Err(reason) => {
-                problems.add(at.field("cluster_header"), reason);
+                check::refuse(problems, at, "cluster_header", &reason);
                 None
             }
         },
         (Some(_), None) => {
-            problems.add(at.field("cluster"), "expected the name of a cluster, found nothing");
+            check::refuse(problems, at, "cluster", "expected the name of a cluster, found nothing");
             None
         }
         _ => {
@@ -324,7 +325,7 @@ fn cluster(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Opt
 fn name(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> String {
     if let Some(name) = &target.name {
         if let Err(reason) = names::plain("a target", name, 128) {
-            problems.add(at.field("name"), reason);
+            check::refuse(problems, at, "name", &reason);
         }
         return name.clone();
     }

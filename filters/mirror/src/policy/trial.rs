@@ -6,6 +6,7 @@ use weir_sdk::{At, Draw, FractionalPercent, Problems};
 
 use crate::config;
 use crate::policy::answer::Answer;
+use crate::policy::check;
 use crate::policy::compare::Comparer;
 use crate::policy::redact::Redactor;
 
@@ -15,7 +16,7 @@ pub struct Trial {
     /// Compares.
     pub comparer: Comparer,
     /// Says what may be told of values: the target's, or that of the defaults.
-    pub redactor: Redactor,
+    pub redactor: Rc<Redactor>,
     /// Bytes of each answer's body that are kept.
     pub max_bytes: usize,
     control: Option<(Rc<[u8]>, FractionalPercent)>,
@@ -26,28 +27,30 @@ impl Trial {
     pub fn compile(
         at: &At<'_>,
         target: &config::Target,
-        redactor: Option<&Redactor>,
+        redactor: Option<&Rc<Redactor>>,
         problems: &mut Problems,
     ) -> Option<Self> {
         if target.max_answer_bytes > 16 << 20 {
-            let reason = format!("expected at most 16777216 (16 MiB), found {}", target.max_answer_bytes);
-            problems.add(at.field("max_answer_bytes"), reason);
+            let found = target.max_answer_bytes.to_string();
+            let reason = ["expected at most 16777216 (16 MiB), found ", &found].concat();
+            check::refuse(problems, at, "max_answer_bytes", &reason);
         }
         if target.control.as_ref().is_some_and(|control| control.cluster.is_empty()) {
-            let reason = "expected the name of a cluster, found nothing";
-            problems.add(at.field("control.cluster"), reason);
+            check::refuse(problems, at, "control.cluster", "expected the name of a cluster, found nothing");
         }
         let Some(compare) = &target.compare else {
             if target.control.is_some() {
-                problems.add(at.field("control"), "is for targets with `compare`");
+                check::refuse(problems, at, "control", "is for targets with `compare`");
             }
             return None;
         };
-        let redactor = redactor.cloned();
+        let redactor = match redactor {
+            Some(redactor) => Rc::clone(redactor),
+            None => Rc::new(Redactor::compile(&At::ROOT, &config::Redact::default(), problems)),
+        };
         Some(Self {
             comparer: Comparer::compile(&at.field("compare"), compare, problems),
-            redactor: redactor
-                .unwrap_or_else(|| Redactor::compile(&At::ROOT, &config::Redact::default(), problems)),
+            redactor,
             max_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
             control: target
                 .control

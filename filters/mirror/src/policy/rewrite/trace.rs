@@ -1,6 +1,7 @@
 //! Trace headers of a copy: W3C, B3, Jaeger, Datadog, X-Ray, Google.
 
 use weir_sdk::HeaderMap;
+use weir_sdk::digest::hex;
 
 use crate::config::Trace;
 
@@ -42,10 +43,12 @@ fn unsample(headers: &mut HeaderMap) {
     // https://www.w3.org/TR/trace-context/#traceparent-header: version-trace-parent-flags, the last bit of the flags being `sampled`.
     rewrite(headers, "traceparent", |value| {
         let (rest, flags) = value.split_at_checked(53)?;
-        let digits: u8 = u8::from_str_radix(std::str::from_utf8(flags.get(..2)?).ok()?, 16).ok()?;
-        let cleared = digits & !1;
-        let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |digit| digit as u8);
-        Some([rest, &[digit(cleared >> 4), digit(cleared & 0xf)], flags.get(2..)?].concat())
+        let (flags, rest_of_them) = flags.split_at_checked(2)?;
+        let mut digits = 0;
+        for digit in flags {
+            digits = (digits << 4) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
+        }
+        Some([rest, hex(&[digits & !1]).as_bytes(), rest_of_them].concat())
     });
     // https://github.com/openzipkin/b3-propagation: `{trace}-{span}-{sampled}-{parent}`, or the sampling state alone.
     rewrite(headers, "b3", |value| {
@@ -71,7 +74,7 @@ fn unsample(headers: &mut HeaderMap) {
 }
 
 /// Replaces a value; one that is of another form is removed, since it would say what nobody knows.
-fn rewrite(headers: &mut HeaderMap, name: &str, new: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+fn rewrite(headers: &mut HeaderMap, name: &str, new: fn(&[u8]) -> Option<Vec<u8>>) {
     let Some(value) = headers.first(name) else {
         return;
     };

@@ -1,0 +1,41 @@
+//! What several parts of a configuration are checked for.
+
+use std::time::Duration;
+
+use weir_sdk::{At, Problems};
+
+/// Notes what is wrong with a field of what is at a place.
+#[inline(never)]
+pub(crate) fn refuse(problems: &mut Problems, at: &At<'_>, field: &str, reason: &str) {
+    problems.add(at.field(field), reason);
+}
+
+/// Refuses a number that is not within bounds.
+#[inline(never)]
+pub(crate) fn number(problems: &mut Problems, at: &At<'_>, field: &str, found: u32, bounds: (u32, u32)) {
+    let (least, most) = bounds;
+    if found < least || found > most {
+        let [least, most, found] = [least, most, found].map(|number| number.to_string());
+        refuse(problems, at, field, &["expected ", &least, " to ", &most, ", found ", &found].concat());
+    }
+}
+
+/// Refuses a time that is not within bounds, which are milliseconds; `words` say what they are.
+#[inline(never)]
+pub(crate) fn time(
+    problems: &mut Problems,
+    at: &At<'_>,
+    field: &str,
+    found: Duration,
+    (least, most): (u64, u64),
+    words: &str,
+) {
+    if found < Duration::from_millis(least) || found > Duration::from_millis(most) {
+        refuse(problems, at, field, &["expected ", words].concat());
+    }
+}
+
+/// An hour in milliseconds.
+pub(crate) const HOUR: u64 = 3_600_000;
+/// A day in milliseconds.
+pub(crate) const DAY: u64 = 24 * HOUR;
