@@ -66,14 +66,14 @@ impl HttpFilter for Mirror {
     type Stream = Stream;
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
-        let policy = Policy::try_from(config)?;
+        let mut policy = Policy::try_from(config)?;
         let mut senders = Vec::with_capacity(policy.targets().len());
         for target in policy.targets() {
             senders.push(Sender::new(&policy, target, host)?);
         }
         let prefix = policy.prefix(false);
-        let reporter = match &policy.report {
-            Some(report) => Some(Reporter::new(report.clone(), host, &prefix)?),
+        let reporter = match policy.report.take() {
+            Some(report) => Some(Reporter::new(report, host, &prefix)?),
             None => None,
         };
         Ok(Self {
@@ -189,12 +189,12 @@ impl HttpFilter for Mirror {
         let flags = flags.unwrap_or_default();
         let answer = stream.primary.take().map(|primary| primary.end(flags == 0));
         let answer = answer.map(|(answer, held)| (Rc::new(answer), Rc::new(held)));
-        for case in std::mem::take(&mut stream.cases) {
+        for case in &stream.cases {
             let slot = answer.as_ref().filter(|_| flags == 0).map_or(Slot::Never, |(answer, held)| {
                 case.hold(Rc::clone(held));
                 Slot::Here(Rc::clone(answer))
             });
-            self.hear(&case, Whose::Primary, slot, ended.plugin());
+            self.hear(case, Whose::Primary, slot, ended.plugin());
         }
         for recording in std::mem::take(&mut stream.recordings) {
             let answer = answer.as_ref().map(|(answer, _)| &**answer);
@@ -364,12 +364,24 @@ impl Mirror {
 
     /// Bytes of the primary's answer that are kept for what waits for it, or will.
     fn answer_limit(&self, stream: &Stream) -> Option<usize> {
-        let limit = |index: usize| self.target(index).and_then(|(target, _)| target.answer_bytes());
-        let planned = stream.pending.iter().flat_map(|pending| &pending.plan.entries);
-        let planned = planned.filter(|entry| matches!(entry.verdict, Verdict::Wanted(_)));
-        let planned = planned.filter_map(|entry| limit(entry.target));
-        let recorded = stream.recordings.iter().map(|recording| recording.limit);
-        planned.chain(stream.cases.iter().filter_map(|case| limit(case.target))).chain(recorded).max()
+        let mut most = None;
+        let mut need = |index: usize| {
+            most = most.max(self.target(index).and_then(|(target, _)| target.answer_bytes()));
+        };
+        if let Some(pending) = &stream.pending {
+            for entry in &pending.plan.entries {
+                if let Verdict::Wanted(_) = entry.verdict {
+                    need(entry.target);
+                }
+            }
+        }
+        for case in &stream.cases {
+            need(case.target);
+        }
+        for recording in &stream.recordings {
+            most = most.max(Some(recording.limit));
+        }
+        most
     }
 
     fn hear(&self, case: &Case, whose: Whose, slot: Slot, host: &PluginHost) {

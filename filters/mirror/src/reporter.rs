@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use weir_sdk::{CalloutId, ConfigError, HeaderMap, PluginHost};
+use weir_sdk::{CalloutId, HeaderMap, HostError, PluginHost};
 
 use crate::metrics::Counters;
 use crate::policy::report::Report;
@@ -33,7 +33,7 @@ impl Reporter {
     ///
     /// # Errors
     /// The host refuses a metric.
-    pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
         let counters = Counters::define(host, &[prefix, ".report_"].concat(), &COUNTERS)?;
         Ok(Self { report, records: RefCell::default(), armed: Cell::new(false), counters })
     }

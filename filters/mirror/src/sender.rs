@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use weir_sdk::{CalloutId, CalloutReply, ConfigError, Gauge, HostError, PluginHost, Shared};
+use weir_sdk::{CalloutId, CalloutReply, Gauge, HostError, PluginHost, Shared};
 
 use crate::held::Account;
 use crate::metrics::{End, Metrics};
@@ -66,7 +66,7 @@ impl Sender {
     ///
     /// # Errors
     /// The host refuses a metric.
-    pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, ConfigError> {
+    pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, HostError> {
         let prefix = policy.prefix(false);
         let define = |dry_run: bool| -> Result<Option<Metrics>, HostError> {
             if !policy.may_be(dry_run) {

@@ -142,17 +142,17 @@ impl Judge {
 impl Case {
     /// Of a copy that was sent, or is about to be.
     pub(crate) fn new(index: usize, target: &Target, copy: &Copy, has_control: bool) -> Rc<Self> {
-        let text = |name: &str| {
-            let value = copy.headers.first(name)?;
-            Some(String::from_utf8_lossy(value).into_owned())
-        };
+        let mut context = vec![("target", String::from(&*target.name))];
         // What the copy says may be told: it has been redacted.
-        let lines = [("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")];
-        let lines = lines.iter().filter_map(|(name, header)| Some((*name, text(header)?)));
+        for (name, header) in [("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")] {
+            if let Some(value) = copy.headers.first(header) {
+                context.push((name, String::from_utf8_lossy(value).into_owned()));
+            }
+        }
         let control = if has_control { Slot::Awaited } else { Slot::Never };
         Rc::new(Self {
             target: index,
-            context: std::iter::once(("target", target.name.to_string())).chain(lines).collect(),
+            context,
             answers: RefCell::new(Answers { control, ..Answers::default() }),
             held: RefCell::default(),
         })

@@ -109,7 +109,8 @@ pub fn line(
     limit: usize,
     redactor: Option<&Redactor>,
 ) -> Result<Vec<u8>, Refused> {
-    let response = answer.map(|answer| {
+    let mut response = None;
+    if let Some(answer) = answer {
         let kept = answer.body.get(..limit).unwrap_or(&answer.body);
         let mut copy = Copy {
             headers: answer.headers.clone(),
@@ -117,15 +118,9 @@ pub fn line(
             trailers: answer.trailers.clone(),
             body_truncated: answer.body_truncated || kept.len() < answer.body.len(),
         };
-        if let Some(redactor) = redactor {
-            let redacted = redactor
-                .apply(&mut copy)
-                .map_err(|refusal| Refused { why: Why::Redaction, detail: Some(refusal.name()) })?;
-            copy.body_truncated |= redacted.dropped_body.is_some();
-        }
-        Ok::<_, Refused>(copy)
-    });
-    let response = response.transpose()?;
+        redact(redactor, &mut copy)?;
+        response = Some(copy);
+    }
     let mut out = Vec::from(*b"{\"weir\":1");
     push_number(&mut out, "start_ns", facts.start_ns);
     push_number(&mut out, "duration_ns", facts.duration_ns);
@@ -143,17 +138,28 @@ pub fn line(
     Ok(out)
 }
 
+/// Takes out of a message what must not be told.
+///
+/// # Errors
+/// [`Why::Redaction`]
+pub(super) fn redact(redactor: Option<&Redactor>, copy: &mut Copy) -> Result<(), Refused> {
+    if let Some(redactor) = redactor {
+        match redactor.apply(copy) {
+            Ok(redacted) => copy.body_truncated |= redacted.dropped_body.is_some(),
+            Err(refusal) => return Err(Refused { why: Why::Redaction, detail: Some(refusal.name()) }),
+        }
+    }
+    Ok(())
+}
+
 fn downstream(out: &mut Vec<u8>, facts: &Facts) {
     push_key(out, "downstream");
     // What is no address, such as the path of a socket, is none that can be read again.
     let address = facts.address.as_deref().filter(|text| is_with_port(text));
     let address = address.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
-    let protocol = match facts.protocol.as_deref() {
-        Some(b"HTTP/1.0") => "HTTP/1.0",
-        Some(b"HTTP/2") => "HTTP/2",
-        Some(b"HTTP/3") => "HTTP/3",
-        _ => "HTTP/1.1",
-    };
+    let protocol = facts.protocol.as_deref().unwrap_or_default();
+    let known = ["HTTP/1.0", "HTTP/2", "HTTP/3"].iter().find(|known| known.as_bytes() == protocol);
+    let protocol = known.copied().unwrap_or("HTTP/1.1");
     out.extend_from_slice(b"{\"protocol\":");
     push_string(out, protocol);
     if !address.is_empty() {

@@ -8,30 +8,53 @@ pub(crate) fn sort<T: Ord>(items: &mut [T]) {
 /// As [`sort`], by what is less than what.
 pub(crate) fn sort_by<T>(items: &mut [T], is_less: fn(&T, &T) -> bool) {
     let len = items.len();
+    by_heaps(&mut By { items, is_less }, len);
+}
+
+/// Items by their places, whatever they are: the code that sorts is there once.
+trait Items {
+    fn is_less(&self, one: usize, other: usize) -> bool;
+    fn swap(&mut self, one: usize, other: usize);
+}
+
+struct By<'i, T> {
+    items: &'i mut [T],
+    is_less: fn(&T, &T) -> bool,
+}
+
+impl<T> Items for By<'_, T> {
+    fn is_less(&self, one: usize, other: usize) -> bool {
+        match (self.items.get(one), self.items.get(other)) {
+            (Some(one), Some(other)) => (self.is_less)(one, other),
+            _ => false,
+        }
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.items.swap(one, other);
+    }
+}
+
+fn by_heaps(items: &mut dyn Items, len: usize) {
     for start in (0..len / 2).rev() {
-        sift(items, start, len, is_less);
+        sift(items, start, len);
     }
     for end in (1..len).rev() {
         items.swap(0, end);
-        sift(items, 0, end, is_less);
+        sift(items, 0, end);
     }
 }
 
 /// Lets an item sink below what is larger, among the first `end`.
-#[inline(never)]
-fn sift<T>(items: &mut [T], mut parent: usize, end: usize, is_less: fn(&T, &T) -> bool) {
-    let less = |items: &[T], one: usize, other: usize| match (items.get(one), items.get(other)) {
-        (Some(one), Some(other)) => is_less(one, other),
-        _ => false,
-    };
+fn sift(items: &mut dyn Items, mut parent: usize, end: usize) {
     loop {
         let left = parent.saturating_mul(2).saturating_add(1);
         if left >= end {
             return;
         }
         let right = left.saturating_add(1);
-        let larger = if right < end && less(items, left, right) { right } else { left };
-        if !less(items, parent, larger) {
+        let larger = if right < end && items.is_less(left, right) { right } else { left };
+        if !items.is_less(parent, larger) {
             return;
         }
         items.swap(parent, larger);

@@ -11,7 +11,7 @@ use crate::policy::back_off::{BackOff, Part};
 use crate::policy::bucket::TokenBucket;
 use crate::policy::check;
 use crate::policy::copy::Copy;
-use crate::policy::record::Record;
+use crate::policy::record::{Record, redact};
 use crate::policy::redact::Redactor;
 use crate::policy::rewrite::Rewrite;
 use crate::policy::sample::Sample;
@@ -228,12 +228,7 @@ impl Target {
             body_truncated,
         };
         // First: what is rewritten then is what may be seen, and what is added is the configuration's.
-        if let Some(redactor) = &self.redactor {
-            let redacted = redactor
-                .apply(&mut copy)
-                .map_err(|refusal| Refused { why: Why::Redaction, detail: Some(refusal.name()) })?;
-            copy.body_truncated |= redacted.dropped_body.is_some();
-        }
+        redact(self.redactor.as_deref(), &mut copy)?;
         if self.record.is_none() {
             self.rewrite.apply(&mut copy, request.length)?;
         }

@@ -8,26 +8,33 @@ use crate::policy::copy::Copy;
 use crate::policy::json::Tokens;
 
 /// How a body is looked through.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind<'v> {
     Json,
     /// A document on each line.
     JsonLines,
     Form,
     /// The boundary.
-    Multipart(String),
+    Multipart(&'v str),
     Text,
 }
 
-/// The kind of a content type without parameters that is looked through without being named; the boundary is still missing.
-fn known(kind: &str) -> Option<Kind> {
-    match kind {
-        "application/json" | "text/json" | "application/csp-report" => Some(Kind::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Kind::JsonLines),
-        "application/x-www-form-urlencoded" => Some(Kind::Form),
-        "multipart/form-data" => Some(Kind::Multipart(String::new())),
-        kind if kind.strip_suffix("+json").is_some_and(|kind| kind.contains('/')) => Some(Kind::Json),
-        _ => None,
+/// The content types without parameters that are looked through without being named; the boundary is still missing.
+const KNOWN: [(&str, Kind<'static>); 8] = [
+    ("application/json", Kind::Json),
+    ("text/json", Kind::Json),
+    ("application/csp-report", Kind::Json),
+    ("application/x-ndjson", Kind::JsonLines),
+    ("application/ndjson", Kind::JsonLines),
+    ("application/jsonl", Kind::JsonLines),
+    ("application/x-www-form-urlencoded", Kind::Form),
+    ("multipart/form-data", Kind::Multipart("")),
+];
+
+fn known(kind: &str) -> Option<Kind<'static>> {
+    match KNOWN.iter().find(|(name, _)| *name == kind) {
+        Some((_, known)) => Some(*known),
+        None => kind.strip_suffix("+json").filter(|kind| kind.contains('/')).map(|_| Kind::Json),
     }
 }
 
@@ -38,40 +45,16 @@ pub(super) fn is_known(kind: &str) -> bool {
 
 /// Whether a `content-type` says that a body is one JSON document.
 pub(in crate::policy) fn is_json(value: &[u8]) -> bool {
-    kind(value, &[]) == Ok(Kind::Json)
+    kind(value, &|_| false) == Ok(Kind::Json)
 }
 
-/// The kind that a `content-type` says.
-pub(super) fn kind(value: &[u8], text_types: &[String]) -> Result<Kind, Refusal> {
+/// The kind that a `content-type` says; `is_text` tells which types are looked through as text.
+pub(super) fn kind<'v>(value: &'v [u8], is_text: &dyn Fn(&str) -> bool) -> Result<Kind<'v>, Refusal> {
     let value = std::str::from_utf8(value).map_err(|_| Refusal::ContentType)?;
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
     let essence = essence.trim().to_ascii_lowercase();
-    let kind = match known(&essence) {
-        Some(kind) => kind,
-        None if text_types.contains(&essence) => Kind::Text,
-        None => return Err(Refusal::ContentType),
-    };
-    let mut boundary = None;
-    for parameter in parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').ok_or(Refusal::ContentType)?;
-        let value = value.trim();
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
-        if !value.bytes().all(plain) {
-            return Err(Refusal::ContentType);
-        }
-        match name.trim().to_ascii_lowercase().as_str() {
-            "charset"
-                if !["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known)) =>
-            {
-                return Err(Refusal::Charset);
-            }
-            "boundary" if boundary.replace(value.to_owned()).is_some() => return Err(Refusal::ContentType),
-            name if name.contains('*') => return Err(Refusal::ContentType),
-            _ => {}
-        }
-    }
-    match (kind, boundary) {
+    let kind = known(&essence).or_else(|| is_text(&essence).then_some(Kind::Text));
+    match (kind.ok_or(Refusal::ContentType)?, boundary(parameters)?) {
         // RFC 2046 §5.1.1: 1 to 70 characters, of which the last is no space.
         (Kind::Multipart(_), Some(boundary))
             if (1..=70).contains(&boundary.len()) && !boundary.ends_with(' ') =>
@@ -81,6 +64,30 @@ pub(super) fn kind(value: &[u8], text_types: &[String]) -> Result<Kind, Refusal>
         (Kind::Multipart(_), _) => Err(Refusal::ContentType),
         (kind, _) => Ok(kind),
     }
+}
+
+/// The boundary among the parameters of a content type, where they say nothing else that matters.
+fn boundary(parameters: &str) -> Result<Option<&str>, Refusal> {
+    let mut boundary = None;
+    for parameter in parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').ok_or(Refusal::ContentType)?;
+        let (name, value) = (name.trim(), value.trim());
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+        let is_charset = name.eq_ignore_ascii_case("charset");
+        let is_boundary = name.eq_ignore_ascii_case("boundary");
+        if !value.bytes().all(plain) || name.contains('*') || is_boundary && boundary.is_some() {
+            return Err(Refusal::ContentType);
+        }
+        if is_charset && !["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+        {
+            return Err(Refusal::Charset);
+        }
+        if is_boundary {
+            boundary = Some(value);
+        }
+    }
+    Ok(boundary)
 }
 
 /// The text that bytes are, when they can be nothing else: UTF-8 without a byte order mark.
@@ -113,24 +120,28 @@ impl Pass<'_> {
         }
         let mut kinds = copy.headers.values("content-type");
         let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Err(Refusal::ContentType) };
-        let kind = self::kind(kind, &self.rules.text_types)?;
-        self.content(&copy.body, &kind)
+        let texts = &self.rules.text_types;
+        let kind = self::kind(kind, &|kind| texts.iter().any(|text| text == kind))?;
+        self.content(&copy.body, kind)
     }
 
     /// A body, or a part of one.
-    pub(super) fn content(&mut self, bytes: &[u8], kind: &Kind) -> Result<Option<Vec<u8>>, Refusal> {
-        match kind {
-            Kind::Json => self.json(Tokens::new(utf8(bytes)?), self.rules.json.walk(), 0),
-            Kind::JsonLines => self.json(Tokens::of_lines(utf8(bytes)?), self.rules.json.walk(), 0),
-            Kind::Form => {
-                // What begins like JSON or XML was sent under a false name.
-                if matches!(utf8(bytes)?.trim_ascii_start().bytes().next(), Some(b'{' | b'[' | b'"' | b'<')) {
-                    return Err(Refusal::Broken);
-                }
-                self.parameters(bytes, Syntax::Form, 0)
-            }
-            Kind::Multipart(boundary) => self.multipart(bytes, boundary),
-            Kind::Text => Ok(self.text(utf8(bytes)?, 0, None)?.map(String::into_bytes)),
+    pub(super) fn content(&mut self, bytes: &[u8], kind: Kind<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Kind::Multipart(boundary) = kind {
+            return self.multipart(bytes, boundary);
         }
+        let text = utf8(bytes)?;
+        if let Kind::Text = kind {
+            return Ok(self.text(text, 0, None)?.map(String::into_bytes));
+        }
+        if let Kind::Form = kind {
+            // What begins like JSON or XML was sent under a false name.
+            if matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[' | b'"' | b'<')) {
+                return Err(Refusal::Broken);
+            }
+            return self.parameters(bytes, Syntax::Form, 0);
+        }
+        let tokens = if kind == Kind::JsonLines { Tokens::of_lines(text) } else { Tokens::new(text) };
+        self.json(tokens, self.rules.json.walk(), 0)
     }
 }

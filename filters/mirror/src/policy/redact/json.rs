@@ -72,9 +72,9 @@ impl Pass<'_> {
                     };
                     let action = found.and_then(|path| self.rules.json_actions.get(path)).copied();
                     let name = key.take();
+                    let mut instead = None;
                     if let Some(action) = action.filter(|action| *action != Action::Keep) {
                         tokens.skip(token)?;
-                        walk.leave();
                         let text;
                         let plain = match token {
                             Token::Text(value) => {
@@ -86,27 +86,28 @@ impl Pass<'_> {
                             _ if action == Action::Mask => "",
                             _ => tokens.between(start, tokens.at()),
                         };
-                        if let Some(instead) = self.instead(action, plain.as_bytes()) {
-                            self.member(&mut out, open.last_mut(), name, level)?;
-                            push_string(&mut out, &instead);
+                        instead = self.instead(action, plain.as_bytes());
+                        if instead.is_none() {
+                            walk.leave();
+                            continue;
                         }
-                        continue;
                     }
                     self.member(&mut out, open.last_mut(), name, level)?;
-                    match token {
-                        Token::Object | Token::Array => {
+                    match (token, &instead) {
+                        (_, Some(instead)) => push_string(&mut out, instead),
+                        (Token::Object | Token::Array, _) => {
                             let object = token == Token::Object;
                             out.push(if object { b'{' } else { b'[' });
                             open.push(Open { object, filled: false, index: 0 });
                             continue;
                         }
-                        Token::Text(text) => self.string(&mut out, text, level, Some(&walk))?,
-                        Token::Number(text) => match self.number(text)? {
+                        (Token::Text(text), _) => self.string(&mut out, text, level, Some(&walk))?,
+                        (Token::Number(text), _) => match self.number(text)? {
                             Some(instead) => push_string(&mut out, &instead),
                             None => out.extend_from_slice(text.as_bytes()),
                         },
-                        Token::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                        Token::Key(_) | Token::End => {}
+                        (Token::Literal(text), _) => out.extend_from_slice(text.as_bytes()),
+                        (Token::Key(_) | Token::End, _) => {}
                     }
                     if !open.is_empty() {
                         walk.leave();

@@ -21,32 +21,24 @@ impl Pass<'_> {
     /// The body without what must not be told; `None` when it can stay.
     pub(super) fn multipart(&mut self, bytes: &[u8], boundary: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let before = self.changes;
-        let delimiter = ["--", boundary].concat();
-        let between = ["\r\n--", boundary].concat();
+        let between = ["\r\n--", boundary].concat().into_bytes();
+        let delimiter = between.get(2..).unwrap_or_default();
         let mut out = Vec::with_capacity(bytes.len());
-        let mut rest = bytes.strip_prefix(delimiter.as_bytes()).ok_or(Refusal::Broken)?;
+        let mut rest = bytes.strip_prefix(delimiter).ok_or(Refusal::Broken)?;
         for _ in 0..MAX_PARTS {
             if let Some(end) = rest.strip_prefix(b"--") {
                 if !matches!(end, b"" | b"\r\n") {
                     return Err(Refusal::Broken);
                 }
-                out.extend_from_slice(delimiter.as_bytes());
+                out.extend_from_slice(delimiter);
                 out.extend_from_slice(b"--\r\n");
                 return Ok((self.changes != before).then_some(out));
             }
-            let part = rest.strip_prefix(b"\r\n").ok_or(Refusal::Broken)?;
-            let end = find(part, between.as_bytes()).ok_or(Refusal::Broken)?;
-            let (part, after) = part.split_at_checked(end).ok_or(Refusal::Broken)?;
-            rest = after.strip_prefix(between.as_bytes()).ok_or(Refusal::Broken)?;
-            if find(part, delimiter.as_bytes()).is_some() {
-                return Err(Refusal::Broken);
-            }
-            let head = find(part, b"\r\n\r\n").ok_or(Refusal::Broken)?;
-            let (head, content) = part.split_at_checked(head).ok_or(Refusal::Broken)?;
-            let content = content.strip_prefix(b"\r\n\r\n").ok_or(Refusal::Broken)?;
+            let (head, content, after) = next_part(rest, &between).ok_or(Refusal::Broken)?;
+            rest = after;
             let part = headers(body::utf8(head)?)?;
             if let Some(content) = self.part(&part, content)? {
-                out.extend_from_slice(delimiter.as_bytes());
+                out.extend_from_slice(delimiter);
                 self.head(&part, &mut out)?;
                 out.extend_from_slice(&content);
                 out.extend_from_slice(b"\r\n");
@@ -67,12 +59,12 @@ impl Pass<'_> {
         }
         let kind = match part.content_type {
             None => Kind::Text,
-            Some(kind) => match body::kind(kind.as_bytes(), &[String::from("text/plain")])? {
-                Kind::Multipart(_) => return Err(Refusal::ContentType),
-                kind => kind,
-            },
+            Some(kind) => body::kind(kind.as_bytes(), &|kind| kind == "text/plain")?,
         };
-        let clean = self.content(content, &kind)?;
+        if let Kind::Multipart(_) = kind {
+            return Err(Refusal::ContentType);
+        }
+        let clean = self.content(content, kind)?;
         Ok(Some(clean.unwrap_or_else(|| content.to_vec())))
     }
 
@@ -110,39 +102,60 @@ fn headers(head: &str) -> Result<Part<'_>, Refusal> {
             return Err(Refusal::Broken);
         }
         let (name, value) = line.split_once(':').ok_or(Refusal::Broken)?;
-        let twice = match name.to_ascii_lowercase().as_str() {
-            "content-disposition" => disposition.replace(value.trim()).is_some(),
-            "content-type" => content_type.replace(value.trim()).is_some(),
-            "content-transfer-encoding" => {
-                let plain = ["7bit", "8bit", "binary"];
-                if !plain.iter().any(|plain| value.trim().eq_ignore_ascii_case(plain)) {
-                    return Err(Refusal::Encoded);
-                }
-                false
+        let value = value.trim();
+        let is_one_of =
+            |text: &str, known: &[&str]| known.iter().any(|known| text.eq_ignore_ascii_case(known));
+        if is_one_of(name, &["content-transfer-encoding"]) {
+            if !is_one_of(value, &["7bit", "8bit", "binary"]) {
+                return Err(Refusal::Encoded);
             }
-            _ => true,
+            continue;
+        }
+        let place = if is_one_of(name, &["content-disposition"]) {
+            &mut disposition
+        } else if is_one_of(name, &["content-type"]) {
+            &mut content_type
+        } else {
+            return Err(Refusal::Broken);
         };
-        if twice {
+        if place.replace(value).is_some() {
             return Err(Refusal::Broken);
         }
     }
+    let (name, filename) = names(disposition.unwrap_or_default()).ok_or(Refusal::Broken)?;
+    Ok(Part { name, filename, content_type })
+}
+
+/// The names that a `content-disposition` says.
+fn names(disposition: &str) -> Option<(&str, Option<&str>)> {
     let (mut name, mut filename) = (None, None);
-    let mut rest =
-        disposition.and_then(|value| value.strip_prefix("form-data")).ok_or(Refusal::Broken)?.trim();
+    let mut rest = disposition.strip_prefix("form-data")?.trim();
     while !rest.is_empty() {
-        let field = rest.strip_prefix(';').ok_or(Refusal::Broken)?.trim_start();
-        let (key, value) = field.split_once('=').ok_or(Refusal::Broken)?;
-        let value = value.strip_prefix('"').ok_or(Refusal::Broken)?;
-        let (value, after) = value.split_once('"').ok_or(Refusal::Broken)?;
-        let twice = match key.to_ascii_lowercase().as_str() {
-            "name" => name.replace(value).is_some(),
-            "filename" => filename.replace(value).is_some(),
-            _ => true,
+        let (key, value) = rest.strip_prefix(';')?.trim_start().split_once('=')?;
+        let (value, after) = value.strip_prefix('"')?.split_once('"')?;
+        let place = if key.eq_ignore_ascii_case("name") {
+            &mut name
+        } else if key.eq_ignore_ascii_case("filename") {
+            &mut filename
+        } else {
+            return None;
         };
-        if twice || value.contains('\\') {
-            return Err(Refusal::Broken);
+        if place.replace(value).is_some() || value.contains('\\') {
+            return None;
         }
         rest = after.trim();
     }
-    Ok(Part { name: name.ok_or(Refusal::Broken)?, filename, content_type })
+    Some((name?, filename))
+}
+
+/// The headers and the content of the part that comes next, and what is behind its end, which is `between` two parts.
+fn next_part<'b>(rest: &'b [u8], between: &[u8]) -> Option<(&'b [u8], &'b [u8], &'b [u8])> {
+    let part = rest.strip_prefix(b"\r\n")?;
+    let (part, after) = part.split_at_checked(find(part, between)?)?;
+    // A boundary within a part.
+    if find(part, between.get(2..)?).is_some() {
+        return None;
+    }
+    let (head, content) = part.split_at_checked(find(part, b"\r\n\r\n")?)?;
+    Some((head, content.get(4..)?, after.get(between.len()..)?))
 }

@@ -48,14 +48,14 @@ impl Values {
 }
 
 fn mask(value: &str) -> Cow<'static, str> {
-    let stars = "****";
     // Only what needs no encoding anywhere is told.
-    let plain = |char: &char| char.is_ascii_alphanumeric();
-    if value.chars().filter(plain).count() < MIN_MASKED {
-        return Cow::Borrowed(stars);
+    let plain: Vec<u8> = value.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    let mut masked = String::from("****");
+    if plain.len() >= MIN_MASKED {
+        let last = plain.last_chunk::<4>().into_iter().flatten();
+        masked.extend(last.map(|byte| char::from(*byte)));
     }
-    let last: Vec<char> = value.chars().rev().filter(plain).take(4).collect();
-    Cow::Owned(stars.chars().chain(last.into_iter().rev()).collect())
+    Cow::Owned(masked)
 }
 
 #[cfg(test)]
