@@ -116,7 +116,9 @@ impl<'j> Tokens<'j> {
             (Expected::Value | Expected::ItemOrEnd, _) => self.value(byte)?,
             (Expected::Key | Expected::KeyOrEnd, _) => self.key(byte)?,
             (Expected::Next, _)
-                if self.lines && inside.is_none() && self.between(before, self.at).contains('\n') =>
+                if self.lines
+                    && inside.is_none()
+                    && self.between(before, self.at).as_bytes().contains(&b'\n') =>
             {
                 self.value(byte)?
             }
@@ -304,7 +306,7 @@ impl<'j> Text<'j> {
 
     /// What it says.
     pub(crate) fn decode(self) -> Cow<'j, str> {
-        if !self.0.contains('\\') {
+        if !self.0.as_bytes().contains(&b'\\') {
             return Cow::Borrowed(self.0);
         }
         let mut text = String::with_capacity(self.0.len());

@@ -34,7 +34,7 @@ const KNOWN: [(&str, Kind<'static>); 8] = [
 fn known(kind: &str) -> Option<Kind<'static>> {
     match KNOWN.iter().find(|(name, _)| *name == kind) {
         Some((_, known)) => Some(*known),
-        None => kind.strip_suffix("+json").filter(|kind| kind.contains('/')).map(|_| Kind::Json),
+        None => kind.strip_suffix("+json").filter(|kind| kind.as_bytes().contains(&b'/')).map(|_| Kind::Json),
     }
 }
 
@@ -76,7 +76,7 @@ fn boundary(parameters: &str) -> Result<Option<&str>, Refusal> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
         let is_charset = name.eq_ignore_ascii_case("charset");
         let is_boundary = name.eq_ignore_ascii_case("boundary");
-        if !value.bytes().all(plain) || name.contains('*') || is_boundary && boundary.is_some() {
+        if !value.bytes().all(plain) || name.as_bytes().contains(&b'*') || is_boundary && boundary.is_some() {
             return Err(Refusal::ContentType);
         }
         if is_charset && !["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
@@ -94,7 +94,7 @@ fn boundary(parameters: &str) -> Result<Option<&str>, Refusal> {
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Charset)?;
     // A zero byte is how UTF-16 of ASCII looks.
-    if text.starts_with('\u{feff}') || text.contains('\0') {
+    if text.starts_with('\u{feff}') || bytes.contains(&0) {
         return Err(Refusal::Charset);
     }
     Ok(text)

@@ -93,7 +93,7 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
     let form = parameters("form", &config.form, config.ignore_case, &mut findings);
     let mut segments = Vec::new();
     for (index, segment) in config.path_segments.iter().enumerate() {
-        if segment.after.is_empty() || segment.after.contains('/') {
+        if segment.after.is_empty() || segment.after.as_bytes().contains(&b'/') {
             findings.item("path_segments", index, "after", "expected one segment of a path, such as `reset`");
         }
         let action = findings.action(segment.action);
@@ -200,7 +200,7 @@ fn own_values(config: &Redact, findings: &mut Findings<'_>) {
         let whole =
             kind.split_once('/').is_some_and(|(kind, sub)| names::is_token(kind) && names::is_token(sub));
         let known = super::body::is_known(kind);
-        if !whole || kind.contains('*') || known {
+        if !whole || kind.as_bytes().contains(&b'*') || known {
             let reason = if known {
                 "is looked through as what it is; expected a type of plain text, such as `text/plain`"
             } else {

@@ -45,7 +45,7 @@ impl Pass<'_> {
                 Token::Key(name) => {
                     let plain = name.decode();
                     // What ends at a NUL for some is longer for others.
-                    if plain.contains('\0') {
+                    if plain.as_bytes().contains(&0) {
                         return Err(Refusal::Broken);
                     }
                     key = Some((name, plain));

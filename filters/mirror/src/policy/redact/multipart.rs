@@ -74,7 +74,7 @@ impl Pass<'_> {
             let Some(value) = value else { continue };
             let clean = self.text(value, 0, None)?;
             let value = clean.as_deref().unwrap_or(value);
-            if value.contains(['"', '\r', '\n']) {
+            if value.bytes().any(|byte| matches!(byte, b'"' | b'\r' | b'\n')) {
                 return Err(Refusal::Broken);
             }
             for part in ["; ", field, "=\"", value, "\""] {
@@ -140,7 +140,7 @@ fn names(disposition: &str) -> Option<(&str, Option<&str>)> {
         } else {
             return None;
         };
-        if place.replace(value).is_some() || value.contains('\\') {
+        if place.replace(value).is_some() || value.as_bytes().contains(&b'\\') {
             return None;
         }
         rest = after.trim();

@@ -188,7 +188,7 @@ fn emails(text: &str, found: &mut Vec<Range<usize>>) {
                 None => before.len(),
             },
             None => trailing(before, |char| {
-                char.is_ascii_alphanumeric() || "!#$%'*+-^_`{|}~.".contains(char) || is_letter(char)
+                char.is_ascii_alphanumeric() || is_one_of(char, b"!#$%'*+-^_`{|}~.") || is_letter(char)
             }),
         };
         let after = text.get(at.saturating_add(1)..).unwrap_or_default();
@@ -204,6 +204,10 @@ fn emails(text: &str, found: &mut Vec<Range<usize>>) {
             found.push(start..end);
         }
     }
+}
+
+fn is_one_of(char: char, bytes: &[u8]) -> bool {
+    u8::try_from(char).is_ok_and(|byte| bytes.contains(&byte))
 }
 
 fn is_letter(char: char) -> bool {
@@ -228,7 +232,7 @@ fn schemes(text: &str, found: &mut Vec<Range<usize>>) {
                 continue;
             }
             let token = rest.get(gap..).unwrap_or_default();
-            let length = leading(token, |char| char.is_ascii_alphanumeric() || "-._~+/=".contains(char));
+            let length = leading(token, |char| char.is_ascii_alphanumeric() || is_one_of(char, b"-._~+/="));
             let value = token.get(..length).unwrap_or_default();
             let likely =
                 if basic { base64(value).is_some_and(|pair| pair.contains(&b':')) } else { length >= 8 };
@@ -280,7 +284,7 @@ fn user_infos(text: &str, found: &mut Vec<Range<usize>>) {
     {
         start = start.saturating_add(slashes).saturating_add(2);
         let rest = text.get(start..).unwrap_or_default();
-        let end = leading(rest, |char| !char.is_whitespace() && !"/?#\"<>\\".contains(char));
+        let end = leading(rest, |char| !char.is_whitespace() && !is_one_of(char, b"/?#\"<>\\"));
         let authority = rest.as_bytes().get(..end).unwrap_or_default();
         let info = authority.iter().rposition(|byte| *byte == b'@').unwrap_or_default();
         if info > 0 {
