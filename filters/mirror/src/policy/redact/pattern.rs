@@ -162,17 +162,34 @@ fn card_at_the_end(run: &[(u32, usize, bool)], end: usize, found: &mut Vec<Range
     found.extend(card);
 }
 
-/// The length of the characters of a kind that a text begins with.
+/// Where the characters of a kind end that begin here.
 #[inline(never)]
-fn leading(text: &str, kind: fn(char) -> bool) -> usize {
-    text.char_indices().find(|(_, char)| !kind(*char)).map_or(text.len(), |(at, _)| at)
+fn end_of(text: &str, start: usize, kind: fn(char) -> bool) -> usize {
+    let mut rest = text.get(start..).unwrap_or_default().chars();
+    loop {
+        let end = text.len().saturating_sub(rest.as_str().len());
+        if !rest.next().is_some_and(kind) {
+            return end;
+        }
+    }
 }
 
-/// Where the characters of a kind begin that a text ends in.
+/// Where the characters of a kind begin that end here.
 #[inline(never)]
-fn trailing(text: &str, kind: fn(char) -> bool) -> usize {
-    let others = text.char_indices().rev().find(|(_, char)| !kind(*char));
-    others.map_or(0, |(at, char)| at.saturating_add(char.len_utf8()))
+fn start_of(text: &str, end: usize, kind: fn(char) -> bool) -> usize {
+    let mut before = text.get(..end).unwrap_or_default().chars();
+    loop {
+        let start = before.as_str().len();
+        if !before.next_back().is_some_and(kind) {
+            return start;
+        }
+    }
+}
+
+/// The last of such bytes between two places.
+fn last(text: &str, start: usize, end: usize, wanted: &[u8]) -> Option<usize> {
+    let at = text.as_bytes().get(start..end)?.iter().rposition(|byte| wanted.contains(byte))?;
+    Some(start.saturating_add(at))
 }
 
 /// `local@domain.tld`. The local part may be quoted, both may be in any script.
@@ -181,26 +198,20 @@ fn emails(text: &str, found: &mut Vec<Range<usize>>) {
         if byte != b'@' {
             continue;
         }
-        let before = text.get(..at).unwrap_or_default();
-        let start = match before.strip_suffix('"') {
-            Some(quoted) => match quoted.bytes().rposition(|byte| matches!(byte, b'"' | b'@' | b'\n')) {
-                Some(quote) => quote,
-                None => before.len(),
-            },
-            None => trailing(before, |char| {
+        let start = match at.checked_sub(1).filter(|quote| text.as_bytes().get(*quote) == Some(&b'"')) {
+            Some(quote) => last(text, 0, quote, b"\"@\n").unwrap_or(at),
+            None => start_of(text, at, |char| {
                 char.is_ascii_alphanumeric() || is_one_of(char, b"!#$%'*+-^_`{|}~.") || is_letter(char)
             }),
         };
-        let after = text.get(at.saturating_add(1)..).unwrap_or_default();
-        let length = leading(after, |char| {
+        let domain = at.saturating_add(1);
+        let end = end_of(text, domain, |char| {
             char.is_ascii_alphanumeric() || matches!(char, '-' | '.') || is_letter(char)
         });
-        let domain = after.get(..length).unwrap_or_default();
-        let domain = domain.get(..trailing(domain, |char| matches!(char, '.' | '-'))).unwrap_or_default();
-        let last = domain.bytes().rposition(|byte| byte == b'.').unwrap_or(domain.len());
-        let first = domain.as_bytes().get(last.saturating_add(1));
+        let end = start_of(text, end, |char| matches!(char, '.' | '-'));
+        let dot = last(text, domain, end, b".");
+        let first = dot.and_then(|dot| text.as_bytes().get(dot.saturating_add(1)));
         if start < at && first.is_some_and(|first| !first.is_ascii_digit()) {
-            let end = at.saturating_add(1).saturating_add(domain.len());
             found.push(start..end);
         }
     }
@@ -217,28 +228,26 @@ fn is_letter(char: char) -> bool {
 /// `Bearer <token>` and `Basic <user and password>`: what follows the name of the scheme.
 fn schemes(text: &str, found: &mut Vec<Range<usize>>) {
     for (at, byte) in text.bytes().enumerate() {
-        if !matches!(byte, b'b' | b'B') {
-            continue;
-        }
-        for (name, basic) in [("bearer", false), ("basic", true)] {
-            let start = at.saturating_add(name.len());
-            if !text.get(at..start).is_some_and(|here| here.eq_ignore_ascii_case(name)) {
+        let names: &[&str] = if matches!(byte, b'b' | b'B') { &["bearer", "basic"] } else { &[] };
+        for name in names {
+            let gap = at.saturating_add(name.len());
+            let here = text.as_bytes().get(at..gap).unwrap_or_default();
+            if !here.eq_ignore_ascii_case(name.as_bytes()) {
                 continue;
             }
-            let rest = text.get(start..).unwrap_or_default();
-            let gap = leading(rest, |char| matches!(char, ' ' | '\t' | ':' | '"'));
+            let start = end_of(text, gap, |char| matches!(char, ' ' | '\t' | ':' | '"'));
             // Without the gap the name is a part of a longer word, perhaps one of many: only what stands apart is measured.
-            if gap == 0 {
+            if start == gap {
                 continue;
             }
-            let token = rest.get(gap..).unwrap_or_default();
-            let length = leading(token, |char| char.is_ascii_alphanumeric() || is_one_of(char, b"-._~+/="));
-            let value = token.get(..length).unwrap_or_default();
-            let likely =
-                if basic { base64(value).is_some_and(|pair| pair.contains(&b':')) } else { length >= 8 };
+            let end = end_of(text, start, |char| char.is_ascii_alphanumeric() || is_one_of(char, b"-._~+/="));
+            let value = text.get(start..end).unwrap_or_default();
+            let likely = match *name {
+                "basic" => base64(value).is_some_and(|pair| pair.contains(&b':')),
+                _ => value.len() >= 8,
+            };
             if likely {
-                let start = start.saturating_add(gap);
-                found.push(start..start.saturating_add(length));
+                found.push(start..end);
             }
         }
     }
@@ -250,45 +259,39 @@ fn is_part(char: char) -> bool {
 
 /// JSON Web Tokens: three or five parts of base64url, of which the first is a JSON object.
 fn tokens(text: &str, found: &mut Vec<Range<usize>>) {
-    let mut start = 0usize;
-    while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
-        start = start.saturating_add(leading(rest, |char| !is_part(char)));
-        let word = text.get(start..).unwrap_or_default();
-        let word = word.get(..leading(word, |char| is_part(char) || char == '.')).unwrap_or_default();
-        let end = start.saturating_add(word.len());
+    let mut end = 0usize;
+    loop {
+        let mut start = end_of(text, end, |char| !is_part(char));
+        end = end_of(text, start, |char| is_part(char) || char == '.');
         // A sentence may stand before it: `see.eyJ…`.
-        let mut at = start;
-        for part in word.as_bytes().split(|byte| *byte == b'.') {
-            let behind = at.saturating_add(part.len());
-            if part.starts_with(b"e") && behind < end && begins_object(part) {
-                found.push(at..end);
+        while start < end {
+            let dot = end_of(text, start, is_part);
+            if dot < end && begins_object(text.get(start..dot).unwrap_or_default()) {
+                found.push(start..end);
                 break;
             }
-            at = behind.saturating_add(1);
+            start = dot.saturating_add(1);
         }
-        start = end;
+        if end >= text.len() {
+            return;
+        }
     }
 }
 
 /// Whether this is an object of JSON, encoded.
-fn begins_object(encoded: &[u8]) -> bool {
-    let json = std::str::from_utf8(encoded).ok().and_then(base64).unwrap_or_default();
+fn begins_object(encoded: &str) -> bool {
+    let json = if encoded.starts_with('e') { base64(encoded).unwrap_or_default() } else { Vec::new() };
     json.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
 }
 
 /// What stands before the `@` of a URL's authority.
 fn user_infos(text: &str, found: &mut Vec<Range<usize>>) {
     let mut start = 0usize;
-    while let Some(rest) = text.get(start..)
-        && let Some(slashes) = find(rest.as_bytes(), b"//")
-    {
+    while let Some(slashes) = text.as_bytes().get(start..).and_then(|rest| find(rest, b"//")) {
         start = start.saturating_add(slashes).saturating_add(2);
-        let rest = text.get(start..).unwrap_or_default();
-        let end = leading(rest, |char| !char.is_whitespace() && !is_one_of(char, b"/?#\"<>\\"));
-        let authority = rest.as_bytes().get(..end).unwrap_or_default();
-        let info = authority.iter().rposition(|byte| *byte == b'@').unwrap_or_default();
-        if info > 0 {
-            found.push(start..start.saturating_add(info));
+        let end = end_of(text, start, |char| !char.is_whitespace() && !is_one_of(char, b"/?#\"<>\\"));
+        if let Some(at) = last(text, start, end, b"@").filter(|at| *at > start) {
+            found.push(start..at);
         }
     }
 }
