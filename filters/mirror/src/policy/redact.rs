@@ -38,8 +38,8 @@ mod tests;
 pub struct Redactor {
     headers: Vec<(Rc<str>, Action)>,
     default_headers: bool,
-    /// In order; `None` when cookies are headers like others. The name `None` is every cookie.
-    cookies: Option<Vec<(Option<String>, Action)>>,
+    /// In order; none when cookies are headers like others. The name `*` is every cookie.
+    cookies: Vec<Parameter>,
     query: Vec<Parameter>,
     form: Vec<Parameter>,
     segments: Vec<Parameter>,

@@ -78,16 +78,20 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
     }
     let mut cookies = Vec::new();
     for (index, cookie) in config.cookies.iter().enumerate() {
-        let name = (cookie.name != "*").then(|| cookie.name.clone());
-        if let Some(Err(reason)) = name.as_deref().map(names::cookie) {
+        if cookie.name != "*"
+            && let Err(reason) = names::cookie(&cookie.name)
+        {
             findings.item("cookies", index, "name", &reason);
         }
-        cookies.push((name, findings.action(cookie.action)));
+        let action = findings.action(cookie.action);
+        cookies.push(Parameter::new(&cookie.name, config.ignore_case, action));
     }
     if config.default_headers {
-        let cookies = |name: &str| name == "cookie" || name == "set-cookie";
-        let named = DEFAULT_HEADERS.iter().filter(|name| config.cookies.is_empty() || !cookies(name));
-        headers.extend(named.map(|name| (std::rc::Rc::from(*name), Action::Drop)));
+        for name in DEFAULT_HEADERS {
+            if config.cookies.is_empty() || !matches!(name, "cookie" | "set-cookie") {
+                headers.push((name.into(), Action::Drop));
+            }
+        }
     }
     let query = parameters("query", &config.query, config.ignore_case, &mut findings);
     let form = parameters("form", &config.form, config.ignore_case, &mut findings);
@@ -112,7 +116,7 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
     Redactor {
         headers,
         default_headers: config.default_headers,
-        cookies: (!cookies.is_empty()).then_some(cookies),
+        cookies,
         query,
         form,
         segments,
@@ -142,8 +146,7 @@ fn parameters(
         parameters.push(Parameter::new(&parameter.key, ignore_case, action));
     }
     if wire.len() > MAX_PATHS {
-        findings
-            .add(list, &["has too many keys; at most ", &MAX_PATHS.to_string(), " are accepted"].concat());
+        findings.add(list, "has too many keys; at most 256 are accepted");
     }
     parameters
 }

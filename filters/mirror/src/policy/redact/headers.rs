@@ -17,26 +17,27 @@ fn is_same(known: &[u8], name: &[u8]) -> bool {
 impl Pass<'_> {
     /// Writes what may be told of a line.
     pub(super) fn header(&mut self, name: &[u8], value: &[u8], out: &mut HeaderMap) {
-        match name {
-            b":path" => {
-                self.place = Place::Path;
-                let path = self.path(value);
-                self.place = Place::Headers;
-                return out.push(name, path);
-            }
-            b":authority" if self.rules.default_headers => {
-                let host = value.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
-                if host.len() != value.len() {
-                    self.note();
-                }
-                return out.push(name, host);
-            }
-            [b':', ..] => return out.push(name, value),
-            _ => {}
+        if name == b":path" {
+            self.place = Place::Path;
+            let path = self.path(value);
+            self.place = Place::Headers;
+            return out.push(name, path);
         }
-        if self.rules.cookies.is_some() && matches!(name, b"cookie" | b"set-cookie") {
+        if name.starts_with(b":") {
+            let mut value = value;
+            if name == b":authority"
+                && self.rules.default_headers
+                && let Some(at) = value.iter().rposition(|byte| *byte == b'@')
+            {
+                self.note();
+                value = value.get(at.saturating_add(1)..).unwrap_or_default();
+            }
+            return out.push(name, value);
+        }
+        let is_cookie = name == b"cookie";
+        if !self.rules.cookies.is_empty() && (is_cookie || name == b"set-cookie") {
             let line = percent::lossy(value);
-            let value = if name == b"cookie" { self.cookies(&line) } else { self.set_cookie(&line) };
+            let value = if is_cookie { self.cookies(&line) } else { self.set_cookie(&line) };
             if let Some(value) = value {
                 out.push(name, value);
             }
@@ -77,23 +78,24 @@ impl Pass<'_> {
 
     /// What becomes of a cookie.
     fn cookie_action(&self, name: &str) -> Action {
-        let fold = |name: &str| if self.rules.fold { fold(name) } else { String::from(name) };
         // Some servers decode names.
-        let name = percent::decode(name.trim().as_bytes(), false);
-        let name = fold(&String::from_utf8_lossy(&name));
-        let rules = self.rules.cookies.as_deref().unwrap_or_default();
-        let named = rules.iter().find(|(known, _)| known.as_deref().is_some_and(|known| fold(known) == name));
-        let others = || rules.iter().find(|(known, _)| known.is_none());
-        named.or_else(others).map_or(Action::Drop, |(_, action)| *action)
+        let name = percent::lossy(&percent::decode(name.trim().as_bytes(), false));
+        let name = if self.rules.fold { fold(&name) } else { name };
+        let action = |name: &str| self.rules.cookies.iter().find_map(|cookie| cookie.called(name));
+        action(&name).or_else(|| action("*")).unwrap_or(Action::Drop)
     }
 
     /// A list of cookies; `None` when none is left.
     fn cookies(&mut self, line: &str) -> Option<String> {
-        let mut kept: Vec<String> = Vec::new();
+        let mut kept: Option<String> = None;
         for pair in line.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
-            kept.extend(self.cookie(pair));
+            let Some(pair) = self.cookie(pair) else { continue };
+            kept = Some(match kept {
+                Some(kept) => [&kept, "; ", &pair].concat(),
+                None => pair,
+            });
         }
-        (!kept.is_empty()).then(|| kept.join("; "))
+        kept
     }
 
     fn cookie(&mut self, pair: &str) -> Option<String> {

@@ -24,6 +24,11 @@ impl Parameter {
         Self { key: if ignore_case { fold(key) } else { String::from(key) }, fold: ignore_case, action }
     }
 
+    /// Whether it is called so, and what becomes of it then.
+    pub(super) fn called(&self, name: &str) -> Option<Action> {
+        if self.key == name { Some(self.action) } else { None }
+    }
+
     /// Whether a decoded key is this one, or has it as a part: `user[password]`, `user.password`, `password[]`.
     fn is(&self, plain: &str, folded: &str) -> bool {
         let name = if self.fold { folded } else { plain };
