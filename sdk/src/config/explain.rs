@@ -87,13 +87,16 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
             let value = scalar(node)?;
             Some(["\"", &value, "\""].concat())
         }
-        (Expected::Bool, Node::Text(text)) => match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "1" => Some(String::from("true")),
-            "false" | "no" | "off" | "0" => Some(String::from("false")),
-            _ => None,
-        },
-        (Expected::Bool, Node::Unsigned(0)) => Some(String::from("false")),
-        (Expected::Bool, Node::Unsigned(1)) => Some(String::from("true")),
+        (Expected::Bool, Node::Text(_) | Node::Unsigned(_)) => {
+            let written = match node {
+                Node::Text(text) => text,
+                _ => &scalar(node)?,
+            };
+            let words = [("true", ["true", "yes", "on", "1"]), ("false", ["false", "no", "off", "0"])];
+            let meant = |word: &&str| word.eq_ignore_ascii_case(written);
+            let (value, _) = words.iter().find(|(_, words)| words.iter().any(|word| meant(word)))?;
+            Some(String::from(*value))
+        }
         (Expected::Whole(_), Node::Text(text)) => {
             crate::names::integer(text.trim().as_bytes()).map(|number| number.to_string())
         }

@@ -64,19 +64,27 @@ impl Parser<'_> {
     }
 
     /// The next byte is wrong; at the end, the last one.
-    #[cold]
-    #[inline(never)]
     fn refuse<T>(&mut self, reason: &'static str) -> Result<T, NotJson> {
-        self.next = self.next.saturating_add(1).min(self.text.len());
+        self.take_any();
         self.refuse_last(reason)
     }
 
-    /// The byte that was taken last is wrong.
     #[cold]
     #[inline(never)]
+    fn take_any(&mut self) {
+        self.next = self.next.saturating_add(1).min(self.text.len());
+    }
+
+    /// The byte that was taken last is wrong.
     fn refuse_last<T>(&self, reason: &'static str) -> Result<T, NotJson> {
+        Err(self.wrong(reason))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wrong(&self, reason: &'static str) -> NotJson {
         let (line, column) = position(self.text.as_bytes().get(..self.next).unwrap_or_default());
-        Err(NotJson { line, column, reason })
+        NotJson { line, column, reason }
     }
 
     fn value(&mut self) -> Result<Node, NotJson> {
@@ -85,9 +93,9 @@ impl Parser<'_> {
             Some(b'[') => self.nested(Self::list),
             Some(b'"') => self.string().map(Node::Text),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'n') => self.word(b"null", Node::Null),
-            Some(b't') => self.word(b"true", Node::Bool(true)),
-            Some(b'f') => self.word(b"false", Node::Bool(false)),
+            Some(b'n') => self.word(b"null").map(|()| Node::Null),
+            Some(b't') => self.word(b"true").map(|()| Node::Bool(true)),
+            Some(b'f') => self.word(b"false").map(|()| Node::Bool(false)),
             Some(_) => self.refuse(
                 "expected a value: an object, a list, a string in double quotes, a number, true, false or null",
             ),
@@ -95,7 +103,7 @@ impl Parser<'_> {
         }
     }
 
-    fn word(&mut self, word: &[u8], node: Node) -> Result<Node, NotJson> {
+    fn word(&mut self, word: &[u8]) -> Result<(), NotJson> {
         for letter in word {
             match self.take() {
                 Some(byte) if byte == *letter => {}
@@ -103,7 +111,7 @@ impl Parser<'_> {
                 None => return self.refuse_last(VALUE_MISSING),
             }
         }
-        Ok(node)
+        Ok(())
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Node, NotJson>) -> Result<Node, NotJson> {
@@ -385,8 +393,14 @@ impl Number {
 }
 
 /// Line and column, from 1, of the last of these bytes.
-fn position(before: &[u8]) -> (usize, usize) {
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-    (lines.saturating_add(1), column)
+pub(super) fn position(before: &[u8]) -> (usize, usize) {
+    let (mut line, mut column) = (1_usize, 0_usize);
+    for byte in before {
+        column = column.saturating_add(1);
+        if *byte == b'\n' {
+            line = line.saturating_add(1);
+            column = 0;
+        }
+    }
+    (line, column)
 }

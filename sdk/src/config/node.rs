@@ -43,17 +43,17 @@ impl Node {
             }
             Self::Object(fields) => {
                 // Not a set: an object has few fields, and the code of a set is more than all of this.
-                let mut kept: Vec<(String, Self)> = Vec::with_capacity(fields.len());
-                for (key, value) in std::mem::take(fields) {
-                    if kept.iter().any(|(known, _)| *known == key) {
-                        push_key(path, &key);
-                        problems.add(path.clone(), "is there twice; leave one of them");
+                let mut index = 0_usize;
+                while let Some((key, _)) = fields.get(index) {
+                    if fields.iter().take(index).any(|(known, _)| known == key) {
+                        push_key(path, key);
+                        problems.add(&*path, "is there twice; leave one of them");
                         path.truncate(end);
+                        fields.remove(index);
                     } else {
-                        kept.push((key, value));
+                        index = index.saturating_add(1);
                     }
                 }
-                *fields = kept;
                 for (key, value) in fields {
                     push_key(path, key);
                     value.remove_duplicates(path, problems);

@@ -21,9 +21,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-            let (line, column) = position(before);
+            let (line, column) = json::position(before);
             return refused(
-                [&at(line, column), ": byte ", &byte.to_string(), " is not UTF-8; write JSON text"].concat(),
+                [
+                    &at(line, column.saturating_add(1)),
+                    ": byte ",
+                    &byte.to_string(),
+                    " is not UTF-8; write JSON text",
+                ]
+                .concat(),
             );
         }
     };
@@ -42,13 +48,6 @@ pub(super) fn none_given(error: ConfigError) -> ConfigError {
 
 fn at(line: usize, column: usize) -> String {
     ["not JSON: line ", &line.to_string(), ", column ", &column.to_string()].concat()
-}
-
-/// Line and column, from 1, of the byte after these.
-fn position(before: &[u8]) -> (usize, usize) {
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-    (lines.saturating_add(1), column.saturating_add(1))
 }
 
 /// Says so when the bytes are a protobuf message: Envoy hands over everything but a `StringValue` or `BytesValue` in that form
@@ -97,7 +96,7 @@ fn field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Says so when the text is YAML: its first line is `key: value`, `key:`, `- item` or `---`.
 fn yaml(text: &str) -> Option<String> {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let line = lines.next()?;
     let plain =
         |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));

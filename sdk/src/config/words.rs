@@ -6,7 +6,11 @@
 const MAX_QUOTED: usize = 60;
 
 /// A list of names such as ``` `a`, `b` ```.
-pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>, quote: char) -> String {
+pub(crate) fn list<'a>(mut names: impl Iterator<Item = &'a str>, quote: char) -> String {
+    listed(&mut names, quote)
+}
+
+fn listed(names: &mut dyn Iterator<Item = &str>, quote: char) -> String {
     let mut text = String::new();
     for name in names {
         if !text.is_empty() {
@@ -78,18 +82,20 @@ pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if simple.is_empty() || simple.len() > 64 {
         return None;
     }
-    let distances = known.iter().map(|known| (distance(&simple, &simplify(known)), *known));
-    let best = distances.min_by_key(|(distance, _)| *distance);
-    let typing_error = best.filter(|(distance, _)| *distance <= limit).map(|(_, known)| known);
-    // A plural, a shortened or a lengthened name.
-    typing_error.or_else(|| {
-        known.iter().copied().find(|known| {
-            let other = simplify(known);
-            simple.len() >= 4
-                && other.len() >= 4
-                && (other.starts_with(&simple) || simple.starts_with(&other))
-        })
-    })
+    let (mut best, mut typing_error, mut longer) = (limit, None, None);
+    for known in known {
+        let other = simplify(known);
+        let distance = distance(&simple, &other);
+        if distance < best || distance == best && typing_error.is_none() {
+            (best, typing_error) = (distance, Some(*known));
+        }
+        // A plural, a shortened or a lengthened name.
+        let long_enough = simple.len() >= 4 && other.len() >= 4;
+        if longer.is_none() && long_enough && (other.starts_with(&simple) || simple.starts_with(&other)) {
+            longer = Some(*known);
+        }
+    }
+    typing_error.or(longer)
 }
 
 fn simplify(name: &str) -> Vec<u8> {
