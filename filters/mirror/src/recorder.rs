@@ -1,6 +1,6 @@
 //! Records of exchanges of this worker on their way to a collector: collected, and posted together, so that no stream waits for it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 
 use weir_sdk::{Attributes as _, CalloutReply, Ended, HostError, PluginHost};
@@ -27,8 +27,8 @@ pub(crate) struct Recording {
 
 /// The records that wait for one target.
 pub(crate) struct Recorder {
-    lines: RefCell<Vec<u8>>,
-    held: RefCell<Option<Held>>,
+    lines: Cell<Vec<u8>>,
+    held: Cell<Option<Held>>,
     count: Cell<u64>,
     armed: Cell<bool>,
     counters: Counters,
@@ -48,8 +48,8 @@ impl Recorder {
     pub(crate) fn new(host: &PluginHost, prefix: &str, target: &str) -> Result<Self, HostError> {
         let prefix = [prefix, ".", target, ".record."].concat();
         Ok(Self {
-            lines: RefCell::default(),
-            held: RefCell::default(),
+            lines: Cell::default(),
+            held: Cell::default(),
             count: Cell::new(0),
             armed: Cell::new(false),
             counters: Counters::define(host, &prefix, &["batches", "lost"])?,
@@ -64,18 +64,27 @@ impl Recorder {
         account: &Account,
         host: &PluginHost,
     ) -> Option<bool> {
-        let mut held = self.held.borrow_mut();
-        match &mut *held {
-            Some(held) => held.grow(line.len()).then_some(())?,
-            none => *none = Some(account.take(line.len())?),
+        let mut held = self.held.take();
+        let fits = match &mut held {
+            Some(held) => held.grow(line.len()),
+            None => {
+                held = account.take(line.len());
+                held.is_some()
+            }
+        };
+        self.held.set(held);
+        if !fits {
+            return None;
         }
-        let mut lines = self.lines.borrow_mut();
+        let mut lines = self.lines.take();
         lines.extend_from_slice(line);
+        let full = lines.len() >= record.max_bytes;
+        self.lines.set(lines);
         self.count.set(self.count.get().saturating_add(1));
         let armed = self.armed.get() || host.wake_after(record.interval).is_ok();
         self.armed.set(armed);
         // Without a timer nothing would send them later.
-        Some(lines.len() >= record.max_bytes || !armed)
+        Some(full || !armed)
     }
 
     /// All lines that wait, and how many they are.

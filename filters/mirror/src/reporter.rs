@@ -1,6 +1,6 @@
 //! Records of differences of this worker: collected, and sent together by a timer, so that no stream waits for the collector.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 
 use weir_sdk::{CalloutId, HeaderMap, HostError, PluginHost};
@@ -17,7 +17,7 @@ const FAILED: usize = 2;
 /// The records that wait.
 pub(crate) struct Reporter {
     report: Report,
-    records: RefCell<Vec<u8>>,
+    records: Cell<Vec<u8>>,
     armed: Cell<bool>,
     counters: Counters,
 }
@@ -35,7 +35,7 @@ impl Reporter {
     /// The host refuses a metric.
     pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
         let counters = Counters::define(host, &[prefix, ".report_"].concat(), &COUNTERS)?;
-        Ok(Self { report, records: RefCell::default(), armed: Cell::new(false), counters })
+        Ok(Self { report, records: Cell::default(), armed: Cell::new(false), counters })
     }
 
     /// Whether there is to be a record of this difference.
@@ -50,18 +50,19 @@ impl Reporter {
             say(record);
             return;
         }
-        let mut records = self.records.borrow_mut();
+        let mut records = self.records.take();
         // And a line feed.
         let length = records.len().saturating_add(record.len()).saturating_add(1);
         let armed = self.armed.get() || host.wake_after(self.report.interval).is_ok();
         self.armed.set(armed);
         if length > self.report.max_bytes || !armed {
             self.counters.add(DROPPED, 1);
-            return;
+        } else {
+            records.extend_from_slice(record);
+            records.push(b'\n');
+            self.counters.add(TOLD, 1);
         }
-        records.extend_from_slice(record);
-        records.push(b'\n');
-        self.counters.add(TOLD, 1);
+        self.records.set(records);
     }
 
     /// The time has come: sends what waits.

@@ -1,6 +1,6 @@
 //! Comparisons under way on this worker: collects answers, compares when all are there, counts, and reports.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use crate::reporter::Reporter;
 
 /// The comparisons of one target.
 pub(crate) struct Judge {
-    noise: RefCell<Noise>,
+    noise: Cell<Noise>,
     counters: Counters,
 }
 
@@ -36,14 +36,19 @@ impl fmt::Debug for Judge {
 }
 
 /// One comparison.
-#[derive(Debug)]
 pub(crate) struct Case {
     /// The target's place.
     pub(crate) target: usize,
     /// What a record says of the exchange.
     context: Vec<(&'static str, String)>,
-    answers: RefCell<Answers>,
-    held: RefCell<Vec<Rc<Held>>>,
+    answers: Cell<Answers>,
+    held: Cell<Vec<Rc<Held>>>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 /// Whose answer it is.
@@ -66,7 +71,7 @@ impl Judge {
         target: &str,
     ) -> Result<Self, HostError> {
         let prefix = [prefix, ".", target, ".compare."].concat();
-        let noise = RefCell::new(trial.comparer.noise());
+        let noise = Cell::new(trial.comparer.noise());
         Ok(Self { noise, counters: Counters::define(host, &prefix, &COUNTERS)? })
     }
 
@@ -85,24 +90,23 @@ impl Judge {
         reporter: Option<&Reporter>,
         host: &PluginHost,
     ) {
-        let over = {
-            let mut answers = case.answers.borrow_mut();
-            if answers.is_over() {
-                return;
-            }
-            match whose {
-                Whose::Primary => answers.primary = slot,
-                Whose::Copy => answers.copy = slot,
-                Whose::Control => answers.control = slot,
-            }
-            answers.is_over().then(|| std::mem::take(&mut *answers))
+        let mut answers = case.answers.take();
+        let was_over = answers.is_over();
+        let place = match whose {
+            Whose::Primary => &mut answers.primary,
+            Whose::Copy => &mut answers.copy,
+            Whose::Control => &mut answers.control,
         };
-        let (Some(answers), Some(trial)) = (over, &target.trial) else {
+        if !was_over {
+            *place = slot;
+        }
+        let (false, true, Some(trial)) = (was_over, answers.is_over(), &target.trial) else {
+            case.answers.set(answers);
             return;
         };
         // Whatever comes later finds a case that is closed.
-        case.answers.borrow_mut().primary = Slot::Never;
-        case.held.borrow_mut().clear();
+        case.answers.set(Answers { primary: Slot::Never, ..Answers::default() });
+        case.held.take();
         self.judge(case, trial, &answers, reporter, host);
     }
 
@@ -122,7 +126,9 @@ impl Judge {
             Slot::Here(control) => Some(&**control),
             _ => None,
         };
-        let comparison = trial.comparer.compare(primary, copy, control, &mut self.noise.borrow_mut());
+        let mut noise = self.noise.take();
+        let comparison = trial.comparer.compare(primary, copy, control, &mut noise);
+        self.noise.set(noise);
         let verdict = comparison.verdict();
         self.counters.add(verdict as usize, 1);
         for part in Part::ALL {
@@ -153,14 +159,16 @@ impl Case {
         Rc::new(Self {
             target: index,
             context,
-            answers: RefCell::new(Answers { control, ..Answers::default() }),
-            held: RefCell::default(),
+            answers: Cell::new(Answers { control, ..Answers::default() }),
+            held: Cell::default(),
         })
     }
 
     /// Keeps an account of an answer's bytes as long as the answer.
     pub(crate) fn hold(&self, held: Rc<Held>) {
-        self.held.borrow_mut().push(held);
+        let mut all = self.held.take();
+        all.push(held);
+        self.held.set(all);
     }
 
     /// The answer of a callout as far as it is kept; [`Slot::Never`] where Envoy answered for the cluster, or no memory is left.
