@@ -24,6 +24,7 @@ impl Account {
     }
 
     /// Takes bytes; nothing where they are too many.
+    #[inline(never)]
     pub(crate) fn take(&self, bytes: usize) -> Option<Held> {
         let mut held = Held { account: self.clone(), bytes: 0 };
         held.grow(bytes).then_some(held)
@@ -33,6 +34,7 @@ impl Account {
 impl Held {
     /// Takes more bytes, or none and answers `false`.
     #[must_use]
+    #[inline(never)]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         match self.account.used.get().checked_add(bytes).filter(|used| *used <= self.account.limit) {
             Some(used) => {

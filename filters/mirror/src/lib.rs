@@ -257,6 +257,7 @@ impl HttpFilter for Mirror {
 }
 
 impl Mirror {
+    #[inline(never)]
     fn target(&self, index: usize) -> Option<(&Target, &Sender)> {
         self.policy.targets().get(index).zip(self.senders.get(index))
     }
@@ -392,6 +393,7 @@ impl Mirror {
         }
     }
 
+    #[inline(never)]
     fn give_up(&self, mut plan: Plan, why: Why) {
         plan.give_up(why);
         self.close(&plan);

@@ -96,6 +96,7 @@ impl Metrics {
     }
 
     /// A copy was sent, or would have been.
+    #[inline(never)]
     pub(crate) fn sent(&self, bytes: usize, truncated: bool) {
         self.counters.add(SENT, 1);
         self.counters.add(BYTES, u64::try_from(bytes).unwrap_or(u64::MAX));

@@ -45,6 +45,7 @@ impl Parser<'_> {
         self.text.as_bytes().get(self.next).copied()
     }
 
+    #[inline(never)]
     fn skip(&mut self) {
         self.next = self.next.saturating_add(1);
     }

@@ -145,6 +145,7 @@ impl<'j> Tokens<'j> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(never)]
     fn step(&mut self) {
         self.at = self.at.saturating_add(1);
     }
@@ -244,11 +245,13 @@ impl<'j> Tokens<'j> {
         self.step();
         let start = self.at;
         loop {
-            match self.peek().ok_or(Broken::Syntax)? {
-                b'"' => break,
-                b'\\' => self.escape()?,
-                0..=0x1f => return Err(Broken::Syntax),
-                _ => self.step(),
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+            self.at = self.at.saturating_add(plain.ok_or(Broken::Syntax)?);
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
+                _ => return Err(Broken::Syntax),
             }
         }
         let text = Text(self.between(start, self.at));

@@ -227,11 +227,13 @@ struct Pass<'r> {
 }
 
 impl Pass<'_> {
+    #[inline(never)]
     fn note(&mut self) {
         self.changes = self.changes.saturating_add(1);
     }
 
     /// Takes from what is left for this copy, before the work is done.
+    #[inline(never)]
     fn spend(&mut self, units: usize) -> Result<(), Refusal> {
         let units = u64::try_from(units).unwrap_or(u64::MAX);
         self.budget = self.budget.saturating_sub(units);
