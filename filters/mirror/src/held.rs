@@ -5,8 +5,11 @@ use std::rc::Rc;
 
 /// The account of a worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Account {
-    used: Rc<Cell<usize>>,
+pub(crate) struct Account(Rc<Book>);
+
+#[derive(Debug)]
+struct Book {
+    used: Cell<usize>,
     limit: usize,
 }
 
@@ -20,7 +23,7 @@ pub(crate) struct Held {
 impl Account {
     /// An empty account with this limit.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { used: Rc::default(), limit }
+        Self(Rc::new(Book { used: Cell::new(0), limit }))
     }
 
     /// Takes bytes; nothing where they are too many.
@@ -36,20 +39,21 @@ impl Held {
     #[must_use]
     #[inline(never)]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        match self.account.used.get().checked_add(bytes).filter(|used| *used <= self.account.limit) {
-            Some(used) => {
-                self.account.used.set(used);
-                self.bytes = self.bytes.saturating_add(bytes);
-                true
-            }
-            None => false,
+        let book = &self.account.0;
+        let used = book.used.get().checked_add(bytes).filter(|used| *used <= book.limit);
+        if let Some(used) = used {
+            book.used.set(used);
+            self.bytes = self.bytes.saturating_add(bytes);
         }
+        used.is_some()
     }
 }
 
 impl Drop for Held {
+    #[inline(never)]
     fn drop(&mut self) {
-        self.account.used.set(self.account.used.get().saturating_sub(self.bytes));
+        let used = &self.account.0.used;
+        used.set(used.get().saturating_sub(self.bytes));
     }
 }
 
@@ -64,6 +68,6 @@ mod tests {
         assert!(account.take(5).is_none() && !first.grow(5) && first.grow(4));
         assert!(account.take(1).is_none());
         drop(first);
-        assert!(account.take(10).is_some() && account.used.get() == 0);
+        assert!(account.take(10).is_some() && account.0.used.get() == 0);
     }
 }

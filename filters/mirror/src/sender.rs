@@ -10,6 +10,7 @@ use crate::metrics::{End, Metrics};
 use crate::policy::Policy;
 use crate::policy::back_off::{Part, State};
 use crate::policy::bucket::Level;
+use crate::policy::bytes::lossy;
 use crate::policy::copy::Copy;
 use crate::policy::redact::without_digests;
 use crate::policy::target::{Target, Wanted};
@@ -20,8 +21,8 @@ use crate::trials::Judge;
 /// One target of the plugin on this worker.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    metrics: Option<Metrics>,
-    dry: Option<Metrics>,
+    /// Those of copies that are sent, and of a dry run.
+    metrics: [Option<Metrics>; 2],
     bucket: Option<Shared<Level>>,
     state: Cell<State>,
     /// Where answers are compared.
@@ -84,8 +85,7 @@ impl Sender {
             None => None,
         };
         Ok(Self {
-            metrics: define(false)?,
-            dry: define(true)?,
+            metrics: [define(false)?, define(true)?],
             bucket: target.rate.map(|_| host.shared(&key)),
             state: Cell::default(),
             judge,
@@ -95,7 +95,7 @@ impl Sender {
     }
 
     fn metrics(&self, dry_run: bool) -> Option<&Metrics> {
-        if dry_run { self.dry.as_ref() } else { self.metrics.as_ref() }
+        self.metrics.get(usize::from(dry_run))?.as_ref()
     }
 
     /// The part of its share that the target gets now.
@@ -173,7 +173,7 @@ impl Sender {
         let call = host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
         call.map_err(|error| {
             if !self.warned.replace(true) {
-                let cluster = String::from_utf8_lossy(cluster);
+                let cluster = lossy(cluster);
                 weir_sdk::log::warn!(
                     "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
                     target.name
@@ -203,7 +203,7 @@ impl Sender {
         if let Some(metrics) = self.metrics(false) {
             metrics.sent(line.len(), truncated);
         }
-        Ok(full.then(|| self.post(target, host)).flatten())
+        Ok(if full { self.post(target, host) } else { None })
     }
 
     /// Sends the records that wait.

@@ -9,9 +9,9 @@ use weir_sdk::{CalloutReply, HeaderMap, HostError, PluginHost, log};
 use crate::held::{Account, Held};
 use crate::metrics::Counters;
 use crate::policy::answer::Answer;
+use crate::policy::bytes::{lossy, whole};
 use crate::policy::compare::{Noise, Part, Verdict};
 use crate::policy::copy::Copy;
-use crate::policy::number::whole;
 use crate::policy::snapshot::size;
 use crate::policy::target::Target;
 use crate::policy::trial::{Answers, Slot, Trial};
@@ -105,7 +105,7 @@ impl Judge {
             return;
         };
         // Whatever comes later finds a case that is closed.
-        case.answers.set(Answers { primary: Slot::Never, ..Answers::default() });
+        case.answers.set(Answers { primary: Slot::Never, copy: Slot::Never, control: Slot::Never });
         case.held.take();
         self.judge(case, trial, &answers, reporter, host);
     }
@@ -152,14 +152,14 @@ impl Case {
         // What the copy says may be told: it has been redacted.
         for (name, header) in [("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")] {
             if let Some(value) = copy.headers.first(header) {
-                context.push((name, String::from_utf8_lossy(value).into_owned()));
+                context.push((name, lossy(value)));
             }
         }
         let control = if has_control { Slot::Awaited } else { Slot::Never };
         Rc::new(Self {
             target: index,
             context,
-            answers: Cell::new(Answers { control, ..Answers::default() }),
+            answers: Cell::new(Answers { primary: Slot::Awaited, copy: Slot::Awaited, control }),
             held: Cell::default(),
         })
     }
@@ -183,13 +183,8 @@ impl Case {
             return Slot::Never;
         };
         self.hold(Rc::new(held));
-        Slot::Here(Rc::new(Answer {
-            status,
-            headers: reply.headers,
-            body,
-            body_truncated,
-            ..Answer::default()
-        }))
+        let (headers, trailers) = (reply.headers, HeaderMap::new());
+        Slot::Here(Rc::new(Answer { status, headers, trailers, body, body_truncated }))
     }
 }
 
@@ -207,7 +202,13 @@ impl Primary {
     /// Begins with its headers; nothing where no memory is left.
     pub(crate) fn begin(headers: &HeaderMap, limit: usize, end: bool, account: &Account) -> Option<Self> {
         let status = headers.first(":status").and_then(|status| u16::try_from(whole(status)?).ok());
-        let answer = Answer { status: status.unwrap_or(0), headers: headers.clone(), ..Answer::default() };
+        let answer = Answer {
+            status: status.unwrap_or(0),
+            headers: headers.clone(),
+            trailers: HeaderMap::new(),
+            body: Vec::new(),
+            body_truncated: false,
+        };
         Some(Self { answer, limit, held: account.take(size(headers))?, complete: end })
     }
 
@@ -243,5 +244,5 @@ impl Primary {
 
 /// Says in the log what a record says, where there is no collector.
 pub(crate) fn say(record: &[u8]) {
-    log::info!("difference: {}", String::from_utf8_lossy(record));
+    log::info!("difference: {}", lossy(record));
 }

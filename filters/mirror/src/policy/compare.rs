@@ -143,6 +143,11 @@ impl Comparison {
         self.differences.iter().filter(|found| !found.noise).map(|found| found.place(true))
     }
 
+    /// The places that differ, with `[*]` for every element.
+    fn general_places(&self) -> Vec<String> {
+        self.differences.iter().map(|found| found.place(false)).collect()
+    }
+
     /// The places that differ and are noise.
     pub fn noise(&self) -> impl Iterator<Item = String> {
         self.differences.iter().filter(|found| found.noise).map(|found| found.place(true))
@@ -172,12 +177,12 @@ impl Comparer {
     ) -> Comparison {
         let mut found = self.differences(primary, copy);
         let control = control.map(|control| self.differences(primary, control));
-        let places: Vec<String> = found.differences.iter().map(|found| found.place(false)).collect();
-        let controls: Option<Vec<String>> =
-            control.map(|control| control.differences.iter().map(|found| found.place(false)).collect());
+        let places = found.general_places();
+        let controls = control.map(|control| control.general_places());
         noise.learn(&places, controls.as_deref());
+        let controls = controls.unwrap_or_default();
         for (difference, place) in found.differences.iter_mut().zip(&places) {
-            let now = controls.iter().flatten().any(|control| is_within(place, control));
+            let now = controls.iter().any(|control| is_within(place, control));
             difference.noise = now || noise.is_noisy(place);
         }
         found
@@ -246,5 +251,6 @@ fn is_document(headers: &HeaderMap) -> bool {
 
 /// Whether a place is another one, or within it.
 fn is_within(place: &str, other: &str) -> bool {
-    place.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    let rest = place.as_bytes().strip_prefix(other.as_bytes());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'[')))
 }

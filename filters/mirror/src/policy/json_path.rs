@@ -3,8 +3,8 @@
 //! Knows no document and no action. All paths are matched at once: a walk holds, for each open value, the places in the paths at which it
 //! stands, so its cost is the number of paths and not of their combinations.
 
+use crate::policy::bytes::whole;
 use crate::policy::fold::fold;
-use crate::policy::number::whole;
 use crate::policy::sort::sort;
 
 /// Longest path, in steps.

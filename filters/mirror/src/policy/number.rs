@@ -2,6 +2,8 @@
 //!
 //! Compares without floating point: JSON's numbers have no bounds, and `1e3`, `1000` and `1000.0` are one.
 
+use super::bytes::whole;
+
 /// The value `digits` × 10^`exponent`: digits begin and end with no zero, and zero has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decimal {
@@ -72,18 +74,6 @@ impl Decimal {
         }
         Some([self.digits.as_str(), &"0".repeat(zeros)].concat())
     }
-}
-
-/// A whole number as the standard library reads it, whose code for it is there once more for every type of number.
-#[inline(never)]
-pub(crate) fn whole(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
-    let mut value = 0_u64;
-    for byte in digits {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
-    }
-    if digits.is_empty() { None } else { Some(value) }
 }
 
 fn signed(text: &[u8]) -> Option<i64> {

@@ -74,7 +74,11 @@ pub(super) fn post(path: &str, authority: &str) -> HeaderMap {
         (":authority", authority),
         ("content-type", "application/x-ndjson"),
     ];
-    lines.into_iter().collect()
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.push(name, value);
+    }
+    headers
 }
 
 /// What a record says beside the two messages. What is not known is left out.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use weir_sdk::{At, HeaderMap, Problems};
 
+use super::bytes::lossy;
 use super::copy::Copy;
 use super::json::Tokens;
 use super::json_path::{Enter, Paths};
@@ -181,7 +182,7 @@ impl Redactor {
         }
         let mut pass = Pass { rules: self, place: Place::Body, changes: 0, budget: BUDGET };
         let clean = pass.json(Tokens::new(text), walk, 0).ok()?;
-        Some(clean.map_or_else(|| String::from(text), |clean| String::from_utf8_lossy(&clean).into_owned()))
+        Some(clean.map_or_else(|| String::from(text), |clean| lossy(&clean)))
     }
 
     /// A header's value as it may be told; `None` when it may not.

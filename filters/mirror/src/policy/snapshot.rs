@@ -2,7 +2,7 @@
 
 use weir_sdk::{HeaderMap, Headers as _};
 
-use super::number::whole;
+use super::bytes::whole;
 
 /// A request on its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Snapshot {
     /// Of headers; up to `limit` bytes of the body will be kept.
     #[must_use]
     pub fn new(headers: HeaderMap, limit: usize) -> Self {
-        Self { headers, limit, ..Self::default() }
+        Self { headers, body: Vec::new(), length: 0, trailers: HeaderMap::new(), limit }
     }
 
     /// How many bytes of a part of this size are to be kept.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_sdk::{At, Draw, FractionalPercent, Problems, RequestMatcher, RequestView, names};
+use weir_sdk::{At, Draw, FractionalPercent, HeaderMap, Problems, RequestMatcher, RequestView, names};
 
 use crate::config::{self, OverLimit};
 use crate::policy::Inputs;
@@ -240,7 +240,8 @@ impl Target {
     /// # Errors
     /// [`Why::Path`].
     pub fn post(&self, record: &Record, lines: Vec<u8>) -> Result<Copy, Why> {
-        let mut copy = Copy { headers: record.headers.clone(), body: lines, ..Copy::default() };
+        let (headers, trailers) = (record.headers.clone(), HeaderMap::new());
+        let mut copy = Copy { headers, body: lines, trailers, body_truncated: false };
         self.rewrite.apply(&mut copy, 0)?;
         Ok(copy)
     }

@@ -8,6 +8,7 @@ use weir_sdk::HeaderMap;
 
 use super::document::{Node, Value};
 use super::{Comparison, Documents, Part};
+use crate::policy::bytes::lossy;
 use crate::policy::json::push_string;
 use crate::policy::json_path::{Enter, Walk};
 use crate::policy::number::Decimal;
@@ -71,6 +72,7 @@ pub(super) struct Side {
 }
 
 impl Side {
+    #[inline(never)]
     fn new(kind: &'static str, length: Option<usize>, values: Vec<Vec<u8>>) -> Self {
         Self { kind: Some(kind), length, values }
     }
@@ -121,7 +123,7 @@ impl Found {
                     let mut quoted = Vec::from(*b"[");
                     push_string(&mut quoted, key);
                     quoted.push(b']');
-                    place.push_str(&String::from_utf8_lossy(&quoted));
+                    place.push_str(&lossy(&quoted));
                 }
                 Step::Key(key) => {
                     place.push('.');

@@ -6,6 +6,7 @@
 use super::difference::{Found, Side, Step};
 use super::{Comparer, Comparison, Part};
 use crate::config::RecordValues;
+use crate::policy::bytes::lossy;
 use crate::policy::json::{push_key, push_number, push_string};
 use crate::policy::redact::Redactor;
 
@@ -113,7 +114,7 @@ fn push(out: &mut Vec<u8>, parts: &[&str]) {
 fn told(found: &Found, side: &Side, redactor: &Redactor) -> Option<String> {
     let value = side.values.first()?;
     match (found.part, found.steps.first()) {
-        (Part::Status, _) => Some(String::from_utf8_lossy(value).into_owned()),
+        (Part::Status, _) => Some(lossy(value)),
         (Part::Header, Some(Step::Key(name))) => {
             let mut lines = String::new();
             for (index, value) in side.values.iter().enumerate() {

@@ -6,6 +6,7 @@ use weir_sdk::HeaderMap;
 
 use super::{Pass, percent};
 use crate::config::{Action, Place};
+use crate::policy::bytes::lossy;
 use crate::policy::fold::fold;
 
 /// Whether two names of headers are one to servers that hand them over as variables: `x_api_key` is `x-api-key`.
@@ -36,7 +37,7 @@ impl Pass<'_> {
         }
         let is_cookie = name == b"cookie";
         if !self.rules.cookies.is_empty() && (is_cookie || name == b"set-cookie") {
-            let line = percent::lossy(value);
+            let line = lossy(value);
             let value = if is_cookie { self.cookies(&line) } else { self.set_cookie(&line) };
             if let Some(value) = value {
                 out.push(name, value);
@@ -79,7 +80,7 @@ impl Pass<'_> {
     /// What becomes of a cookie.
     fn cookie_action(&self, name: &str) -> Action {
         // Some servers decode names.
-        let name = percent::lossy(&percent::decode(name.trim().as_bytes(), false));
+        let name = lossy(&percent::decode(name.trim().as_bytes(), false));
         let name = if self.rules.fold { fold(&name) } else { name };
         let action = |name: &str| self.rules.cookies.iter().find_map(|cookie| cookie.called(name));
         action(&name).or_else(|| action("*")).unwrap_or(Action::Drop)
@@ -108,7 +109,7 @@ impl Pass<'_> {
                     self.note();
                     return None;
                 }
-                let clean = self.plain_value(pair.as_bytes()).map(|clean| percent::lossy(&clean));
+                let clean = self.plain_value(pair.as_bytes()).map(|clean| lossy(&clean));
                 if clean.is_none() {
                     self.note();
                 }
@@ -131,6 +132,6 @@ impl Pass<'_> {
         if attributes.is_empty() {
             return Some(pair);
         }
-        Some([pair.as_str(), ";", &percent::lossy(&attributes)].concat())
+        Some([pair.as_str(), ";", &lossy(&attributes)].concat())
     }
 }

@@ -3,9 +3,9 @@
 //! Whatever two readers could take differently is refused: a preamble, folded or unknown headers, a boundary within a part, names twice.
 
 use super::body::{self, Kind};
-use super::percent::find;
 use super::{Pass, Refusal, parameters};
 use crate::config::Action;
+use crate::policy::bytes::find;
 
 /// Most parts of one body.
 const MAX_PARTS: usize = 1024;

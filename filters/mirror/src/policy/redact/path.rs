@@ -4,6 +4,7 @@ use super::parameters::{self, Syntax};
 use super::text::MAX_LEVELS;
 use super::{Pass, percent};
 use crate::config::Action;
+use crate::policy::bytes::lossy;
 
 impl Pass<'_> {
     /// The path without what must not be told.
@@ -11,7 +12,7 @@ impl Pass<'_> {
         let start = raw.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(raw.len());
         let (path, query) = raw.split_at_checked(start).unwrap_or((raw, &[]));
         let mut out = self.segments(path);
-        match self.text(&percent::lossy(&out), 0, None) {
+        match self.text(&lossy(&out), 0, None) {
             Ok(None) => {}
             // A path cannot hold spaces and the like; what was found in it may have left some.
             Ok(Some(clean)) => out = percent::encode_others(clean.as_bytes(), |byte| byte.is_ascii_graphic()),

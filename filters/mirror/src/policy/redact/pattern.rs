@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use weir_sdk::Regex;
 
-use super::percent::{base64, find};
+use super::percent::base64;
 use super::text::{CLOSE, OPEN};
 use crate::config::Find;
+use crate::policy::bytes::find;
 
 /// Longest regular expression in bytes, as in the SDK's matchers.
 const MAX_REGEX_LENGTH: usize = 1024;

@@ -1,4 +1,4 @@
-//! Percent-encoding and base64, as far as redaction must see through them, and bytes as text.
+//! Percent-encoding and base64, as far as redaction must see through them.
 
 use std::borrow::Cow;
 
@@ -69,21 +69,6 @@ pub(super) fn encode_others(text: &[u8], is_plain: fn(u8) -> bool) -> Vec<u8> {
         }
     }
     out
-}
-
-/// Bytes as text.
-#[inline(never)]
-pub(super) fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Where `needle` begins; linear for the short ones that are looked for.
-#[inline(never)]
-pub(super) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
-        return Some(0);
-    }
-    bytes.windows(needle.len()).position(|window| window == needle)
 }
 
 /// Base64 of either alphabet, with or without padding; `None` for anything else.

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::parameters::Syntax;
 use super::pattern::Finder;
-use super::percent::{self, find, lossy};
+use super::percent;
 use super::{Pass, Refusal};
 use crate::config::Action;
+use crate::policy::bytes::{find, lossy};
 use crate::policy::fold::fold;
 use crate::policy::json::Tokens;
 use crate::policy::json_path::Walk;
