@@ -26,3 +26,11 @@ pub(crate) fn whole(text: &[u8]) -> Option<u64> {
     }
     if digits.is_empty() { None } else { Some(value) }
 }
+
+/// Writes texts behind each other.
+#[inline(never)]
+pub(crate) fn push(out: &mut Vec<u8>, texts: &[&str]) {
+    for text in texts {
+        out.extend_from_slice(text.as_bytes());
+    }
+}

@@ -104,10 +104,18 @@ impl<'j> Tokens<'j> {
             return if done { Ok(None) } else { Err(Broken::Syntax) };
         };
         let inside = self.open.last().copied();
-        if let (Expected::Next, b',', Some(object)) = (self.expected, byte, inside) {
-            self.step();
-            self.expected = if object { Expected::Key } else { Expected::Value };
-            byte = self.after_space().ok_or(Broken::Syntax)?;
+        match (self.expected, inside) {
+            (Expected::Next, Some(object)) if byte == b',' => {
+                self.step();
+                self.expected = if object { Expected::Key } else { Expected::Value };
+                byte = self.after_space().ok_or(Broken::Syntax)?;
+            }
+            (Expected::Next, None)
+                if self.lines && self.between(before, self.at).as_bytes().contains(&b'\n') =>
+            {
+                self.expected = Expected::Value;
+            }
+            _ => {}
         }
         let token = match (self.expected, byte) {
             (Expected::ItemOrEnd, b']') | (Expected::KeyOrEnd, b'}') => self.end(),
@@ -115,13 +123,6 @@ impl<'j> Tokens<'j> {
             (Expected::Next, b'}') if inside == Some(true) => self.end(),
             (Expected::Value | Expected::ItemOrEnd, _) => self.value(byte)?,
             (Expected::Key | Expected::KeyOrEnd, _) => self.key(byte)?,
-            (Expected::Next, _)
-                if self.lines
-                    && inside.is_none()
-                    && self.between(before, self.at).as_bytes().contains(&b'\n') =>
-            {
-                self.value(byte)?
-            }
             (Expected::Next, _) => return Err(Broken::Syntax),
         };
         Ok(Some(token))
@@ -201,13 +202,10 @@ impl<'j> Tokens<'j> {
 
     fn literal(&mut self) -> Result<Token<'j>, Broken> {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        for literal in ["true", "false", "null"] {
-            if rest.starts_with(literal) {
-                self.at = self.at.saturating_add(literal.len());
-                return Ok(Token::Literal(literal));
-            }
-        }
-        Err(Broken::Syntax)
+        let literal = ["true", "false", "null"].iter().find(|literal| rest.starts_with(**literal));
+        let literal = *literal.ok_or(Broken::Syntax)?;
+        self.at = self.at.saturating_add(literal.len());
+        Ok(Token::Literal(literal))
     }
 
     fn digits(&mut self) -> Result<(), Broken> {

@@ -24,55 +24,51 @@ pub(super) enum Value<'j> {
     Literal(&'j str),
 }
 
-/// An object or array that is not yet read to its end.
-struct Open<'j> {
-    key: Option<Cow<'j, str>>,
-    start: usize,
-    value: Value<'j>,
-}
-
 impl<'j> Node<'j> {
     /// Reads a document; `None` for what is not JSON.
     pub(super) fn parse(bytes: &'j [u8]) -> Option<Self> {
         let mut tokens = Tokens::new(std::str::from_utf8(bytes).ok()?);
-        let mut open: Vec<Open<'j>> = Vec::new();
-        let mut key = None;
+        // Objects and arrays that are not yet read to their ends, and where they begin.
+        let mut open: Vec<(usize, Value<'j>)> = Vec::new();
         let mut root = None;
         while let Some(token) = tokens.next().ok()? {
             let end = tokens.at();
-            let (key, node) = match token {
-                Token::Key(text) => {
-                    key = Some(text.decode());
+            let (start, value) = match token {
+                Token::Key(key) => {
+                    if let Some((_, Value::Object(members))) = open.last_mut() {
+                        // Its value follows.
+                        members.push((key.decode(), Node { value: Value::Literal(""), text: "" }));
+                    }
                     continue;
                 }
-                Token::Object | Token::Array => {
-                    let value = if token == Token::Object {
-                        Value::Object(Vec::new())
-                    } else {
-                        Value::Array(Vec::new())
-                    };
-                    open.push(Open { key: key.take(), start: end.saturating_sub(1), value });
+                Token::Object => {
+                    open.push((end.saturating_sub(1), Value::Object(Vec::new())));
+                    continue;
+                }
+                Token::Array => {
+                    open.push((end.saturating_sub(1), Value::Array(Vec::new())));
                     continue;
                 }
                 Token::End => {
-                    let Open { key, start, mut value } = open.pop()?;
+                    let (start, mut value) = open.pop()?;
                     if let Value::Object(members) = &mut value {
                         sort_by(members, |(one, first), (other, second)| {
                             (one, first.text.as_ptr()) < (other, second.text.as_ptr())
                         });
                     }
-                    (key, Node { value, text: tokens.between(start, end) })
+                    (start, value)
                 }
                 Token::Text(text) => {
                     let start = end.saturating_sub(text.raw().len()).saturating_sub(2);
-                    (key.take(), Node { value: Value::Text(text.decode()), text: tokens.between(start, end) })
+                    (start, Value::Text(text.decode()))
                 }
-                Token::Number(text) => (key.take(), Node { value: Value::Number(text), text }),
-                Token::Literal(text) => (key.take(), Node { value: Value::Literal(text), text }),
+                Token::Number(text) => (end.saturating_sub(text.len()), Value::Number(text)),
+                Token::Literal(text) => (end.saturating_sub(text.len()), Value::Literal(text)),
             };
-            match (open.last_mut().map(|open| &mut open.value), key) {
-                (Some(Value::Object(members)), Some(key)) => members.push((key, node)),
-                (Some(Value::Array(items)), _) => items.push(node),
+            let node = Node { value, text: tokens.between(start, end) };
+            match open.last_mut() {
+                Some((_, Value::Object(members))) => members.last_mut()?.1 = node,
+                Some((_, Value::Array(items))) => items.push(node),
                 _ => root = Some(node),
             }
         }

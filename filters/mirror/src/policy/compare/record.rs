@@ -6,7 +6,7 @@
 use super::difference::{Found, Side, Step};
 use super::{Comparer, Comparison, Part};
 use crate::config::RecordValues;
-use crate::policy::bytes::lossy;
+use crate::policy::bytes::{lossy, push};
 use crate::policy::json::{push_key, push_number, push_string};
 use crate::policy::redact::Redactor;
 
@@ -101,12 +101,6 @@ impl Comparer {
             out.push(b'}');
         }
         out.push(b'}');
-    }
-}
-
-fn push(out: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        out.extend_from_slice(part.as_bytes());
     }
 }
 

@@ -5,7 +5,7 @@
 use super::body::{self, Kind};
 use super::{Pass, Refusal, parameters};
 use crate::config::Action;
-use crate::policy::bytes::find;
+use crate::policy::bytes::{find, push};
 
 /// Most parts of one body.
 const MAX_PARTS: usize = 1024;
@@ -69,7 +69,7 @@ impl Pass<'_> {
     }
 
     fn head(&mut self, part: &Part<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        out.extend_from_slice(b"\r\ncontent-disposition: form-data");
+        push(out, &["\r\ncontent-disposition: form-data"]);
         for (field, value) in [("name", Some(part.name)), ("filename", part.filename)] {
             let Some(value) = value else { continue };
             let clean = self.text(value, 0, None)?;
@@ -77,15 +77,12 @@ impl Pass<'_> {
             if value.bytes().any(|byte| matches!(byte, b'"' | b'\r' | b'\n')) {
                 return Err(Refusal::Broken);
             }
-            for part in ["; ", field, "=\"", value, "\""] {
-                out.extend_from_slice(part.as_bytes());
-            }
+            push(out, &["; ", field, "=\"", value, "\""]);
         }
         if let Some(kind) = part.content_type {
-            out.extend_from_slice(b"\r\ncontent-type: ");
-            out.extend_from_slice(kind.as_bytes());
+            push(out, &["\r\ncontent-type: ", kind]);
         }
-        out.extend_from_slice(b"\r\n\r\n");
+        push(out, &["\r\n\r\n"]);
         Ok(())
     }
 }

@@ -166,13 +166,16 @@ impl Pass<'_> {
             let ends = |byte: &u8| *byte == b'=' || syntax.separates(*byte);
             let end = rest.iter().position(ends).unwrap_or(rest.len());
             let (key, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-            if syntax != Syntax::Text && begins_like_json(key) {
-                rest = self.whole(rest, syntax, level, &mut out)?;
-                continue;
-            }
-            let Some(behind) = after.strip_prefix(b"=") else {
-                self.written(key, syntax, level, &mut out)?;
-                rest = after;
+            // To most servers a `;` does not end what begins like JSON.
+            let (piece, next, behind) = if syntax != Syntax::Text && begins_like_json(key) {
+                let (document, next) = syntax.value(rest);
+                (document, next, None)
+            } else {
+                (key, after, after.strip_prefix(b"="))
+            };
+            let Some(behind) = behind else {
+                self.written(piece, syntax, level, &mut out)?;
+                rest = next;
                 continue;
             };
             let known = first.len().saturating_add(second.len());
@@ -199,15 +202,14 @@ impl Pass<'_> {
                     // In a text, what follows may again be a key: `u=https://x/?a=b`.
                     rest = behind;
                     if syntax != Syntax::Text {
-                        let end =
-                            behind.iter().position(|byte| syntax.separates(*byte)).unwrap_or(behind.len());
-                        let (value, after) = behind.split_at_checked(end).unwrap_or((behind, &[]));
-                        rest = if begins_like_json(value) {
-                            self.whole(behind, syntax, level, &mut out)?
-                        } else {
-                            self.written(value, syntax, level, &mut out)?;
-                            after
-                        };
+                        let end = behind.iter().position(|byte| syntax.separates(*byte));
+                        let end = end.unwrap_or(behind.len());
+                        let (mut value, mut after) = behind.split_at_checked(end).unwrap_or((behind, &[]));
+                        if begins_like_json(value) {
+                            (value, after) = syntax.value(behind);
+                        }
+                        self.written(value, syntax, level, &mut out)?;
+                        rest = after;
                     }
                 }
             }
@@ -220,19 +222,6 @@ impl Pass<'_> {
             out.pop();
         }
         Ok(Some(out))
-    }
-
-    /// Writes what begins like JSON: to most servers a `;` does not end it. What is behind it is returned.
-    fn whole<'r>(
-        &mut self,
-        rest: &'r [u8],
-        syntax: Syntax,
-        level: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<&'r [u8], Refusal> {
-        let (value, after) = syntax.value(rest);
-        self.written(value, syntax, level, out)?;
-        Ok(after)
     }
 
     /// Writes a key or a value.
