@@ -28,9 +28,9 @@ impl Counters {
     /// # Errors
     /// The host refuses one.
     #[inline(never)]
-    pub(crate) fn define(host: &PluginHost, prefix: &str, names: &[&str]) -> Result<Self, HostError> {
+    pub(crate) fn define(host: &PluginHost, prefix: &str, names: &[&[&str]]) -> Result<Self, HostError> {
         let mut counters = Vec::new();
-        for name in names {
+        for name in names.iter().copied().flatten() {
             counters.push(host.counter(&[prefix, name].concat())?);
         }
         Ok(Self(counters))
@@ -45,18 +45,10 @@ impl Counters {
     }
 }
 
-/// The counters of a target before those of [`Why`]; their places are the constants below.
-const COUNTERS: [&str; 9] = [
-    "sent",
-    "bytes",
-    "truncated",
-    "answered",
-    "answered_5xx",
-    "failed",
-    "timed_out",
-    "gzipped",
-    "gzip_failed",
-];
+/// The counters of a target, by the constants below; between the two lists stand those of [`Why`].
+const COUNTERS: [&str; 7] = ["sent", "bytes", "truncated", "answered", "answered_5xx", "failed", "timed_out"];
+/// Those of bodies that were compressed, and of those that Envoy would not compress: only where any are to be.
+const OF_GZIP: [&str; 2] = ["gzipped", "gzip_failed"];
 const SENT: usize = 0;
 const BYTES: usize = 1;
 const TRUNCATED: usize = 2;
@@ -64,15 +56,14 @@ const ANSWERED: usize = 3;
 const ANSWERED_BADLY: usize = 4;
 const FAILED: usize = 5;
 const TIMED_OUT: usize = 6;
-const GZIPPED: usize = 7;
-const GZIP_FAILED: usize = 8;
+const SKIPPED: usize = COUNTERS.len();
+const GZIPPED: usize = SKIPPED + Why::COUNTERS.len();
+const GZIP_FAILED: usize = GZIPPED + 1;
 
 /// The metrics of one target.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// Those of bodies that were compressed, and of those that Envoy would not compress, only where any are to be.
     counters: Counters,
-    skipped: Counters,
     latency: Histogram,
     /// Copies without an answer, of all workers.
     pub(crate) in_flight: Gauge,
@@ -86,12 +77,11 @@ impl Metrics {
     #[inline(never)]
     pub(crate) fn define(host: &PluginHost, prefix: &str, target: &Target) -> Result<Self, HostError> {
         let prefix = [prefix, ".", &target.name, "."].concat();
-        let names = if target.may_compress() { COUNTERS.len() } else { GZIPPED };
+        let of_gzip: &[&str] = if target.may_compress() { &OF_GZIP } else { &[] };
         Ok(Self {
             latency: host.histogram(&[&prefix, "latency_ms"].concat())?,
             in_flight: host.gauge(&[&prefix, "in_flight"].concat())?,
-            counters: Counters::define(host, &prefix, COUNTERS.get(..names).unwrap_or_default())?,
-            skipped: Counters::define(host, &prefix, &Why::COUNTERS)?,
+            counters: Counters::define(host, &prefix, &[&COUNTERS, &Why::COUNTERS, of_gzip])?,
         })
     }
 
@@ -110,7 +100,7 @@ impl Metrics {
 
     /// There is no copy.
     pub(crate) fn skipped(&self, why: Why) {
-        self.skipped.add(why.index(), 1);
+        self.counters.add(SKIPPED.saturating_add(why.index()), 1);
     }
 
     /// A copy that was sent has come to its end.

@@ -52,7 +52,7 @@ impl Recorder {
             held: Cell::default(),
             count: Cell::new(0),
             armed: Cell::new(false),
-            counters: Counters::define(host, &prefix, &["batches", "lost"])?,
+            counters: Counters::define(host, &prefix, &[&["batches", "lost"]])?,
         })
     }
 
@@ -118,14 +118,15 @@ pub(crate) fn is_accepted(reply: &CalloutReply) -> bool {
 /// What Envoy knows of an exchange that is over; `flags` are those of the response.
 pub(crate) fn facts(ended: &Ended, record: &Record, flags: u64) -> Facts {
     let ns = |path: &[&str]| ended.attribute_int(path).and_then(|ns| u64::try_from(ns).ok());
+    let text = |path: &[&str]| ended.attribute(path).filter(|text| !text.is_empty());
     Facts {
         start_ns: ns(&["request", "time"]),
         duration_ns: ns(&["request", "duration"]),
         aborted: flags & CLIENT_LEFT != 0,
-        address: record.client_address.then(|| ended.attribute(&["source", "address"])).flatten(),
-        protocol: ended.attribute(&["request", "protocol"]),
+        address: if record.client_address { text(&["source", "address"]) } else { None },
+        protocol: text(&["request", "protocol"]),
         connection_id: ended.attribute_uint(&["connection", "id"]),
-        tls: ended.attribute(&["connection", "tls_version"]).is_some_and(|version| !version.is_empty()),
-        cluster: ended.attribute(&["xds", "cluster_name"]).filter(|name| !name.is_empty()),
+        tls: text(&["connection", "tls_version"]).is_some(),
+        cluster: text(&["xds", "cluster_name"]),
     }
 }

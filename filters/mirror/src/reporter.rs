@@ -34,7 +34,7 @@ impl Reporter {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
-        let counters = Counters::define(host, &[prefix, ".report_"].concat(), &COUNTERS)?;
+        let counters = Counters::define(host, &[prefix, ".report_"].concat(), &[&COUNTERS])?;
         Ok(Self { report, records: Cell::default(), armed: Cell::new(false), counters })
     }
 

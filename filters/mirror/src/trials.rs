@@ -72,7 +72,7 @@ impl Judge {
     ) -> Result<Self, HostError> {
         let prefix = [prefix, ".", target, ".compare."].concat();
         let noise = Cell::new(trial.comparer.noise());
-        Ok(Self { noise, counters: Counters::define(host, &prefix, &COUNTERS)? })
+        Ok(Self { noise, counters: Counters::define(host, &prefix, &[&COUNTERS])? })
     }
 
     /// A control copy was sent.

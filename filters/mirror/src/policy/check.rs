@@ -20,6 +20,15 @@ pub(crate) fn number(problems: &mut Problems, at: &At<'_>, field: &str, found: u
     }
 }
 
+/// Refuses a number above `most`, which `words` say.
+#[inline(never)]
+pub(crate) fn at_most(problems: &mut Problems, at: &At<'_>, field: &str, found: u32, most: u32, words: &str) {
+    if found > most {
+        let found = found.to_string();
+        refuse(problems, at, field, &["expected at most ", words, ", found ", &found].concat());
+    }
+}
+
 /// Refuses a time that is not within bounds, which are milliseconds; `words` say what they are.
 #[inline(never)]
 pub(crate) fn time(

@@ -113,46 +113,38 @@ impl Target {
         // Envoy's ABI has milliseconds in 32 bits with a sign.
         check::time(problems, at, "timeout", timeout, (1, 24 * check::DAY), "1ms to 24 days");
         check::number(problems, at, "max_in_flight", target.max_in_flight, (1, 1_000_000));
-        if target.body.max_bytes > 64 << 20 {
-            let found = target.body.max_bytes.to_string();
-            let reason = ["expected at most 67108864 (64 MiB), found ", &found].concat();
-            check::refuse(problems, at, "body.max_bytes", &reason);
-        }
-        let rate = target.rate.as_ref().map(|rate| TokenBucket::compile(&at.field("rate"), rate, problems));
-        let back_off = BackOff::compile(&at.field("back_off"), &target.back_off, problems);
-        let sample = Sample::compile(at, &name, target, problems);
-        let redactor = target
-            .redact
-            .as_ref()
-            .map(|redact| Rc::new(Redactor::compile(&at.field("redact"), redact, problems)));
-        let rewrite = Rewrite::compile(at, target, problems);
-        let trial = Trial::compile(at, target, redactor.as_ref(), problems);
-        let record = target.record.as_ref().map(|record| Record::compile(at, target, record, problems));
-        let methods = match (&target.methods, &record) {
-            (Some(methods), _) => (!any).then(|| methods.clone()),
-            (None, Some(_)) => None,
-            (None, None) => Some(SAFE.iter().map(|method| String::from(*method)).collect()),
-        };
+        let (found, most) = (target.body.max_bytes, 64 << 20);
+        check::at_most(problems, at, "body.max_bytes", found, most, "67108864 (64 MiB)");
+        let redactor;
         let compiled = Self {
-            name: name.into(),
             timeout,
             max_in_flight: target.max_in_flight,
-            rate,
-            back_off,
-            trial,
+            // What is compiled stands in the order in which its problems are noted.
+            rate: target.rate.as_ref().map(|rate| TokenBucket::compile(&at.field("rate"), rate, problems)),
+            back_off: BackOff::compile(&at.field("back_off"), &target.back_off, problems),
+            sample: Sample::compile(at, &name, target, problems),
+            redactor: {
+                let compile = |redact| Rc::new(Redactor::compile(&at.field("redact"), redact, problems));
+                redactor = target.redact.as_ref().map(compile);
+                redactor.clone()
+            },
+            rewrite: Rewrite::compile(at, target, problems),
+            trial: Trial::compile(at, target, redactor, problems),
+            record: target.record.as_ref().map(|record| Record::compile(at, target, record, problems)),
+            methods: match &target.methods {
+                Some(methods) => (!any).then(|| methods.clone()),
+                None if target.record.is_some() => None,
+                None => Some(SAFE.iter().map(|method| String::from(*method)).collect()),
+            },
+            name: name.into(),
             cluster: cluster.unwrap_or_else(|| Cluster::Named(Rc::default())),
             matcher: matcher.unwrap_or_default(),
-            methods,
             unrouted: target.unrouted,
-            sample,
             max_bytes: usize::try_from(target.body.max_bytes).unwrap_or(usize::MAX),
             over_limit: target.body.over_limit,
             bodies: target.body.percentage.0,
             gzip_from: target.body.gzip_from_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             trailers: target.trailers,
-            redactor,
-            rewrite,
-            record,
             max_answer_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
         };
         (problems.len() == before).then_some(compiled)

@@ -27,14 +27,11 @@ impl Trial {
     pub fn compile(
         at: &At<'_>,
         target: &config::Target,
-        redactor: Option<&Rc<Redactor>>,
+        redactor: Option<Rc<Redactor>>,
         problems: &mut Problems,
     ) -> Option<Self> {
-        if target.max_answer_bytes > 16 << 20 {
-            let found = target.max_answer_bytes.to_string();
-            let reason = ["expected at most 16777216 (16 MiB), found ", &found].concat();
-            check::refuse(problems, at, "max_answer_bytes", &reason);
-        }
+        let (found, most) = (target.max_answer_bytes, 16 << 20);
+        check::at_most(problems, at, "max_answer_bytes", found, most, "16777216 (16 MiB)");
         if target.control.as_ref().is_some_and(|control| control.cluster.is_empty()) {
             check::refuse(problems, at, "control.cluster", "expected the name of a cluster, found nothing");
         }
@@ -44,10 +41,8 @@ impl Trial {
             }
             return None;
         };
-        let redactor = match redactor {
-            Some(redactor) => Rc::clone(redactor),
-            None => Rc::new(Redactor::compile(&At::ROOT, &config::Redact::default(), problems)),
-        };
+        let redactor = redactor
+            .unwrap_or_else(|| Rc::new(Redactor::compile(&At::ROOT, &config::Redact::default(), problems)));
         Some(Self {
             comparer: Comparer::compile(&at.field("compare"), compare, problems),
             redactor,
