@@ -81,7 +81,7 @@ impl fmt::Display for At<'_> {
             return Ok(());
         }
         f.write_str("[")?;
-        fmt::Display::fmt(&self.index, f)?;
+        f.write_str(&self.index.to_string())?;
         f.write_str("]")
     }
 }

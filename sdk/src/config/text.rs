@@ -26,7 +26,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
                 [
                     &at(line, column.saturating_add(1)),
                     ": byte ",
-                    &byte.to_string(),
+                    &u32::from(byte).to_string(),
                     " is not UTF-8; write JSON text",
                 ]
                 .concat(),

@@ -59,7 +59,9 @@ impl fmt::Display for Part {
         match self {
             Self::Halved(0) => f.write_str("gets its whole share again"),
             Self::Halved(times) => {
-                write!(f, "gets 1/{} of its share", 1_u64.checked_shl(u32::from(*times)).unwrap_or(0))
+                f.write_str("gets 1/")?;
+                f.write_str(&1_u64.checked_shl(u32::from(*times)).unwrap_or(0).to_string())?;
+                f.write_str(" of its share")
             }
             Self::Nothing => f.write_str("gets nothing for a time"),
         }

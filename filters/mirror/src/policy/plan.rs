@@ -109,10 +109,21 @@ impl fmt::Display for Plan {
                 f.write_str(part)?;
             }
             if let Some(detail) = detail {
-                write!(f, ": {detail}")?;
+                f.write_str(": ")?;
+                f.write_str(detail)?;
             }
             if let Some(ppm) = draw.map(Draw::ppm) {
-                write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000)?;
+                // Four digits behind the point.
+                let decimals = (ppm % 10_000).saturating_add(10_000).to_string();
+                for part in [
+                    " (draw ",
+                    &(ppm / 10_000).to_string(),
+                    ".",
+                    decimals.get(1..).unwrap_or_default(),
+                    " %)",
+                ] {
+                    f.write_str(part)?;
+                }
             }
         }
         Ok(())

@@ -95,7 +95,7 @@ impl Found {
     }
 
     pub(super) fn status(primary: u16, copy: u16) -> Self {
-        let side = |status: u16| Side::new("number", None, vec![status.to_string().into_bytes()]);
+        let side = |status: u16| Side::new("number", None, vec![u32::from(status).to_string().into_bytes()]);
         Self::new(Part::Status, Vec::new(), Kind::Value, side(primary), side(copy))
     }
 

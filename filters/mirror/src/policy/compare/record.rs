@@ -37,7 +37,7 @@ impl Comparer {
             }
         }
         let (primary, copy) = comparison.statuses;
-        let (primary, copy) = (primary.to_string(), copy.to_string());
+        let (primary, copy) = (u32::from(primary).to_string(), u32::from(copy).to_string());
         let skipped = if comparison.body_skipped { ",\"body\":\"truncated\"" } else { "" };
         push(
             &mut out,

@@ -125,7 +125,9 @@ fn substitution(text: &str, groups: usize) -> Result<Vec<Part>, String> {
             Some(digit @ '0'..='9') => {
                 let group = usize::try_from(digit.to_digit(10).unwrap_or_default()).unwrap_or_default();
                 if group > groups {
-                    return Err(format!("`\\{digit}` is not a group of `pattern`; it has {}", groups));
+                    let groups = u32::try_from(groups).unwrap_or(u32::MAX).to_string();
+                    let group = String::from_iter(['`', '\\', digit]);
+                    return Err([&group, "` is not a group of `pattern`; it has ", &groups].concat());
                 }
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(Part::Group(group));
