@@ -39,6 +39,7 @@ use weir_sdk::{
 use flights::{Flights, Kind};
 use held::Account;
 use policy::answer::Answer;
+use policy::bytes::joined;
 use policy::plan::{Plan, Verdict};
 use policy::snapshot::{Snapshot, size};
 use policy::target::{Refused, Target};
@@ -81,7 +82,7 @@ impl HttpFilter for Mirror {
             flights: Flights::default(),
             reporter,
             account: Account::new(policy.max_held_bytes),
-            route_invalid: host.counter(&[&prefix, ".route_invalid"].concat())?,
+            route_invalid: host.counter(&joined(&prefix, ".route_invalid", ""))?,
             policy,
         })
     }

@@ -2,6 +2,7 @@
 
 use weir_sdk::{Counter, Gauge, Histogram, HostError, PluginHost};
 
+use crate::policy::bytes::joined;
 use crate::policy::target::Target;
 use crate::policy::why::Why;
 
@@ -31,7 +32,7 @@ impl Counters {
     pub(crate) fn define(host: &PluginHost, prefix: &str, names: &[&[&str]]) -> Result<Self, HostError> {
         let mut counters = Vec::new();
         for name in names.iter().copied().flatten() {
-            counters.push(host.counter(&[prefix, name].concat())?);
+            counters.push(host.counter(&joined(prefix, name, ""))?);
         }
         Ok(Self(counters))
     }
@@ -70,18 +71,17 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Defines them.
+    /// Defines them; all names begin with `prefix`.
     ///
     /// # Errors
     /// The host refuses.
     #[inline(never)]
     pub(crate) fn define(host: &PluginHost, prefix: &str, target: &Target) -> Result<Self, HostError> {
-        let prefix = [prefix, ".", &target.name, "."].concat();
         let of_gzip: &[&str] = if target.may_compress() { &OF_GZIP } else { &[] };
         Ok(Self {
-            latency: host.histogram(&[&prefix, "latency_ms"].concat())?,
-            in_flight: host.gauge(&[&prefix, "in_flight"].concat())?,
-            counters: Counters::define(host, &prefix, &[&COUNTERS, &Why::COUNTERS, of_gzip])?,
+            latency: host.histogram(&joined(prefix, "latency_ms", ""))?,
+            in_flight: host.gauge(&joined(prefix, "in_flight", ""))?,
+            counters: Counters::define(host, prefix, &[&COUNTERS, &Why::COUNTERS, of_gzip])?,
         })
     }
 

@@ -6,6 +6,7 @@ use weir_sdk::{At, ConfigError, PerRoute, Problems, RequestView, names};
 
 use crate::config::{self, Config};
 use back_off::Part;
+use bytes::joined;
 use plan::{Entry, Plan, Verdict};
 use report::Report;
 use target::Target;
@@ -75,7 +76,7 @@ impl TryFrom<Config> for Policy {
         for (index, named) in config.policies.iter().enumerate() {
             let at = At::ROOT.item("policies", index);
             if policies.iter().any(|(name, _)| *name == named.name) {
-                let reason = ["`", &named.name, "` is there already; expected another name"].concat();
+                let reason = joined("`", &named.name, "` is there already; expected another name");
                 check::refuse(&mut problems, &at, "name", &reason);
             }
             policies.push((
@@ -130,7 +131,7 @@ fn compile(
             continue;
         };
         if targets.iter().any(|other| other.name == target.name) {
-            let reason = ["`", &*target.name, "` is there already; expected a `name` of its own"].concat();
+            let reason = joined("`", &target.name, "` is there already; expected a `name` of its own");
             check::refuse(problems, &at, "name", &reason);
         }
         targets.push(target);
@@ -148,7 +149,7 @@ impl Policy {
     /// First part of the names of the metrics of a dry run or not.
     #[must_use]
     pub fn prefix(&self, dry_run: bool) -> String {
-        [self.stat_prefix.as_str(), if dry_run { ".dry_run" } else { "" }].concat()
+        joined(&self.stat_prefix, if dry_run { ".dry_run" } else { "" }, "")
     }
 
     /// Whether this may be a dry run, or anything else.

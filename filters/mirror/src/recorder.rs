@@ -7,6 +7,7 @@ use weir_sdk::{Attributes as _, CalloutReply, Ended, HostError, PluginHost};
 
 use crate::held::{Account, Held};
 use crate::metrics::Counters;
+use crate::policy::bytes::joined;
 use crate::policy::copy::Copy;
 use crate::policy::record::{Facts, Record};
 
@@ -41,12 +42,12 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Defines what it counts.
+    /// Defines what it counts; `target` is the first part of the names.
     ///
     /// # Errors
     /// The host refuses a metric.
-    pub(crate) fn new(host: &PluginHost, prefix: &str, target: &str) -> Result<Self, HostError> {
-        let prefix = [prefix, ".", target, ".record."].concat();
+    pub(crate) fn new(host: &PluginHost, target: &str) -> Result<Self, HostError> {
+        let prefix = joined(target, ".record.", "");
         Ok(Self {
             lines: Cell::default(),
             held: Cell::default(),

@@ -6,6 +6,7 @@ use std::fmt;
 use weir_sdk::{CalloutId, HeaderMap, HostError, PluginHost};
 
 use crate::metrics::Counters;
+use crate::policy::bytes::joined;
 use crate::policy::report::Report;
 use crate::trials::say;
 
@@ -34,7 +35,7 @@ impl Reporter {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
-        let counters = Counters::define(host, &[prefix, ".report_"].concat(), &[&COUNTERS])?;
+        let counters = Counters::define(host, &joined(prefix, ".report_", ""), &[&COUNTERS])?;
         Ok(Self { report, records: Cell::default(), armed: Cell::new(false), counters })
     }
 

@@ -10,7 +10,7 @@ use crate::metrics::{End, Metrics};
 use crate::policy::Policy;
 use crate::policy::back_off::{Part, State};
 use crate::policy::bucket::Level;
-use crate::policy::bytes::lossy;
+use crate::policy::bytes::{joined, lossy};
 use crate::policy::copy::Copy;
 use crate::policy::redact::without_digests;
 use crate::policy::target::{Target, Wanted};
@@ -68,20 +68,21 @@ impl Sender {
     /// # Errors
     /// The host refuses a metric.
     pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, HostError> {
-        let prefix = policy.prefix(false);
+        let prefix = |dry_run: bool| joined(&policy.prefix(dry_run), ".", &target.name);
         let define = |dry_run: bool| -> Result<Option<Metrics>, HostError> {
             if !policy.may_be(dry_run) {
                 return Ok(None);
             }
-            Metrics::define(host, &policy.prefix(dry_run), target).map(Some)
+            Metrics::define(host, &joined(&prefix(dry_run), ".", ""), target).map(Some)
         };
-        let key = ["weir.mirror.rate.1.", host.name(), ".", &prefix, ".", &target.name].concat();
+        let name = prefix(false);
+        let key = joined("weir.mirror.rate.1.", host.name(), &joined(".", &name, ""));
         let judge = match &target.trial {
-            Some(trial) => Some(Judge::new(trial, host, &prefix, &target.name)?),
+            Some(trial) => Some(Judge::new(trial, host, &name)?),
             None => None,
         };
         let recorder = match &target.record {
-            Some(_) => Some(Recorder::new(host, &prefix, &target.name)?),
+            Some(_) => Some(Recorder::new(host, &name)?),
             None => None,
         };
         Ok(Self {

@@ -9,7 +9,7 @@ use weir_sdk::{CalloutReply, HeaderMap, HostError, PluginHost, log};
 use crate::held::{Account, Held};
 use crate::metrics::Counters;
 use crate::policy::answer::Answer;
-use crate::policy::bytes::{lossy, whole};
+use crate::policy::bytes::{joined, lossy, whole};
 use crate::policy::compare::{Noise, Part, Verdict};
 use crate::policy::copy::Copy;
 use crate::policy::snapshot::size;
@@ -60,17 +60,12 @@ pub(crate) enum Whose {
 }
 
 impl Judge {
-    /// Defines what it counts.
+    /// Defines what it counts; `target` is the first part of the names.
     ///
     /// # Errors
     /// The host refuses a metric.
-    pub(crate) fn new(
-        trial: &Trial,
-        host: &PluginHost,
-        prefix: &str,
-        target: &str,
-    ) -> Result<Self, HostError> {
-        let prefix = [prefix, ".", target, ".compare."].concat();
+    pub(crate) fn new(trial: &Trial, host: &PluginHost, target: &str) -> Result<Self, HostError> {
+        let prefix = joined(target, ".compare.", "");
         let noise = Cell::new(trial.comparer.noise());
         Ok(Self { noise, counters: Counters::define(host, &prefix, &[&COUNTERS])? })
     }

@@ -5,6 +5,7 @@
 
 use super::explain::{self, Expected};
 use super::node::{Node, push_index, push_key};
+use super::words::joined;
 use super::{ConfigError, MAX_PROBLEMS, Problems};
 
 /// What can be read from a configuration. Derive it; written by hand it is for values with a form of their own.
@@ -208,7 +209,7 @@ impl Reader {
         if content.is_some() {
             self.note_key(name, explain::unknown("unknown name", name, known, '`'));
         } else {
-            let what = ["unknown value ", &explain::describe(node)].concat();
+            let what = joined("unknown value ", &explain::describe(node), "");
             self.note(explain::unknown(&what, name, known, '"'));
         }
         None
@@ -228,7 +229,7 @@ impl Reader {
             None | Some(Node::Null) => true,
             Some(Node::Object(fields)) if fields.is_empty() => true,
             Some(_) => {
-                self.note(["`", name, "` takes no value: write \"", name, "\""].concat());
+                self.note(joined(&joined("`", name, "` takes no value: write \""), name, "\""));
                 false
             }
         }
@@ -249,7 +250,7 @@ impl Reader {
             return self.no_value(name, content);
         }
         let Some(node) = content else {
-            self.note(["`", name, "` needs a value: write {\"", name, "\": …}"].concat());
+            self.note(joined(&joined("`", name, "` needs a value: write {\""), name, "\": …}"));
             return false;
         };
         let end = self.enter(name);

@@ -1,7 +1,7 @@
 //! Sentences for what is wrong with a value, and what would be accepted. Knows no configuration type.
 
 use super::node::Node;
-use super::words::{decimal, is_decimal, list, nearest, quoted};
+use super::words::{decimal, is_decimal, joined, list, nearest, quoted};
 
 /// Known names are listed up to this many.
 const MAX_LISTED: usize = 16;
@@ -46,17 +46,14 @@ pub(super) fn unknown(what: &str, name: &str, known: &[&str], quote: char) -> St
 /// Neither a variant's name nor an object with the one key that names it.
 pub(super) fn not_one_variant(node: &Node, known: &[&str]) -> String {
     let names = list(known.iter().take(MAX_LISTED).copied(), '`');
-    match node {
-        Node::Object(fields) if fields.is_empty() => ["expected one of ", &names, ", found none"].concat(),
-        Node::Object(fields) => [
-            "expected only one of ",
-            &names,
-            ", found ",
-            &list(fields.iter().take(MAX_LISTED).map(|(key, _)| key.as_str()), '`'),
-        ]
-        .concat(),
-        _ => ["expected one of ", &names, ", found ", &describe(node)].concat(),
-    }
+    let (only, found) = match node {
+        Node::Object(fields) if fields.is_empty() => ("", String::from("none")),
+        Node::Object(fields) => {
+            ("only ", list(fields.iter().take(MAX_LISTED).map(|(key, _)| key.as_str()), '`'))
+        }
+        _ => ("", describe(node)),
+    };
+    joined(&joined("expected ", only, "one of "), &names, &joined(", found ", &found, ""))
 }
 
 /// A value of another kind, or out of range.
@@ -71,7 +68,7 @@ pub(super) fn wrong_type(expected: Expected<'_>, node: &Node) -> String {
         Expected::Other(words) => words,
     };
     let range = if let Expected::Whole(range) = expected { range } else { "" };
-    let mut text = ["expected ", kind, range, ", found ", &describe(node)].concat();
+    let mut text = joined(&joined("expected ", kind, range), ", found ", &describe(node));
     if let Some(fix) = fix(expected, node) {
         text.push_str("; did you mean ");
         text.push_str(&fix);
@@ -85,7 +82,7 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
     match (expected, node) {
         (Expected::Text, Node::Bool(_) | Node::Unsigned(_) | Node::Negative(_) | Node::Float(_)) => {
             let value = scalar(node)?;
-            Some(["\"", &value, "\""].concat())
+            Some(joined("\"", &value, "\""))
         }
         (Expected::Bool, Node::Text(_) | Node::Unsigned(_)) => {
             let written = match node {
@@ -103,7 +100,7 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
         (Expected::Number, Node::Text(text)) if is_decimal(text.trim()) => Some(String::from(text.trim())),
         (Expected::Whole(_), Node::Float(_)) => scalar(node).filter(|text| !text.as_bytes().contains(&b'.')),
         (Expected::List, Node::Text(_) | Node::Unsigned(_) | Node::Negative(_) | Node::Bool(_)) => {
-            Some(["[", &describe(node), "]"].concat())
+            Some(joined("[", &describe(node), "]"))
         }
         (Expected::List, Node::Object(_)) => Some(String::from("a list with this one object, [{…}]")),
         _ => None,

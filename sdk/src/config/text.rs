@@ -5,7 +5,7 @@
 use std::str;
 
 use super::node::Node;
-use super::words::{list, quoted};
+use super::words::{joined, list, quoted};
 use super::{ConfigError, json};
 
 /// Reads JSON.
@@ -22,32 +22,26 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
             let (line, column) = json::position(before);
-            return refused(
-                [
-                    &at(line, column.saturating_add(1)),
-                    ": byte ",
-                    &u32::from(byte).to_string(),
-                    " is not UTF-8; write JSON text",
-                ]
-                .concat(),
-            );
+            let place = at(line, column.saturating_add(1));
+            let place = joined(&place, ": byte ", &u32::from(byte).to_string());
+            return refused(joined(&place, " is not UTF-8; write JSON text", ""));
         }
     };
     match json::parse(text) {
         Ok(node) => Ok(node),
         Err(_) if let Some(reason) = protobuf(bytes).or_else(|| yaml(text)) => refused(reason),
-        Err(error) => refused([&at(error.line, error.column), ": ", error.reason].concat()),
+        Err(error) => refused(joined(&at(error.line, error.column), ": ", error.reason)),
     }
 }
 
 /// What to say when a filter that needs a configuration got none.
 pub(super) fn none_given(error: ConfigError) -> ConfigError {
     let required = list(error.problems().iter().map(|problem| problem.path.as_str()), '`');
-    ConfigError::invalid("", ["a configuration is missing; required: ", &required].concat())
+    ConfigError::invalid("", joined("a configuration is missing; required: ", &required, ""))
 }
 
 fn at(line: usize, column: usize) -> String {
-    ["not JSON: line ", &line.to_string(), ", column ", &column.to_string()].concat()
+    joined(&joined("not JSON: line ", &line.to_string(), ", column "), &column.to_string(), "")
 }
 
 /// Says so when the bytes are a protobuf message: Envoy hands over everything but a `StringValue` or `BytesValue` in that form
@@ -65,12 +59,12 @@ fn protobuf(bytes: &[u8]) -> Option<String> {
         let found = String::from(
             "the configuration is a protobuf `google.protobuf.Struct`, not JSON text (it begins with the field ",
         );
-        return Some([&found, &quoted(key), ")", WRAP].concat());
+        return Some(joined(&joined(&found, &quoted(key), ")"), WRAP, ""));
     }
     let control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     let binary = bytes.iter().any(control) || str::from_utf8(bytes).is_err();
     (binary && str::from_utf8(name).is_ok())
-        .then(|| ["the configuration is a serialised protobuf message, not JSON text", WRAP].concat())
+        .then(|| joined("the configuration is a serialised protobuf message, not JSON text", WRAP, ""))
 }
 
 /// The content of a protobuf field with number 1 and length-delimited type, and what follows it.
@@ -106,8 +100,8 @@ fn yaml(text: &str) -> Option<String> {
         return None;
     }
     let example = match field {
-        Some((key, _)) => ["{\"", key.trim_end(), "\": …}"].concat(),
+        Some((key, _)) => joined("{\"", key.trim_end(), "\": …}"),
         None => String::from("{…} or […]"),
     };
-    Some(["the configuration looks like YAML; write it as JSON: ", &example].concat())
+    Some(joined("the configuration looks like YAML; write it as JSON: ", &example, ""))
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use weir_sdk::{At, Problems};
 
+use super::bytes::joined;
+
 /// Notes what is wrong with a field of what is at a place.
 #[inline(never)]
 pub(crate) fn refuse(problems: &mut Problems, at: &At<'_>, field: &str, reason: &str) {
@@ -15,8 +17,9 @@ pub(crate) fn refuse(problems: &mut Problems, at: &At<'_>, field: &str, reason: 
 pub(crate) fn number(problems: &mut Problems, at: &At<'_>, field: &str, found: u32, bounds: (u32, u32)) {
     let (least, most) = bounds;
     if found < least || found > most {
-        let [least, most, found] = [least, most, found].map(|number| number.to_string());
-        refuse(problems, at, field, &["expected ", &least, " to ", &most, ", found ", &found].concat());
+        let bounds = joined(&least.to_string(), " to ", &most.to_string());
+        let bounds = joined("expected ", &bounds, ", found ");
+        refuse(problems, at, field, &joined(&bounds, &found.to_string(), ""));
     }
 }
 
@@ -24,8 +27,8 @@ pub(crate) fn number(problems: &mut Problems, at: &At<'_>, field: &str, found: u
 #[inline(never)]
 pub(crate) fn at_most(problems: &mut Problems, at: &At<'_>, field: &str, found: u32, most: u32, words: &str) {
     if found > most {
-        let found = found.to_string();
-        refuse(problems, at, field, &["expected at most ", words, ", found ", &found].concat());
+        let bounds = joined("expected at most ", words, ", found ");
+        refuse(problems, at, field, &joined(&bounds, &found.to_string(), ""));
     }
 }
 
@@ -40,7 +43,7 @@ pub(crate) fn time(
     words: &str,
 ) {
     if found < Duration::from_millis(least) || found > Duration::from_millis(most) {
-        refuse(problems, at, field, &["expected ", words].concat());
+        refuse(problems, at, field, &joined("expected ", words, ""));
     }
 }
 

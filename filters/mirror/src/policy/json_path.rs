@@ -3,7 +3,7 @@
 //! Knows no document and no action. All paths are matched at once: a walk holds, for each open value, the places in the paths at which it
 //! stands, so its cost is the number of paths and not of their combinations.
 
-use crate::policy::bytes::whole;
+use crate::policy::bytes::{joined, whole};
 use crate::policy::fold::fold;
 use crate::policy::sort::sort;
 
@@ -78,7 +78,7 @@ impl Paths {
             }
             Ok(()) => Err(String::from("is one too many; at most 256")),
             Err(Some(reason)) => Err(String::from(reason)),
-            Err(None) => Err(["`", path, "` is not a path; ", FORMS].concat()),
+            Err(None) => Err(joined("`", path, NO_PATH)),
         }
     }
 
@@ -200,8 +200,7 @@ impl Walk {
     }
 }
 
-const FORMS: &str =
-    "expected keys joined by `.`, such as `user.password`, `items[*].card`, `**.token` or `[\"a.b\"].c`";
+const NO_PATH: &str = "` is not a path; expected keys joined by `.`, such as `user.password`, `items[*].card`, `**.token` or `[\"a.b\"].c`";
 
 impl Paths {
     /// Adds the steps of a path. Refused with a reason, or because it is no path.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use weir_sdk::{At, Problems, names};
 
 use crate::config;
+use crate::policy::bytes::joined;
 use crate::policy::check;
 use crate::policy::copy::Copy;
 use crate::policy::why::Why;
@@ -69,7 +70,7 @@ impl Rewrite {
                 .and_then(|written| Path::compile(&at.field("path"), written, problems)),
             trace: target.trace,
             idempotency_suffix: target.idempotency_suffix.clone(),
-            truncated: [&*mark.0, "-truncated"].concat().into(),
+            truncated: joined(&mark.0, "-truncated", "").into(),
             mark,
             remove,
             set,

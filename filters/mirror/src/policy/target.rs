@@ -9,6 +9,7 @@ use crate::config::{self, OverLimit};
 use crate::policy::Inputs;
 use crate::policy::back_off::{BackOff, Part};
 use crate::policy::bucket::TokenBucket;
+use crate::policy::bytes::joined;
 use crate::policy::check;
 use crate::policy::copy::Copy;
 use crate::policy::record::{Record, redact};
@@ -103,9 +104,8 @@ impl Target {
         for (index, method) in methods.iter().enumerate() {
             let known = method == "*" || method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
             if !known || method.is_empty() || method == "CONNECT" {
-                let reason =
-                    ["`", method, "` is never copied; expected a method in upper case such as `GET`"]
-                        .concat();
+                let reason = "` is never copied; expected a method in upper case such as `GET`";
+                let reason = joined("`", method, reason);
                 problems.add(at.item("methods", index), reason);
             }
         }

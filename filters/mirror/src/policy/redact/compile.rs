@@ -7,6 +7,7 @@ use super::pattern::Finder;
 use super::value::Values;
 use super::{Pattern, Redactor};
 use crate::config::{Action, Redact, RedactParameter};
+use crate::policy::bytes::joined;
 use crate::policy::json_path::{MAX_PATHS, Paths};
 
 /// Headers that carry credentials, by RFC 9110, RFC 9449, Envoy, the clouds' proxies, Vault, GitLab and common use.
@@ -70,7 +71,7 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
                 headers.push((name, findings.action(header.action)));
             }
             Ok(name) => {
-                let reason = ["`", &*name, "` is ruled by `cookies`; leave one of them out"].concat();
+                let reason = joined("`", &name, "` is ruled by `cookies`; leave one of them out");
                 findings.item("headers", index, "name", &reason);
             }
             Err(reason) => findings.item("headers", index, "name", &reason),

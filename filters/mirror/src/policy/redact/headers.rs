@@ -6,7 +6,7 @@ use weir_sdk::HeaderMap;
 
 use super::{Pass, percent};
 use crate::config::{Action, Place};
-use crate::policy::bytes::lossy;
+use crate::policy::bytes::{joined, lossy};
 use crate::policy::fold::fold;
 
 /// Whether two names of headers are one to servers that hand them over as variables: `x_api_key` is `x-api-key`.
@@ -92,7 +92,7 @@ impl Pass<'_> {
         for pair in line.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
             let Some(pair) = self.cookie(pair) else { continue };
             kept = Some(match kept {
-                Some(kept) => [&kept, "; ", &pair].concat(),
+                Some(kept) => joined(&kept, "; ", &pair),
                 None => pair,
             });
         }
@@ -119,7 +119,7 @@ impl Pass<'_> {
                 let value = value.trim();
                 let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
                 let instead = self.instead(action, inner.unwrap_or(value).as_bytes())?;
-                Some([name.trim(), "=", &instead].concat())
+                Some(joined(name.trim(), "=", &instead))
             }
         }
     }
@@ -132,6 +132,6 @@ impl Pass<'_> {
         if attributes.is_empty() {
             return Some(pair);
         }
-        Some([pair.as_str(), ";", &lossy(&attributes)].concat())
+        Some(joined(&pair, ";", &lossy(&attributes)))
     }
 }

@@ -5,7 +5,7 @@
 use super::body::{self, Kind};
 use super::{Pass, Refusal, parameters};
 use crate::config::Action;
-use crate::policy::bytes::{find, push};
+use crate::policy::bytes::{find, joined, push};
 
 /// Most parts of one body.
 const MAX_PARTS: usize = 1024;
@@ -21,7 +21,7 @@ impl Pass<'_> {
     /// The body without what must not be told; `None` when it can stay.
     pub(super) fn multipart(&mut self, bytes: &[u8], boundary: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let before = self.changes;
-        let between = ["\r\n--", boundary].concat().into_bytes();
+        let between = joined("\r\n--", boundary, "").into_bytes();
         let delimiter = between.get(2..).unwrap_or_default();
         let mut out = Vec::with_capacity(bytes.len());
         let mut rest = bytes.strip_prefix(delimiter).ok_or(Refusal::Broken)?;

@@ -4,7 +4,7 @@ use super::parameters::{self, Syntax};
 use super::text::MAX_LEVELS;
 use super::{Pass, percent};
 use crate::config::Action;
-use crate::policy::bytes::lossy;
+use crate::policy::bytes::{joined, lossy};
 
 impl Pass<'_> {
     /// The path without what must not be told.
@@ -16,7 +16,7 @@ impl Pass<'_> {
             Ok(None) => {}
             // A path cannot hold spaces and the like; what was found in it may have left some.
             Ok(Some(clean)) => out = percent::encode_others(clean.as_bytes(), |byte| byte.is_ascii_graphic()),
-            Err(_) => out = ["/", &self.doubtful()].concat().into_bytes(),
+            Err(_) => out = joined("/", &self.doubtful(), "").into_bytes(),
         }
         match self.parameters(query, Syntax::Query, 0) {
             Ok(None) => out.extend_from_slice(query),

@@ -9,7 +9,7 @@ use weir_sdk::Regex;
 use super::percent::base64;
 use super::text::{CLOSE, OPEN};
 use crate::config::Find;
-use crate::policy::bytes::find;
+use crate::policy::bytes::{find, joined};
 
 /// Longest regular expression in bytes, as in the SDK's matchers.
 const MAX_REGEX_LENGTH: usize = 1024;
@@ -41,9 +41,9 @@ impl Finder {
             Find::Regex(text) => text,
         };
         if text.len() > MAX_REGEX_LENGTH {
-            return Err(["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"].concat());
+            return Err(joined("is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"));
         }
-        let regex = Regex::new(text).map_err(|error| ["is not a regular expression: ", &error].concat())?;
+        let regex = Regex::new(text).map_err(|error| joined("is not a regular expression: ", &error, ""))?;
         if regex.matches("") {
             return Err(String::from(
                 "matches nothing at all, and so everywhere; expected at least one character",

@@ -3,6 +3,7 @@
 use weir_sdk::{At, Problems, Regex};
 
 use crate::config;
+use crate::policy::bytes::joined;
 
 /// A compiled [`config::Path`].
 #[derive(Clone, Debug)]
@@ -127,7 +128,7 @@ fn substitution(text: &str, groups: usize) -> Result<Vec<Part>, String> {
                 if group > groups {
                     let groups = u32::try_from(groups).unwrap_or(u32::MAX).to_string();
                     let group = String::from_iter(['`', '\\', digit]);
-                    return Err([&group, "` is not a group of `pattern`; it has ", &groups].concat());
+                    return Err(joined(&group, "` is not a group of `pattern`; it has ", &groups));
                 }
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(Part::Group(group));
