@@ -155,12 +155,16 @@ impl HttpFilter for Mirror {
     }
 
     fn on_response_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
-        if let Some(mut primary) = stream.primary.take() {
-            stream.lost = true;
-            if let Some(room) = primary.room(body.len()) {
-                primary.add(&body.range(0, room)?, body.end_of_stream());
-                stream.primary = Some(primary);
-                stream.lost = false;
+        if let Some(primary) = &mut stream.primary {
+            let kept = primary.room(body.len()).map(|room| body.range(0, room));
+            if let Some(Ok(kept)) = &kept {
+                primary.add(kept, body.end_of_stream());
+            } else {
+                stream.primary = None;
+                stream.lost = true;
+            }
+            if let Some(Err(error)) = kept {
+                return Err(error);
             }
         }
         Ok(Decision::next())

@@ -145,9 +145,9 @@ impl Case {
     pub(crate) fn new(index: usize, target: &Target, copy: &Copy, has_control: bool) -> Rc<Self> {
         let mut context = vec![("target", String::from(&*target.name))];
         // What the copy says may be told: it has been redacted.
-        for (name, header) in [("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")] {
+        for (name, header) in &[("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")] {
             if let Some(value) = copy.headers.first(header) {
-                context.push((name, lossy(value)));
+                context.push((*name, lossy(value)));
             }
         }
         let control = if has_control { Slot::Awaited } else { Slot::Never };

@@ -211,7 +211,7 @@ impl Redactor {
 
 /// Takes out what was computed from a body that is another one now.
 pub fn without_digests(copy: &mut Copy) {
-    for name in BODY_DIGESTS {
+    for name in &BODY_DIGESTS {
         copy.headers.remove(name);
         copy.trailers.remove(name);
     }

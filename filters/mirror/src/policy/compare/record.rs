@@ -87,18 +87,21 @@ impl Comparer {
         if found.noise {
             push(out, &[",\"noise\":true"]);
         }
-        for (name, side) in [("primary", &found.primary), ("copy", &found.copy)] {
-            let Some(kind) = side.kind.filter(|_| self.record_values != RecordValues::None) else { continue };
-            push_key(out, name);
-            push(out, &["{\"type\":\"", kind, "\""]);
-            push_number(out, "length", side.length.and_then(|length| u64::try_from(length).ok()));
-            if self.record_values == RecordValues::Redacted
-                && let Some(told) = told(found, side, redactor).filter(|told| told.len() <= MAX_VALUE)
-            {
-                push_key(out, "value");
-                push_string(out, &told);
-            }
-            out.push(b'}');
+        self.side("primary", found, &found.primary, redactor, out);
+        self.side("copy", found, &found.copy, redactor, out);
+        out.push(b'}');
+    }
+
+    fn side(&self, name: &str, found: &Found, side: &Side, redactor: &Redactor, out: &mut Vec<u8>) {
+        let Some(kind) = side.kind.filter(|_| self.record_values != RecordValues::None) else { return };
+        push_key(out, name);
+        push(out, &["{\"type\":\"", kind, "\""]);
+        push_number(out, "length", side.length.and_then(|length| u64::try_from(length).ok()));
+        if self.record_values == RecordValues::Redacted
+            && let Some(told) = told(found, side, redactor).filter(|told| told.len() <= MAX_VALUE)
+        {
+            push_key(out, "value");
+            push_string(out, &told);
         }
         out.push(b'}');
     }

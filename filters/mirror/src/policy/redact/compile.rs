@@ -88,9 +88,9 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
         cookies.push(Parameter::new(&cookie.name, config.ignore_case, action));
     }
     if config.default_headers {
-        for name in DEFAULT_HEADERS {
-            if config.cookies.is_empty() || !matches!(name, "cookie" | "set-cookie") {
-                headers.push((name.into(), Action::Drop));
+        for name in &DEFAULT_HEADERS {
+            if config.cookies.is_empty() || !matches!(*name, "cookie" | "set-cookie") {
+                headers.push(((*name).into(), Action::Drop));
             }
         }
     }

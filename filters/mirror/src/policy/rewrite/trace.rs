@@ -30,7 +30,7 @@ pub(crate) fn apply(trace: Trace, headers: &mut HeaderMap) {
     match trace {
         Trace::Keep => {}
         Trace::Drop => {
-            for name in HEADERS {
+            for name in &HEADERS {
                 headers.remove(name);
             }
         }
