@@ -90,8 +90,9 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
                 _ => &scalar(node)?,
             };
             let words = [("true", ["true", "yes", "on", "1"]), ("false", ["false", "no", "off", "0"])];
-            let meant = |word: &&str| word.eq_ignore_ascii_case(written);
-            let (value, _) = words.iter().find(|(_, words)| words.iter().any(|word| meant(word)))?;
+            let (value, _) = words
+                .iter()
+                .find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(written)))?;
             Some(String::from(*value))
         }
         (Expected::Whole(_), Node::Text(text)) => {
