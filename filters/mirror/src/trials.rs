@@ -143,7 +143,8 @@ impl Judge {
 impl Case {
     /// Of a copy that was sent, or is about to be.
     pub(crate) fn new(index: usize, target: &Target, copy: &Copy, has_control: bool) -> Rc<Self> {
-        let mut context = vec![("target", String::from(&*target.name))];
+        let mut context = Vec::with_capacity(4);
+        context.push(("target", String::from(&*target.name)));
         // What the copy says may be told: it has been redacted.
         for (name, header) in &[("method", ":method"), ("path", ":path"), ("request_id", "x-request-id")] {
             if let Some(value) = copy.headers.first(header) {

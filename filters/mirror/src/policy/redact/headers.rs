@@ -80,8 +80,9 @@ impl Pass<'_> {
     /// What becomes of a cookie.
     fn cookie_action(&self, name: &str) -> Action {
         // Some servers decode names.
-        let name = lossy(&percent::decode(name.trim().as_bytes(), false));
-        let name = if self.rules.fold { fold(&name) } else { name };
+        let name = percent::decode(name.trim().as_bytes(), false);
+        let name = String::from_utf8_lossy(&name);
+        let name = if self.rules.fold { Cow::Owned(fold(&name)) } else { name };
         let action = |name: &str| self.rules.cookies.iter().find_map(|cookie| cookie.called(name));
         action(&name).or_else(|| action("*")).unwrap_or(Action::Drop)
     }
@@ -90,11 +91,14 @@ impl Pass<'_> {
     fn cookies(&mut self, line: &str) -> Option<String> {
         let mut kept: Option<String> = None;
         for pair in line.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let Some(pair) = self.cookie(pair) else { continue };
-            kept = Some(match kept {
-                Some(kept) => joined(&kept, "; ", &pair),
-                None => pair,
-            });
+            match (self.cookie(pair), &mut kept) {
+                (None, _) => {}
+                (Some(pair), Some(kept)) => {
+                    kept.push_str("; ");
+                    kept.push_str(&pair);
+                }
+                (pair, None) => kept = pair,
+            }
         }
         kept
     }

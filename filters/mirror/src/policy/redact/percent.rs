@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// Hexadecimal digits.
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+
 /// One level of decoding; borrowed when nothing is encoded. What is no encoding (`%zz`) stays, as lenient decoders leave it. With `plus`, a `+` is a
 /// space, as in forms.
 pub(super) fn decode(raw: &[u8], plus: bool) -> Cow<'_, [u8]> {
@@ -63,9 +66,10 @@ pub(super) fn encode_others(text: &[u8], is_plain: fn(u8) -> bool) -> Vec<u8> {
         if is_plain(*byte) {
             out.push(*byte);
         } else {
-            let digits = weir_sdk::digest::hex(&[*byte]).to_ascii_uppercase();
             out.push(b'%');
-            out.extend_from_slice(digits.as_bytes());
+            for half in [byte >> 4, byte & 15] {
+                out.push(DIGITS.get(usize::from(half)).copied().unwrap_or_default());
+            }
         }
     }
     out

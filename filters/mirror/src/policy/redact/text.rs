@@ -94,7 +94,8 @@ impl Pass<'_> {
         if encoded {
             // Decoded as a whole, there may be more in it than in its parts.
             let rest = clean.as_deref().map(untouched);
-            let decoded = lossy(&percent::decode(rest.as_deref().unwrap_or(text).as_bytes(), false));
+            let decoded = percent::decode(rest.as_deref().unwrap_or(text).as_bytes(), false);
+            let decoded = String::from_utf8_lossy(&decoded);
             if let Some(found) = self.text(&decoded, level.saturating_add(1), None)? {
                 return Ok(Some(match clean {
                     None => lossy(&percent::encode(found.as_bytes())),

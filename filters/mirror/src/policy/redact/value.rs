@@ -49,12 +49,16 @@ impl Values {
 
 fn mask(value: &str) -> Cow<'static, str> {
     // Only what needs no encoding anywhere is told.
-    let plain: Vec<u8> = value.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    let mut masked = String::from("****");
-    if plain.len() >= MIN_MASKED {
-        let last = plain.last_chunk::<4>().into_iter().flatten();
-        masked.extend(last.map(|byte| char::from(*byte)));
+    let (mut last, mut count) = (0_u32, 0_usize);
+    for byte in value.bytes().filter(u8::is_ascii_alphanumeric) {
+        last = last.wrapping_shl(8) | u32::from(byte);
+        count = count.saturating_add(1);
     }
+    if count < MIN_MASKED {
+        return Cow::Borrowed("****");
+    }
+    let mut masked = String::from("****");
+    masked.extend(last.to_be_bytes().map(char::from));
     Cow::Owned(masked)
 }
 
