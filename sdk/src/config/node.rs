@@ -74,7 +74,7 @@ pub(super) fn push_index(path: &mut String, index: usize) {
 
 /// Extends the path of an object by a field as people write it: `a.b`, with keys that are not words quoted: `a["b.c"]`.
 pub(super) fn push_key(path: &mut String, key: &str) {
-    if !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '@')) {
+    if !key.is_empty() && key.chars().all(is_plain) {
         if !path.is_empty() {
             path.push('.');
         }
@@ -83,6 +83,15 @@ pub(super) fn push_key(path: &mut String, key: &str) {
         path.push_str("[\"");
         path.extend(key.chars().flat_map(char::escape_default));
         path.push_str("\"]");
+    }
+}
+
+/// Whether a character stands in a path as it is: what people write keys with, and not what they could not see.
+fn is_plain(c: char) -> bool {
+    match c {
+        '_' | '-' | '@' => true,
+        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{fe00}'..='\u{feff}' | '\u{e0000}'.. => false,
+        _ => c.is_ascii_alphanumeric() || !c.is_ascii(),
     }
 }
 

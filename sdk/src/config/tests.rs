@@ -153,6 +153,13 @@ fn wrong_types() {
             "`labels.c`: expected a whole number from 0 to 4294967295, found an object",
         ],
     );
+    check_fields(
+        "\"labels\": {\"größe\": {}, \"a\u{202e}b\": {}}",
+        &[
+            "`labels.größe`: expected a whole number from 0 to 4294967295, found an object",
+            "`labels[\"a\\u{202e}b\"]`: expected a whole number from 0 to 4294967295, found an object",
+        ],
+    );
     check_fields(r#""labels": [1]"#, &["`labels`: expected an object, found a list"]);
     check_fields(
         r#""ports": {"web": "80"}"#,
