@@ -37,19 +37,17 @@ pub(super) fn of_file(path: &str, name: &str, linked: &[u8]) -> Result<Finished,
     finished(slim, &Metadata { hostcalls: facts::hostcalls(&inspection), ..said })
 }
 
-/// Makes repeated code functions, and what these repeat again, as long as that makes the module smaller; then long constants globals.
+/// Makes repeated code functions, then long constants globals.
 fn outlined(mut slim: slim::Slim) -> Result<slim::Slim, SlimError> {
-    loop {
-        let outlined = outline::outline(&slim.wasm)?;
-        if outlined.wasm.len() >= slim.wasm.len() {
-            slim.wasm = constants::constants(&slim.wasm)?;
-            return Ok(slim);
-        }
+    let outlined = outline::outline(&slim.wasm)?;
+    if outlined.wasm.len() < slim.wasm.len() {
         let added = outlined.functions.saturating_sub(outlined.added)..outlined.functions;
         slim.names
             .extend(added.filter_map(|index| Some((u32::try_from(index).ok()?, "repeated".to_owned()))));
         slim.wasm = outlined.wasm;
     }
+    slim.wasm = constants::constants(&slim.wasm)?;
+    Ok(slim)
 }
 
 fn finished(slim: slim::Slim, metadata: &Metadata) -> Result<Finished, BuildError> {

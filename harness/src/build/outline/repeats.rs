@@ -138,8 +138,7 @@ fn is_set(steps: &[Step], local: u32) -> bool {
 
 /// What is worth to be functions; no two at the same place.
 pub(super) fn repeats(code: &Code<'_>) -> Vec<Repeat> {
-    let mut candidates = candidates(code, |step| step.token);
-    candidates.extend(self::candidates(code, |step| step.form));
+    let mut candidates = candidates(code);
     let mut taken: Vec<Vec<bool>> = code.bodies.iter().map(|body| vec![false; body.steps.len()]).collect();
     // What saves most comes first, among equals the longest, then what stands first: the same module gives the same bytes.
     let order = |saved: usize, repeat: &Repeat, index: usize| {
@@ -189,24 +188,24 @@ pub(super) fn repeats(code: &Code<'_>) -> Vec<Repeat> {
 }
 
 /// All code that comes more than once, with the places where it does, which may overlap.
-fn candidates(code: &Code<'_>, token: impl Fn(&Step) -> u32) -> Vec<Repeat> {
+fn candidates(code: &Code<'_>) -> Vec<Repeat> {
     let all = code
         .bodies
         .iter()
         .enumerate()
         .flat_map(|(body, found)| (0..found.steps.len()).map(move |step| Place { body, step }));
-    // The class of the code at each place, which grows by a step in each turn; what comes once only is no longer looked at.
-    let mut places: Vec<(Place, usize)> = all.map(|place| (place, 0)).collect();
+    // The class of the code at each place, which grows by a step in each turn, and how many blocks are open at its end; what comes once only is no longer looked at.
+    let mut places: Vec<(Place, usize, isize)> = all.map(|place| (place, 0, 0)).collect();
     let mut found = Vec::new();
     for length in 1..=LONGEST {
         let mut classes: HashMap<(usize, u32, Option<usize>), usize> = HashMap::new();
-        let mut sizes: Vec<usize> = Vec::new();
+        // How often each comes, and all its bytes.
+        let mut sizes: Vec<(usize, usize)> = Vec::new();
         let mut next = Vec::new();
-        for (place, class) in places {
+        for (place, class, depth) in places {
             let Some((last, before)) = place.steps(code, length).and_then(<[Step]>::split_last) else {
                 continue;
             };
-            let depth: isize = before.iter().map(|step| step.nests).sum();
             if !last.may_move || isize::try_from(last.needs).is_ok_and(|needs| needs > depth) {
                 continue;
             }
@@ -214,51 +213,67 @@ fn candidates(code: &Code<'_>, token: impl Fn(&Step) -> u32) -> Vec<Repeat> {
             let local =
                 last.local.map(|_| before.iter().position(|step| step.local == last.local).unwrap_or(length));
             let count = classes.len();
-            let class = *classes.entry((class, token(last), local)).or_insert(count);
-            match sizes.get_mut(class) {
-                Some(size) => *size = size.saturating_add(1),
-                None => sizes.push(1),
+            let class = *classes.entry((class, last.form, local)).or_insert(count);
+            let begin = before.first().unwrap_or(last).place.start;
+            if sizes.len() <= class {
+                sizes.push((0, 0));
             }
-            next.push((place, class));
+            if let Some((count, bytes)) = sizes.get_mut(class) {
+                *count = count.saturating_add(1);
+                *bytes = bytes.saturating_add(last.place.end.saturating_sub(begin));
+            }
+            next.push((place, class, depth.saturating_add(last.nests)));
         }
-        next.retain(|(_, class)| sizes.get(*class).is_some_and(|size| *size > 1));
+        next.retain(|(_, class, _)| sizes.get(*class).is_some_and(|(count, _)| *count > 1));
         places = next;
         if places.is_empty() {
             break;
         }
-        if length > 2 {
-            found.extend(of_length(code, &places, length));
-        }
+        // What would save something if nothing had to be handed over.
+        let is_worth = |(count, bytes): &(usize, usize)| {
+            let once = bytes.checked_div(*count).unwrap_or(0);
+            *bytes > once.saturating_add(count.saturating_mul(CALL)).saturating_add(FUNCTION)
+        };
+        let worth: Vec<bool> = sizes.iter().map(is_worth).collect();
+        let whole = places.iter().filter(|(_, class, depth)| *depth == 0 && worth.get(*class) == Some(&true));
+        found.extend(of_length(code, whole.map(|(place, class, _)| (*place, *class)), length));
     }
     found
 }
 
 /// Code of a length that can be a function, and comes more than once.
-fn of_length(code: &Code<'_>, places: &[(Place, usize)], length: usize) -> Vec<Repeat> {
+fn of_length(code: &Code<'_>, places: impl Iterator<Item = (Place, usize)>, length: usize) -> Vec<Repeat> {
     let mut groups = HashMap::new();
+    let mut exact = HashMap::new();
     let mut found: Vec<Repeat> = Vec::new();
     for (place, class) in places {
         let Some(steps) = place.steps(code, length) else { continue };
-        let Some((operands, result)) = effect(code, *place, steps) else { continue };
-        let count = found.len();
-        let group = *groups.entry((*class, operands.clone(), result)).or_insert(count);
-        match found.get_mut(group) {
-            Some(repeat) => repeat.places.push(*place),
-            None => found.push(Repeat { places: vec![*place], length, operands, result }),
+        let Some((operands, result)) = effect(code, place, steps) else { continue };
+        // Once with those whose constants differ, which are arguments then, and once with those that have the same.
+        let constants: Vec<u32> =
+            steps.iter().filter(|step| step.is_constant).map(|step| step.token).collect();
+        let mut add = |group: usize| match found.get_mut(group) {
+            Some(repeat) => repeat.places.push(place),
+            None => found.push(Repeat { places: vec![place], length, operands: operands.clone(), result }),
+        };
+        let known = groups.len() + exact.len();
+        add(*groups.entry((class, operands.clone(), result)).or_insert(known));
+        if !constants.is_empty() {
+            let known = groups.len() + exact.len();
+            add(*exact.entry((class, operands.clone(), result, constants)).or_insert(known));
         }
     }
     found.retain(|repeat| repeat.saved(code).is_some());
     found
 }
 
-/// What code takes from the stack and leaves there; `None` when it leaves more than a function may, in locals or in the middle of a block.
+/// What code takes from the stack and leaves there; `None` when it leaves more than a function may, or in locals.
 fn effect(code: &Code<'_>, place: Place, steps: &[Step]) -> Option<(Vec<ValType>, Option<ValType>)> {
     let behind = code.bodies.get(place.body)?.steps.get(place.step.saturating_add(steps.len()))?;
     let is_read_behind = |step: &Step| {
         step.local.is_some_and(|(local, _)| live::has(&behind.live, local) && is_set(steps, local))
     };
-    let is_open = steps.iter().map(|step| step.nests).sum::<isize>() != 0;
-    if is_open || steps.iter().any(is_read_behind) {
+    if steps.iter().any(is_read_behind) {
         return None;
     }
     let untouched = steps.iter().map(|step| step.untouched).min()?;
