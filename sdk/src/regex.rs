@@ -13,7 +13,7 @@
 mod classes;
 mod parser;
 mod run;
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
 use std::cell::RefCell;
