@@ -13,7 +13,8 @@
 mod classes;
 mod parser;
 mod run;
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;
 
 use std::cell::RefCell;

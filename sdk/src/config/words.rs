@@ -24,8 +24,9 @@ fn listed(names: &mut dyn Iterator<Item = &str>, quote: char) -> String {
 }
 
 /// Three texts in one, of which some may be empty: a call is a third of what an array of them costs.
+#[must_use]
 #[inline(never)]
-pub(super) fn joined(first: &str, second: &str, third: &str) -> String {
+pub fn joined(first: &str, second: &str, third: &str) -> String {
     let length = first.len().saturating_add(second.len()).saturating_add(third.len());
     let mut text = String::with_capacity(length);
     for part in [first, second, third] {

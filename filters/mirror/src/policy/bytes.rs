@@ -1,20 +1,11 @@
 //! Bytes as text and as numbers, and what is looked for in them: each in one function.
 
+pub(crate) use weir_sdk::config::joined;
+
 /// Bytes as text.
 #[inline(never)]
 pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Three texts in one, of which some may be empty: a call is a third of what an array of them costs.
-#[inline(never)]
-pub(crate) fn joined(first: &str, second: &str, third: &str) -> String {
-    let length = first.len().saturating_add(second.len()).saturating_add(third.len());
-    let mut text = String::with_capacity(length);
-    for part in [first, second, third] {
-        text.push_str(part);
-    }
-    text
 }
 
 /// Where `needle` begins; linear for the short ones that are looked for.
