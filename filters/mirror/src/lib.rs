@@ -227,18 +227,18 @@ impl HttpFilter for Mirror {
             Some(Kind::Control { case, .. }) => (Some(case), Whose::Control),
         };
         if let Some(case) = case
-            && let Some((Target { trial: Some(trial), .. }, _)) = self.target(case.target)
+            && let Some((target, _)) = self.target(case.target)
         {
-            let slot = case.answer(reply, trial.max_bytes, &self.account);
+            let slot = case.answer(reply, target.answer_bytes().unwrap_or_default(), &self.account);
             self.hear(&case, whose, slot, host);
         }
     }
 
     fn callout_body_limit(&self, id: CalloutId) -> usize {
         let compared = self.flights.compared(id).and_then(|target| self.target(target));
-        let trial = compared.and_then(|(target, _)| target.trial.as_ref());
+        let limit = compared.and_then(|(target, _)| target.answer_bytes());
         // One more tells that there is more.
-        trial.map_or(0, |trial| trial.max_bytes.saturating_add(1))
+        limit.map_or(0, |limit| limit.saturating_add(1))
     }
 
     fn on_plugin_timer(&self, host: &PluginHost) {
@@ -311,9 +311,9 @@ impl Mirror {
                     return Ok(());
                 }
                 let (id, flight) = sender.send(target, wanted, &mut copy, host)?;
-                let case = target.trial.as_ref().map(|trial| {
-                    let control = trial.control(&|| host.random()).and_then(|cluster| {
-                        sender.send_control(target, cluster, &target.control(&snapshot)?, host)
+                let case = target.trial.as_ref().map(|_| {
+                    let control = target.control_cluster(&|| host.random()).and_then(|cluster| {
+                        sender.send_control(target, cluster.as_bytes(), &target.control(&snapshot)?, host)
                     });
                     let case = Case::new(entry.target, target, &copy, control.is_some());
                     if let Some((id, in_flight)) = control {

@@ -1,7 +1,5 @@
 //! Which requests are copied, to where, and what the copies look like. Pure: the request and the dice are arguments.
 
-use std::ops::Range;
-
 use weir_sdk::{At, ConfigError, PerRoute, Problems, RequestView, names};
 
 use crate::config::{self, Config};
@@ -54,8 +52,8 @@ pub struct Inputs<'a> {
 pub struct Policy {
     /// The targets of the configuration, then those of its policies.
     targets: Vec<Target>,
-    default: Range<usize>,
-    policies: Vec<(String, Range<usize>)>,
+    /// The names of the policies.
+    policies: Vec<String>,
     per_route: Option<PerRoute>,
     /// Where records of differences go.
     pub report: Option<Report>,
@@ -71,43 +69,39 @@ impl TryFrom<Config> for Policy {
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let mut targets = Vec::new();
-        let default = compile(&At::of("targets"), &config.targets, &mut targets, &mut problems);
-        let mut policies: Vec<(String, Range<usize>)> = Vec::new();
-        for (index, named) in config.policies.iter().enumerate() {
+        let is_empty = config.targets.is_empty() && config.policies.is_empty();
+        compile(&At::of("targets"), config.targets, 0, &mut targets, &mut problems);
+        let mut policies: Vec<String> = Vec::new();
+        for (index, named) in config.policies.into_iter().enumerate() {
             let at = At::ROOT.item("policies", index);
-            if policies.iter().any(|(name, _)| *name == named.name) {
+            if policies.contains(&named.name) {
                 let reason = joined("`", &named.name, "` is there already; expected another name");
                 check::refuse(&mut problems, &at, "name", &reason);
             }
-            policies.push((
-                named.name.clone(),
-                compile(&at.field("targets"), &named.targets, &mut targets, &mut problems),
-            ));
+            policies.push(named.name);
+            compile(&at.field("targets"), named.targets, policies.len(), &mut targets, &mut problems);
         }
-        if config.targets.is_empty() && config.policies.is_empty() {
-            problems
-                .add("targets", "expected at least one target such as `{cluster: shadow, percentage: 10}`");
+        let mut refuse = |field: &str, reason: &str| check::refuse(&mut problems, &At::ROOT, field, reason);
+        if is_empty {
+            refuse("targets", "expected at least one target such as `{cluster: shadow, percentage: 10}`");
         }
-        if !config.policies.is_empty() && config.per_route.is_none() {
-            problems.add("per_route", "is missing: without it no route can choose one of `policies`");
+        if !policies.is_empty() && config.per_route.is_none() {
+            refuse("per_route", "is missing: without it no route can choose one of `policies`");
         }
-        if let Err(reason) = names::stat_prefix(&config.stat_prefix) {
-            problems.add("stat_prefix", reason);
-        }
+        check::told(&mut problems, &At::ROOT, "stat_prefix", names::stat_prefix(&config.stat_prefix));
         check::number(&mut problems, &At::ROOT, "max_held_bytes", config.max_held_bytes, (1, 1 << 30));
         let per_route = config
             .per_route
             .as_ref()
             .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.mirror", &mut problems));
-        let report = config.report.as_ref().map(|report| Report::compile(report, &mut problems));
+        let report = config.report.map(|report| Report::compile(report, &mut problems));
         if report.is_some() && targets.iter().all(|target| target.trial.is_none()) && problems.is_empty() {
-            problems.add("report", "is for targets with `compare`; here is none");
+            check::refuse(&mut problems, &At::ROOT, "report", "is for targets with `compare`; here is none");
         }
         problems.finish()?;
         Ok(Self {
             report,
             targets,
-            default,
             policies,
             per_route,
             max_held_bytes: usize::try_from(config.max_held_bytes).unwrap_or(usize::MAX),
@@ -117,26 +111,28 @@ impl TryFrom<Config> for Policy {
     }
 }
 
-/// Compiles the list at `path` behind those that are there, and returns its place.
+/// Compiles the list at a place behind those that are there.
+#[inline(never)]
 fn compile(
     at: &At<'_>,
-    written: &[config::Target],
+    written: Vec<config::Target>,
+    list: usize,
     targets: &mut Vec<Target>,
     problems: &mut Problems,
-) -> Range<usize> {
-    let start = targets.len();
-    for (index, target) in written.iter().enumerate() {
+) {
+    for (index, target) in written.into_iter().enumerate() {
         let at = at.index(index);
-        let Some(target) = Target::compile(&at, target, problems) else {
+        let before = problems.len();
+        let target = Target::compile(&at, target, list, problems);
+        if problems.len() != before {
             continue;
-        };
+        }
         if targets.iter().any(|other| other.name == target.name) {
             let reason = joined("`", &target.name, "` is there already; expected a `name` of its own");
             check::refuse(problems, &at, "name", &reason);
         }
         targets.push(target);
     }
-    start..targets.len()
 }
 
 impl Policy {
@@ -162,21 +158,25 @@ impl Policy {
     pub fn plan(&self, inputs: &Inputs<'_>) -> Plan {
         let route =
             self.per_route.as_ref().map(|per_route| per_route.read(inputs.request)).unwrap_or_default();
-        let named = route.policy.as_deref();
-        let said = named.is_some();
-        let named = named.and_then(|policy| self.policies.iter().find(|(name, _)| name.as_bytes() == policy));
-        let route_invalid = said && named.is_none();
-        let range = named.map_or(&self.default, |(_, range)| range);
-        let entries = self.targets.iter().enumerate().skip(range.start).take(range.len());
-        let entries = entries.map(|(index, target)| {
+        let mut list = 0;
+        let mut route_invalid = false;
+        if let Some(policy) = &route.policy {
+            let named = self.policies.iter().position(|name| name.as_bytes() == policy);
+            list = named.map_or(0, |index| index.saturating_add(1));
+            route_invalid = named.is_none();
+        }
+        let mut entries = Vec::new();
+        for (index, target) in self.targets.iter().enumerate() {
+            if target.list != list {
+                continue;
+            }
             let (draw, wanted) = match route.disabled {
                 true => (None, Err(Why::Disabled)),
                 false => target.consider(inputs, (inputs.part)(index)),
             };
             let verdict = wanted.map_or_else(Verdict::Skipped, Verdict::Wanted);
-            Entry { target: index, name: target.name.clone(), draw, verdict, detail: None }
-        });
-        let entries = entries.collect();
+            entries.push(Entry { target: index, name: target.name.clone(), draw, verdict, detail: None });
+        }
         Plan { entries, dry_run: route.dry_run.unwrap_or(self.dry_run), route_invalid }
     }
 }

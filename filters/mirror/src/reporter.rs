@@ -46,7 +46,8 @@ impl Reporter {
 
     /// Takes a record.
     pub(crate) fn tell(&self, record: &[u8], host: &PluginHost) {
-        if self.report.collector.is_none() {
+        let written = &self.report.written;
+        if written.cluster.is_none() {
             self.counters.add(TOLD, 1);
             say(record);
             return;
@@ -54,9 +55,9 @@ impl Reporter {
         let mut records = self.records.take();
         // And a line feed.
         let length = records.len().saturating_add(record.len()).saturating_add(1);
-        let armed = self.armed.get() || host.wake_after(self.report.interval).is_ok();
+        let armed = self.armed.get() || host.wake_after(written.interval.0).is_ok();
         self.armed.set(armed);
-        if length > self.report.max_bytes || !armed {
+        if length > usize::try_from(written.max_bytes).unwrap_or(usize::MAX) || !armed {
             self.counters.add(DROPPED, 1);
         } else {
             records.extend_from_slice(record);
@@ -70,8 +71,10 @@ impl Reporter {
     pub(crate) fn flush(&self, host: &PluginHost) -> Option<CalloutId> {
         self.armed.set(false);
         let records = self.records.take();
-        let (cluster, headers) = self.report.collector.as_ref().filter(|_| !records.is_empty())?;
-        let call = host.callout_of(cluster, headers, &records, &HeaderMap::new(), self.report.timeout);
+        let Report { written, headers } = &self.report;
+        let cluster = written.cluster.as_ref().filter(|_| !records.is_empty())?;
+        let call =
+            host.callout_of(cluster.as_bytes(), headers, &records, &HeaderMap::new(), written.timeout.0);
         call.inspect_err(|_| self.counters.add(FAILED, 1)).ok()
     }
 

@@ -87,7 +87,7 @@ impl Sender {
         };
         Ok(Self {
             metrics: [define(false)?, define(true)?],
-            bucket: target.rate.map(|_| host.shared(&key)),
+            bucket: target.written.rate.as_ref().map(|_| host.shared(&key)),
             state: Cell::default(),
             judge,
             recorder,
@@ -101,14 +101,9 @@ impl Sender {
 
     /// The part of its share that the target gets now.
     pub(crate) fn part(&self, target: &Target, now: impl FnOnce() -> Duration) -> Part {
-        match &target.back_off {
-            Some(back_off) => {
-                let state = self.state.get();
-                // The clock is a host call, and few targets suffer.
-                back_off.part(&state, if state.is_timed() { now() } else { Duration::ZERO })
-            }
-            None => Part::Halved(0),
-        }
+        let state = self.state.get();
+        // The clock is a host call, and few targets suffer.
+        target.written.back_off.part(&state, if state.is_timed() { now() } else { Duration::ZERO })
     }
 
     /// There is no copy.
@@ -131,7 +126,8 @@ impl Sender {
     ) -> Result<(CalloutId, Flight), Why> {
         let metrics = self.metrics(false).ok_or(Why::Refused)?;
         let now = host.uptime().unwrap_or_default();
-        let in_flight = InFlight::take(metrics.in_flight, target.max_in_flight).ok_or(Why::InFlight)?;
+        let in_flight =
+            InFlight::take(metrics.in_flight, target.written.max_in_flight).ok_or(Why::InFlight)?;
         self.admit(target, now)?;
         let id = self.call(target, &wanted.cluster, copy, host, now)?;
         metrics.sent(copy.body.len(), copy.body_truncated);
@@ -143,7 +139,7 @@ impl Sender {
     /// # Errors
     /// [`Why::Rate`]
     pub(crate) fn admit(&self, target: &Target, now: Duration) -> Result<(), Why> {
-        if let (Some(rate), Some(bucket)) = (&target.rate, &self.bucket) {
+        if let (Some(rate), Some(bucket)) = (&target.written.rate, &self.bucket) {
             // A bucket that cannot be read lets nothing through: a limit that fails open is none.
             let taken = bucket.update(|level| rate.take(level, now));
             taken.unwrap_or(false).then_some(()).ok_or(Why::Rate)?;
@@ -171,7 +167,8 @@ impl Sender {
                 copy.headers.push("content-encoding", "gzip");
             }
         }
-        let call = host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
+        let call =
+            host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.written.timeout.0);
         call.map_err(|error| {
             if !self.warned.replace(true) {
                 let cluster = lossy(cluster);
@@ -214,7 +211,8 @@ impl Sender {
         let (lines, records) = recorder.take()?;
         let posted = || {
             let now = host.uptime().unwrap_or_default();
-            let in_flight = InFlight::take(metrics.in_flight, target.max_in_flight).ok_or(Why::InFlight)?;
+            let in_flight =
+                InFlight::take(metrics.in_flight, target.written.max_in_flight).ok_or(Why::InFlight)?;
             let mut copy = target.post(record, lines)?;
             let id = self.call(target, &record.cluster, &mut copy, host, now)?;
             recorder.sent();
@@ -231,8 +229,9 @@ impl Sender {
         copy: &Copy,
         host: &PluginHost,
     ) -> Option<(CalloutId, InFlight)> {
-        let in_flight = InFlight::take(self.metrics(false)?.in_flight, target.max_in_flight)?;
-        let call = host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.timeout);
+        let in_flight = InFlight::take(self.metrics(false)?.in_flight, target.written.max_in_flight)?;
+        let call =
+            host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.written.timeout.0);
         let id = call.ok()?;
         if let Some(judge) = &self.judge {
             judge.control();
@@ -267,7 +266,8 @@ impl Sender {
     }
 
     fn judge(&self, target: &Target, now: Duration, failed: bool, latency: Duration) {
-        if let Some(back_off) = &target.back_off {
+        let back_off = &target.written.back_off;
+        if back_off.is_on() {
             let before = self.state.get();
             self.state.set(back_off.step(before, now, back_off.is_bad(failed, latency)));
             let (was, is) = (back_off.part(&before, now), back_off.part(&self.state.get(), now));

@@ -43,18 +43,7 @@ pub struct Compare {
 
 impl Default for Compare {
     fn default() -> Self {
-        Self {
-            status: CompareStatus::Exact,
-            headers: headers(),
-            body: CompareBody::Auto,
-            ignore: Vec::new(),
-            unordered: Vec::new(),
-            number_tolerance: 0.0,
-            missing_is_null: false,
-            noise: None,
-            record_values: RecordValues::Types,
-            record_bytes: record_bytes(),
-        }
+        Self::blank()
     }
 }
 
@@ -110,7 +99,7 @@ pub struct Noise {
 
 impl Default for Noise {
     fn default() -> Self {
-        Self { min_samples: min_samples(), relative: relative(), window: window(), max_places: max_places() }
+        Self::blank()
     }
 }
 

@@ -60,22 +60,7 @@ pub struct Redact {
 
 impl Default for Redact {
     fn default() -> Self {
-        Self {
-            default_headers: true,
-            headers: Vec::new(),
-            cookies: Vec::new(),
-            query: Vec::new(),
-            path_segments: Vec::new(),
-            json: Vec::new(),
-            form: Vec::new(),
-            patterns: Vec::new(),
-            ignore_case: true,
-            replacement: replacement(),
-            hash_key: None,
-            unreadable_body: UnreadableBody::Refuse,
-            text_types: Vec::new(),
-            max_body_bytes: max_body_bytes(),
-        }
+        Self::blank()
     }
 }
 

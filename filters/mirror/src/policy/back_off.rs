@@ -3,21 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use weir_sdk::{At, FractionalPercent, Problems};
+use weir_sdk::{At, Problems};
 
 use super::check;
-use crate::config;
-
-/// A compiled [`config::BackOff`].
-#[derive(Clone, Debug)]
-pub struct BackOff {
-    interval: Duration,
-    min_samples: u32,
-    max_failures: FractionalPercent,
-    max_latency: Option<Duration>,
-    halvings: u8,
-    pause: Duration,
-}
+pub use crate::config::BackOff;
 
 /// How a target is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,24 +66,21 @@ impl State {
 }
 
 impl BackOff {
-    /// Checks and compiles what stands at `at`.
-    /// Nothing where all answers may be bad.
-    pub fn compile(at: &At<'_>, config: &config::BackOff, problems: &mut Problems) -> Option<Self> {
-        check::time(problems, at, "interval", config.interval.0, (100, check::HOUR), "100ms to an hour");
-        check::time(problems, at, "pause", config.pause.0, (100, check::DAY), "100ms to a day");
-        check::number(problems, at, "min_samples", config.min_samples, (1, 1_000_000));
-        check::number(problems, at, "halvings", config.halvings.into(), (0, 16));
-        if config.max_latency.is_some_and(|latency| latency.0.is_zero()) {
+    /// Checks what stands at `at`.
+    pub fn check(&self, at: &At<'_>, problems: &mut Problems) {
+        check::time(problems, at, "interval", self.interval.0, (100, check::HOUR), "100ms to an hour");
+        check::time(problems, at, "pause", self.pause.0, (100, check::DAY), "100ms to a day");
+        check::number(problems, at, "min_samples", self.min_samples, (1, 1_000_000));
+        check::number(problems, at, "halvings", self.halvings.into(), (0, 16));
+        if self.max_latency.is_some_and(|latency| latency.0.is_zero()) {
             check::refuse(problems, at, "max_latency", "expected more than 0s");
         }
-        (config.max_failures.0.ppm() < 1_000_000).then(|| Self {
-            interval: config.interval.0,
-            min_samples: config.min_samples,
-            max_failures: config.max_failures.0,
-            max_latency: config.max_latency.map(|latency| latency.0),
-            halvings: config.halvings,
-            pause: config.pause.0,
-        })
+    }
+
+    /// Whether it is ever asked: not where all answers may be bad.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.max_failures.0.ppm() < 1_000_000
     }
 
     /// The part that is sent now.
@@ -109,7 +95,7 @@ impl BackOff {
     /// Whether an answer is bad that took this long.
     #[must_use]
     pub fn is_bad(&self, failed: bool, latency: Duration) -> bool {
-        failed || self.max_latency.is_some_and(|most| latency > most)
+        failed || self.max_latency.is_some_and(|most| latency > most.0)
     }
 
     /// An answer has come.
@@ -131,7 +117,7 @@ impl BackOff {
         if judged && self.is_too_bad(&state) {
             return self.worse(&state, now);
         }
-        if now.saturating_sub(since) < self.interval {
+        if now.saturating_sub(since) < self.interval.0 {
             return state;
         }
         // The interval is over. Too few answers to call it bad are well when none of them was.
@@ -143,26 +129,30 @@ impl BackOff {
     fn is_too_bad(&self, state: &State) -> bool {
         // Less than 2^32 each, so no product overflows.
         let bad = u64::from(state.bad).saturating_mul(1_000_000);
-        bad > u64::from(self.max_failures.ppm()).saturating_mul(u64::from(state.answers))
+        bad > u64::from(self.max_failures.0.ppm()).saturating_mul(u64::from(state.answers))
     }
 
     fn worse(&self, state: &State, now: Duration) -> State {
         if state.halved < self.halvings {
             return State { halved: state.halved.saturating_add(1), ..State::default() };
         }
-        State { halved: state.halved, paused_until: Some(now.saturating_add(self.pause)), ..State::default() }
+        State {
+            halved: state.halved,
+            paused_until: Some(now.saturating_add(self.pause.0)),
+            ..State::default()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use weir_sdk::ConfigDuration;
 
     use super::*;
 
     fn back_off() -> BackOff {
-        let config = config::BackOff { min_samples: 4, halvings: 2, ..config::BackOff::default() };
-        BackOff::compile(&At::of("back_off"), &config, &mut Problems::new()).unwrap()
+        BackOff { min_samples: 4, halvings: 2, ..BackOff::default() }
     }
 
     /// Steps through answers `(at, bad)` and returns the part after each.
@@ -208,7 +198,7 @@ mod tests {
     fn slow_is_bad_where_it_is_said() {
         let mut back_off = back_off();
         assert!(!back_off.is_bad(false, Duration::from_secs(9)) && back_off.is_bad(true, Duration::ZERO));
-        back_off.max_latency = Some(Duration::from_secs(1));
+        back_off.max_latency = Some(ConfigDuration(Duration::from_secs(1)));
         assert!(
             !back_off.is_bad(false, Duration::from_secs(1)) && back_off.is_bad(false, Duration::from_secs(2))
         );
@@ -228,7 +218,7 @@ mod tests {
                 // One answer halves, doubles or ends the share, and nothing doubles it twice in an interval.
                 prop_assert!(after == before || after == 0 || after == before / 2 || after == before * 2);
                 if after != before {
-                    prop_assert!(after < before || at - changed >= back_off.interval);
+                    prop_assert!(after < before || at - changed >= back_off.interval.0);
                     changed = at;
                 }
             }
@@ -248,10 +238,7 @@ mod tests {
 
     #[test]
     fn where_all_may_be_bad_nothing_is_held_back() {
-        let config = config::BackOff {
-            max_failures: weir_sdk::Percentage::from_ppm(1_000_000),
-            ..config::BackOff::default()
-        };
-        assert!(BackOff::compile(&At::of("back_off"), &config, &mut Problems::new()).is_none());
+        let max_failures = weir_sdk::Percentage::from_ppm(1_000_000);
+        assert!(!BackOff { max_failures, ..BackOff::default() }.is_on() && BackOff::default().is_on());
     }
 }

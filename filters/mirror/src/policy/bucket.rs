@@ -5,15 +5,7 @@ use std::time::Duration;
 use weir_sdk::{At, Problems, SharedValue};
 
 use super::check;
-use crate::config;
-
-/// A compiled [`config::TokenBucket`].
-#[derive(Clone, Copy, Debug)]
-pub struct TokenBucket {
-    max: u32,
-    per_fill: u32,
-    interval_ns: u64,
-}
+pub use crate::config::TokenBucket;
 
 /// What a bucket holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,28 +28,25 @@ impl SharedValue for Level {
 }
 
 impl TokenBucket {
-    /// Checks and compiles what stands at `at`.
-    pub fn compile(at: &At<'_>, config: &config::TokenBucket, problems: &mut Problems) -> Self {
-        check::number(problems, at, "max_tokens", config.max_tokens, (1, 1_000_000));
-        check::number(problems, at, "tokens_per_fill", config.tokens_per_fill, (1, 1_000_000));
-        let interval = config.fill_interval.0;
-        check::time(problems, at, "fill_interval", interval, (1, check::DAY), "1ms to a day");
-        let interval_ns = weir_sdk::nanos(interval);
-        Self { max: config.max_tokens, per_fill: config.tokens_per_fill, interval_ns }
+    /// Checks what stands at `at`.
+    pub fn check(&self, at: &At<'_>, problems: &mut Problems) {
+        check::number(problems, at, "max_tokens", self.max_tokens, (1, 1_000_000));
+        check::number(problems, at, "tokens_per_fill", self.tokens_per_fill, (1, 1_000_000));
+        check::time(problems, at, "fill_interval", self.fill_interval.0, (1, check::DAY), "1ms to a day");
     }
 
     /// Takes a token. A bucket that nobody has seen is full; one from the future, as after a restart of the machine, too.
     #[must_use]
     pub fn take(&self, level: Option<Level>, now: Duration) -> (Level, bool) {
-        let now_ns = weir_sdk::nanos(now);
-        let full = Level { tokens: self.max, filled_ns: now_ns };
+        let (now_ns, interval_ns) = (weir_sdk::nanos(now), weir_sdk::nanos(self.fill_interval.0));
+        let full = Level { tokens: self.max_tokens, filled_ns: now_ns };
         let level = level.filter(|level| level.filled_ns <= now_ns).unwrap_or(full);
         let passed = now_ns.saturating_sub(level.filled_ns);
-        let fills = passed.checked_div(self.interval_ns).unwrap_or(0);
-        let came = fills.saturating_mul(u64::from(self.per_fill));
-        let tokens = u64::from(level.tokens).saturating_add(came).min(u64::from(self.max));
-        let tokens = u32::try_from(tokens).unwrap_or(self.max);
-        let filled_ns = level.filled_ns.saturating_add(fills.saturating_mul(self.interval_ns));
+        let fills = passed.checked_div(interval_ns).unwrap_or(0);
+        let came = fills.saturating_mul(u64::from(self.tokens_per_fill));
+        let tokens = u64::from(level.tokens).saturating_add(came).min(u64::from(self.max_tokens));
+        let tokens = u32::try_from(tokens).unwrap_or(self.max_tokens);
+        let filled_ns = level.filled_ns.saturating_add(fills.saturating_mul(interval_ns));
         match tokens.checked_sub(1) {
             Some(tokens) => (Level { tokens, filled_ns }, true),
             None => (Level { tokens, filled_ns }, false),
@@ -68,11 +57,13 @@ impl TokenBucket {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use weir_sdk::ConfigDuration;
 
     use super::*;
 
     fn bucket(max: u32, per_fill: u32, ms: u64) -> TokenBucket {
-        TokenBucket { max, per_fill, interval_ns: ms * 1_000_000 }
+        let fill_interval = ConfigDuration(Duration::from_millis(ms));
+        TokenBucket { max_tokens: max, tokens_per_fill: per_fill, fill_interval }
     }
 
     #[test]

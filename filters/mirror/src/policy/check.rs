@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_sdk::{At, Problems};
+use weir_sdk::{At, Problems, names};
 
 use super::bytes::joined;
 
@@ -10,6 +10,29 @@ use super::bytes::joined;
 #[inline(never)]
 pub(crate) fn refuse(problems: &mut Problems, at: &At<'_>, field: &str, reason: &str) {
     problems.add(at.field(field), reason);
+}
+
+/// Notes what was found wrong with a field of what is at a place.
+#[inline(never)]
+pub(crate) fn told(problems: &mut Problems, at: &At<'_>, field: &str, result: Result<(), String>) {
+    if let Err(reason) = result {
+        refuse(problems, at, field, &reason);
+    }
+}
+
+/// Makes the name of a header one in lower case, or notes what is wrong with it; `example` shows what would be accepted.
+#[inline(never)]
+pub(crate) fn header(problems: &mut Problems, at: &At<'_>, field: &str, name: &mut String, example: &str) {
+    let result = names::header(name, example).map(|_| name.make_ascii_lowercase());
+    told(problems, at, field, result);
+}
+
+/// As [`header`], of all names of a list.
+#[inline(never)]
+pub(crate) fn headers(problems: &mut Problems, at: &At<'_>, list: &str, all: &mut [String], example: &str) {
+    for (index, name) in all.iter_mut().enumerate() {
+        header(problems, &at.item(list, index), "", name, example);
+    }
 }
 
 /// Refuses a number that is not within bounds.

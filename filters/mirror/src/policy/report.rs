@@ -1,30 +1,23 @@
 //! Records of differences on their way to a collector.
 
-use std::time::Duration;
-
-use weir_sdk::{At, Draw, FractionalPercent, HeaderMap, Problems, names};
+use weir_sdk::{At, Draw, HeaderMap, Problems, names};
 
 use super::check;
 use super::record::post;
 use crate::config;
 
-/// A compiled [`config::Report`].
+/// A checked [`config::Report`].
 #[derive(Clone, Debug)]
 pub struct Report {
-    share: FractionalPercent,
-    /// The collector: its cluster, and the headers of what is posted to it.
-    pub collector: Option<(Vec<u8>, HeaderMap)>,
-    /// How long records are collected.
-    pub interval: Duration,
-    /// Bytes that are collected at most.
-    pub max_bytes: usize,
-    /// How long the collector may take.
-    pub timeout: Duration,
+    /// As it is written.
+    pub written: config::Report,
+    /// The headers of what is posted to the collector, where there is one.
+    pub headers: HeaderMap,
 }
 
 impl Report {
     /// Checks and compiles what stands at `report`.
-    pub fn compile(report: &config::Report, problems: &mut Problems) -> Self {
+    pub fn compile(report: config::Report, problems: &mut Problems) -> Self {
         let at = &At::of("report");
         check::time(problems, at, "interval", report.interval.0, (100, check::HOUR), "100ms to an hour");
         check::time(problems, at, "timeout", report.timeout.0, (1, check::DAY), "1ms to a day");
@@ -39,22 +32,12 @@ impl Report {
         if names::header_value(authority).is_err() {
             check::refuse(problems, at, "authority", "expected a host such as `collector.example.com`");
         }
-        let collector = report
-            .cluster
-            .as_ref()
-            .map(|cluster| (cluster.clone().into_bytes(), post(&report.path, authority)));
-        Self {
-            share: report.percentage.0,
-            collector,
-            interval: report.interval.0,
-            max_bytes: usize::try_from(report.max_bytes).unwrap_or(usize::MAX),
-            timeout: report.timeout.0,
-        }
+        Self { headers: post(&report.path, authority), written: report }
     }
 
     /// Whether there is a record of this difference.
     #[must_use]
     pub fn includes(&self, random: u64) -> bool {
-        self.share.includes(Draw::from_random(random))
+        self.written.percentage.0.includes(Draw::from_random(random))
     }
 }

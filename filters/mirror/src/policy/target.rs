@@ -1,20 +1,18 @@
 //! One target: whether it gets a copy of a request, and what the copy looks like.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use weir_sdk::{At, Draw, FractionalPercent, HeaderMap, Problems, RequestMatcher, RequestView, names};
+use weir_sdk::{At, Draw, FractionalPercent, HeaderMap, Problems, Regex, RequestMatcher, RequestView, names};
 
 use crate::config::{self, OverLimit};
 use crate::policy::Inputs;
-use crate::policy::back_off::{BackOff, Part};
-use crate::policy::bucket::TokenBucket;
+use crate::policy::back_off::Part;
 use crate::policy::bytes::joined;
 use crate::policy::check;
 use crate::policy::copy::Copy;
 use crate::policy::record::{Record, redact};
 use crate::policy::redact::Redactor;
-use crate::policy::rewrite::Rewrite;
+use crate::policy::rewrite;
 use crate::policy::sample::Sample;
 use crate::policy::snapshot::Snapshot;
 use crate::policy::trial::Trial;
@@ -23,50 +21,31 @@ use crate::policy::why::Why;
 /// Methods that do nothing twice.
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
-/// A compiled [`config::Target`].
+/// A checked [`config::Target`], with what is compiled of it.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// As it is written, but for names of headers, which are in lower case.
+    pub written: config::Target,
+    /// The list that it is in: 0 for the configuration's own, then those of its policies.
+    pub list: usize,
     /// Its name in metrics and explanations.
     pub name: Rc<str>,
-    /// How long a copy may be without an answer.
-    pub timeout: Duration,
-    /// Copies without an answer at any time.
-    pub max_in_flight: u32,
-    /// Copies in a time.
-    pub rate: Option<TokenBucket>,
-    /// What a suffering target gets.
-    pub back_off: Option<BackOff>,
     /// How answers are compared.
     pub trial: Option<Trial>,
-    cluster: Cluster,
-    matcher: RequestMatcher,
-    methods: Option<Vec<String>>,
-    unrouted: bool,
-    sample: Sample,
-    max_bytes: usize,
-    over_limit: OverLimit,
-    bodies: FractionalPercent,
-    gzip_from: Option<usize>,
-    trailers: bool,
     /// Takes out of copies and records what must not be told.
     pub redactor: Option<Rc<Redactor>>,
-    rewrite: Rewrite,
     /// How exchanges are recorded.
     pub record: Option<Record>,
-    max_answer_bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Cluster {
-    Named(Rc<[u8]>),
-    Header(Rc<str>),
+    matcher: RequestMatcher,
+    sample: Sample,
+    path: Option<Regex>,
 }
 
 /// A copy that is to be sent when the request is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The cluster.
-    pub cluster: Rc<[u8]>,
+    pub cluster: Vec<u8>,
     /// Bytes of the body that the copy may have.
     pub body_limit: usize,
     /// Whether a longer body is cut, or the reason for no copy.
@@ -89,65 +68,54 @@ impl From<Why> for Refused {
 }
 
 impl Target {
-    /// Checks and compiles the target at `at`.
-    pub fn compile(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Option<Self> {
-        let before = problems.len();
-        let cluster = cluster(at, target, problems);
+    /// Checks and compiles the target at `at`. After a problem was noted it is not to be used.
+    pub fn compile(at: &At<'_>, mut written: config::Target, list: usize, problems: &mut Problems) -> Self {
+        let target = &mut written;
+        cluster(at, target, problems);
         let name = name(at, target, problems);
         let matcher = problems.take(at.field("match"), RequestMatcher::try_from(&target.matches));
-        let methods = target.methods.as_deref().unwrap_or_default();
-        let any = methods.iter().any(|method| method == "*");
-        if target.methods.as_ref().is_some_and(Vec::is_empty) {
-            let reason = "expected at least one method such as `GET`, or `*` for all";
-            check::refuse(problems, at, "methods", reason);
-        }
-        for (index, method) in methods.iter().enumerate() {
-            let known = method == "*" || method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-            if !known || method.is_empty() || method == "CONNECT" {
-                let reason = "` is never copied; expected a method in upper case such as `GET`";
-                let reason = joined("`", method, reason);
-                problems.add(at.item("methods", index), reason);
+        if let Some(methods) = &target.methods {
+            if methods.is_empty() {
+                let reason = "expected at least one method such as `GET`, or `*` for all";
+                check::refuse(problems, at, "methods", reason);
+            }
+            for (index, method) in methods.iter().enumerate() {
+                let known = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+                if (!known && method != "*") || method.is_empty() || method == "CONNECT" {
+                    let reason = "` is never copied; expected a method in upper case such as `GET`";
+                    let reason = joined("`", method, reason);
+                    check::refuse(problems, &at.item("methods", index), "", &reason);
+                }
             }
         }
-        let timeout = target.timeout.0;
         // Envoy's ABI has milliseconds in 32 bits with a sign.
-        check::time(problems, at, "timeout", timeout, (1, 24 * check::DAY), "1ms to 24 days");
+        check::time(problems, at, "timeout", target.timeout.0, (1, 24 * check::DAY), "1ms to 24 days");
         check::number(problems, at, "max_in_flight", target.max_in_flight, (1, 1_000_000));
         let (found, most) = (target.body.max_bytes, 64 << 20);
         check::at_most(problems, at, "body.max_bytes", found, most, "67108864 (64 MiB)");
-        let redactor;
-        let compiled = Self {
-            timeout,
-            max_in_flight: target.max_in_flight,
-            // What is compiled stands in the order in which its problems are noted.
-            rate: target.rate.as_ref().map(|rate| TokenBucket::compile(&at.field("rate"), rate, problems)),
-            back_off: BackOff::compile(&at.field("back_off"), &target.back_off, problems),
-            sample: Sample::compile(at, &name, target, problems),
-            redactor: {
-                let compile = |redact| Rc::new(Redactor::compile(&at.field("redact"), redact, problems));
-                redactor = target.redact.as_ref().map(compile);
-                redactor.clone()
-            },
-            rewrite: Rewrite::compile(at, target, problems),
-            trial: Trial::compile(at, target, redactor, problems),
-            record: target.record.as_ref().map(|record| Record::compile(at, target, record, problems)),
-            methods: match &target.methods {
-                Some(methods) => (!any).then(|| methods.clone()),
-                None if target.record.is_some() => None,
-                None => Some(SAFE.iter().map(|method| String::from(*method)).collect()),
-            },
+        if let Some(rate) = &target.rate {
+            rate.check(&at.field("rate"), problems);
+        }
+        target.back_off.check(&at.field("back_off"), problems);
+        let sample = Sample::compile(at, &name, target, problems);
+        let redactor = target
+            .redact
+            .as_ref()
+            .map(|redact| Rc::new(Redactor::compile(&at.field("redact"), redact, problems)));
+        let path = rewrite::compile(at, target, problems);
+        let trial = Trial::compile(at, target, redactor.clone(), problems);
+        let record = target.record.as_ref().map(|record| Record::compile(at, target, record, problems));
+        Self {
+            list,
             name: name.into(),
-            cluster: cluster.unwrap_or_else(|| Cluster::Named(Rc::default())),
+            trial,
+            redactor,
+            record,
             matcher: matcher.unwrap_or_default(),
-            unrouted: target.unrouted,
-            max_bytes: usize::try_from(target.body.max_bytes).unwrap_or(usize::MAX),
-            over_limit: target.body.over_limit,
-            bodies: target.body.percentage.0,
-            gzip_from: target.body.gzip_from_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            trailers: target.trailers,
-            max_answer_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
-        };
-        (problems.len() == before).then_some(compiled)
+            sample,
+            path,
+            written,
+        }
     }
 
     /// Whether the target gets a copy once the request is complete; and the draw, where one was needed.
@@ -156,47 +124,47 @@ impl Target {
             Ok(cluster) => cluster,
             Err(why) => return (None, Err(why)),
         };
-        let (draw, verdict) = self.sample.draw(inputs.request, inputs.random, part);
+        let (draw, verdict) = self.sample.draw(&self.written, inputs.request, inputs.random, part);
         let wanted = verdict.and_then(|()| {
             // Asked last: an attribute costs more than everything before.
-            if !self.unrouted && inputs.request.attribute(&["xds", "cluster_name"]).is_none() {
+            if !self.written.unrouted && inputs.request.attribute(&["xds", "cluster_name"]).is_none() {
                 return Err(Why::Unrouted);
             }
-            let has_body =
-                self.bodies.ppm() == 1_000_000 || self.bodies.includes(Draw::from_random((inputs.random)()));
+            let body = &self.written.body;
+            let has_body = drawn(body.percentage.0, inputs.random);
             Ok(Wanted {
                 cluster,
-                body_limit: if has_body { self.max_bytes } else { 0 },
-                cuts: !has_body || self.over_limit == OverLimit::Truncate,
+                body_limit: if has_body { bytes(body.max_bytes) } else { 0 },
+                cuts: !has_body || body.over_limit == OverLimit::Truncate,
             })
         });
         (draw, wanted)
     }
 
     /// Everything about a request but the share: the cluster that its copy goes to.
-    fn is_meant(&self, request: &dyn RequestView) -> Result<Rc<[u8]>, Why> {
+    fn is_meant(&self, request: &dyn RequestView) -> Result<Vec<u8>, Why> {
         let method = request.method().unwrap_or_default();
         if method == b"CONNECT" || request.get("upgrade").is_some() || request.get(":protocol").is_some() {
             return Err(Why::Upgrade);
         }
-        if let Some(methods) = &self.methods
-            && !methods.iter().any(|other| other.as_bytes() == method)
-        {
+        let is_copied = match &self.written.methods {
+            Some(methods) => methods.iter().any(|other| other.as_bytes() == method || other == "*"),
+            None => self.record.is_some() || SAFE.iter().any(|safe| safe.as_bytes() == method),
+        };
+        if !is_copied {
             return Err(Why::Method);
         }
-        if request.get(self.rewrite.mark()).is_some() {
+        if request.get(&self.written.mark.name).is_some() {
             return Err(Why::Marked);
         }
         if !self.matcher.is_match(request) {
             return Err(Why::Match);
         }
-        match &self.cluster {
-            Cluster::Named(name) => Ok(Rc::clone(name)),
-            Cluster::Header(header) => match request.get(header) {
-                Some(name) if !name.is_empty() => Ok(name.into()),
-                _ => Err(Why::NoCluster),
-            },
-        }
+        let name = match &self.written.cluster_header {
+            Some(header) => request.get(header).unwrap_or_default(),
+            None => self.written.cluster.as_deref().unwrap_or_default().as_bytes(),
+        };
+        if name.is_empty() { Err(Why::NoCluster) } else { Ok(name.to_vec()) }
     }
 
     /// The copy of a complete request.
@@ -216,13 +184,13 @@ impl Target {
                 None => weir_sdk::hop::forwardable(&request.headers),
             },
             body: kept.to_vec(),
-            trailers: if self.trailers { request.trailers.clone() } else { Default::default() },
+            trailers: if self.written.trailers { request.trailers.clone() } else { Default::default() },
             body_truncated,
         };
         // First: what is rewritten then is what may be seen, and what is added is the configuration's.
         redact(self.redactor.as_deref(), &mut copy)?;
         if self.record.is_none() {
-            self.rewrite.apply(&mut copy, request.length)?;
+            rewrite::apply(&self.written, self.path.as_ref(), &mut copy, request.length)?;
         }
         Ok(copy)
     }
@@ -234,37 +202,45 @@ impl Target {
     pub fn post(&self, record: &Record, lines: Vec<u8>) -> Result<Copy, Why> {
         let (headers, trailers) = (record.headers.clone(), HeaderMap::new());
         let mut copy = Copy { headers, body: lines, trailers, body_truncated: false };
-        self.rewrite.apply(&mut copy, 0)?;
+        rewrite::apply(&self.written, self.path.as_ref(), &mut copy, 0)?;
         Ok(copy)
     }
 
     /// Whether a copy is to be compressed.
     #[must_use]
     pub fn compresses(&self, copy: &Copy) -> bool {
-        self.gzip_from.is_some_and(|least| copy.body.len() >= least.max(1))
+        self.written.body.gzip_from_bytes.is_some_and(|least| copy.body.len() >= bytes(least.max(1)))
             && copy.headers.first("content-encoding").is_none()
     }
 
     /// Whether anything ever is.
     #[must_use]
     pub fn may_compress(&self) -> bool {
-        self.gzip_from.is_some()
+        self.written.body.gzip_from_bytes.is_some()
     }
 
     /// Bytes of the primary's answer that are kept, where it is needed.
     #[must_use]
     pub fn answer_bytes(&self) -> Option<usize> {
-        (self.trial.is_some() || self.record.is_some()).then_some(self.max_answer_bytes)
+        (self.trial.is_some() || self.record.is_some()).then_some(bytes(self.written.max_answer_bytes))
     }
 
     /// Bytes of the answer's body in the record of a request that was wanted so: none where its own was left out.
     #[must_use]
     pub fn recorded_bytes(&self, wanted: &Wanted) -> usize {
-        if wanted.body_limit == 0 && self.max_bytes > 0 { 0 } else { self.max_answer_bytes }
+        let is_left_out = wanted.body_limit == 0 && self.written.body.max_bytes > 0;
+        if is_left_out { 0 } else { bytes(self.written.max_answer_bytes) }
     }
 }
 
 impl Target {
+    /// The cluster of a copy's control copy, where it has one.
+    #[must_use]
+    pub fn control_cluster(&self, random: &dyn Fn() -> u64) -> Option<&str> {
+        let control = self.written.control.as_ref()?;
+        drawn(control.percentage.0, random).then_some(&control.cluster)
+    }
+
     /// The control copy of a complete request: what the request has, marked. `None` where only a part of the body was kept.
     #[must_use]
     pub fn control(&self, request: &Snapshot) -> Option<Copy> {
@@ -275,7 +251,7 @@ impl Target {
             trailers: request.trailers.clone(),
             body_truncated: false,
         };
-        self.rewrite.mark_copy(&mut copy, request.length);
+        rewrite::mark(&self.written, &mut copy, request.length);
         Some(copy)
     }
 }
@@ -288,33 +264,38 @@ impl Wanted {
     }
 }
 
-fn cluster(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> Option<Cluster> {
-    match (&target.cluster, &target.cluster_header) {
-        (Some(name), None) if !name.is_empty() => Some(Cluster::Named(name.as_bytes().into())),
-        (None, Some(header)) => match names::readable_header(header, "x-shadow-cluster") {
-            Ok(header) => Some(Cluster::Header(header)),
-            Err(reason) => {
-                check::refuse(problems, at, "cluster_header", &reason);
-                None
-            }
-        },
-        (Some(_), None) => {
-            check::refuse(problems, at, "cluster", "expected the name of a cluster, found nothing");
-            None
+/// Whether something that is done in this share of the cases is done now.
+fn drawn(share: FractionalPercent, random: &dyn Fn() -> u64) -> bool {
+    share.ppm() == 1_000_000 || share.includes(Draw::from_random(random()))
+}
+
+/// A number of bytes.
+fn bytes(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn cluster(at: &At<'_>, target: &mut config::Target, problems: &mut Problems) {
+    let (field, reason) = match (&target.cluster, &mut target.cluster_header) {
+        (Some(name), None) if !name.is_empty() => return,
+        (None, Some(header)) => {
+            let found = names::readable_header(header, "x-shadow-cluster");
+            return check::told(
+                problems,
+                at,
+                "cluster_header",
+                found.map(|name| *header = String::from(&*name)),
+            );
         }
-        _ => {
-            problems.add(at, "expected exactly one of `cluster` and `cluster_header`");
-            None
-        }
-    }
+        (Some(_), None) => ("cluster", "expected the name of a cluster, found nothing"),
+        _ => ("", "expected exactly one of `cluster` and `cluster_header`"),
+    };
+    check::refuse(problems, at, field, reason);
 }
 
 /// The name that is written, or the cluster's with what a metric's name may have.
 fn name(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> String {
     if let Some(name) = &target.name {
-        if let Err(reason) = names::plain("a target", name, 128) {
-            check::refuse(problems, at, "name", &reason);
-        }
+        check::told(problems, at, "name", names::plain("a target", name, 128));
         return name.clone();
     }
     let from = target.cluster.as_ref().or(target.cluster_header.as_ref()).map_or("", String::as_str);

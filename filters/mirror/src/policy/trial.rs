@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir_sdk::{At, Draw, FractionalPercent, Problems};
+use weir_sdk::{At, FromConfig as _, Problems};
 
 use crate::config;
 use crate::policy::answer::Answer;
@@ -17,9 +17,6 @@ pub struct Trial {
     pub comparer: Comparer,
     /// Says what may be told of values: the target's, or that of the defaults.
     pub redactor: Rc<Redactor>,
-    /// Bytes of each answer's body that are kept.
-    pub max_bytes: usize,
-    control: Option<(Rc<[u8]>, FractionalPercent)>,
 }
 
 impl Trial {
@@ -42,23 +39,8 @@ impl Trial {
             return None;
         };
         let redactor = redactor
-            .unwrap_or_else(|| Rc::new(Redactor::compile(&At::ROOT, &config::Redact::default(), problems)));
-        Some(Self {
-            comparer: Comparer::compile(&at.field("compare"), compare, problems),
-            redactor,
-            max_bytes: usize::try_from(target.max_answer_bytes).unwrap_or(usize::MAX),
-            control: target
-                .control
-                .as_ref()
-                .map(|control| (control.cluster.as_bytes().into(), control.percentage.0)),
-        })
-    }
-
-    /// The cluster of this copy's control copy, where it has one.
-    #[must_use]
-    pub fn control(&self, random: &dyn Fn() -> u64) -> Option<&Rc<[u8]>> {
-        let (cluster, share) = self.control.as_ref()?;
-        (share.ppm() == 1_000_000 || share.includes(Draw::from_random(random()))).then_some(cluster)
+            .unwrap_or_else(|| Rc::new(Redactor::compile(&At::ROOT, &config::Redact::blank(), problems)));
+        Some(Self { comparer: Comparer::compile(&at.field("compare"), compare, problems), redactor })
     }
 }
 

@@ -2,84 +2,64 @@
 
 use weir_sdk::{At, Problems, Regex};
 
-use crate::config;
+use crate::config::Path;
 use crate::policy::bytes::joined;
+use crate::policy::check;
 
-/// A compiled [`config::Path`].
-#[derive(Clone, Debug)]
-pub(crate) enum Path {
-    Replace(Vec<u8>),
-    Prefix { from: Vec<u8>, to: Vec<u8> },
-    Regex { pattern: Box<Regex>, substitution: Vec<Part> },
+/// Checks what stands at `at`. Returns the regular expression, where there is one.
+pub(crate) fn compile(at: &At<'_>, written: &Path, problems: &mut Problems) -> Option<Regex> {
+    match written {
+        Path::Replace(replace) => plain(at, "replace", replace, problems),
+        Path::Prefix(prefix) => {
+            plain(at, "prefix.from", &prefix.from, problems);
+            plain(at, "prefix.to", &prefix.to, problems);
+        }
+        Path::Regex(regex) => match Regex::new(&regex.pattern) {
+            Ok(pattern) => {
+                let found = substitution(&regex.substitution, pattern.groups());
+                check::told(problems, at, "regex.substitution", found);
+                return Some(pattern);
+            }
+            Err(reason) => check::refuse(problems, at, "regex.pattern", &reason),
+        },
+    }
+    None
 }
 
-/// A part of a substitution.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Part {
-    Text(String),
-    Group(usize),
+#[inline(never)]
+fn plain(at: &At<'_>, field: &str, value: &str, problems: &mut Problems) {
+    if !value.starts_with('/') || value.bytes().any(|byte| matches!(byte, b'?' | b'#' | 0..=b' ' | 0x7f)) {
+        let reason = "expected a path such as `/shadow`, without query, fragment and spaces";
+        check::refuse(problems, at, field, reason);
+    }
 }
 
-impl Path {
-    /// Checks and compiles what stands at `at`.
-    pub(crate) fn compile(at: &At<'_>, written: &config::Path, problems: &mut Problems) -> Option<Self> {
-        let before = problems.len();
-        let mut check = |field: &str, value: &str| {
-            if !value.starts_with('/')
-                || value.bytes().any(|byte| matches!(byte, b'?' | b'#' | 0..=b' ' | 0x7f))
-            {
-                let reason = "expected a path such as `/shadow`, without query, fragment and spaces";
-                problems.add(at.field(field), reason);
+/// The new path of an old one; `None` where it cannot be rewritten: a regular expression wants UTF-8, and makes no path that does not begin
+/// with `/` or has a control character.
+pub(crate) fn of(written: &Path, regex: Option<&Regex>, whole: &[u8]) -> Option<Vec<u8>> {
+    let at = whole.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(whole.len());
+    let (path, query) = whole.split_at_checked(at)?;
+    let (new, rest) = match written {
+        Path::Replace(new) => (new.as_bytes(), &b""[..]),
+        Path::Prefix(prefix) => match path.strip_prefix(prefix.from.as_bytes()) {
+            Some(rest) => (prefix.to.as_bytes(), rest),
+            None => (path, &b""[..]),
+        },
+        Path::Regex(written) => {
+            let mut new = replaced(std::str::from_utf8(path).ok()?, regex?, written.substitution.as_bytes());
+            if new.first() != Some(&b'/') || new.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+                return None;
             }
-        };
-        let compiled = match written {
-            config::Path::Replace(replace) => {
-                check("replace", replace);
-                Self::Replace(replace.clone().into_bytes())
-            }
-            config::Path::Prefix(prefix) => {
-                check("prefix.from", &prefix.from);
-                check("prefix.to", &prefix.to);
-                Self::Prefix { from: prefix.from.clone().into_bytes(), to: prefix.to.clone().into_bytes() }
-            }
-            config::Path::Regex(regex) => {
-                let pattern = Regex::new(&regex.pattern)
-                    .map_err(|error| problems.add(at.field("regex.pattern"), error))
-                    .ok()?;
-                let substitution = substitution(&regex.substitution, pattern.groups())
-                    .map_err(|reason| problems.add(at.field("regex.substitution"), reason))
-                    .ok()?;
-                Self::Regex { pattern: Box::new(pattern), substitution }
-            }
-        };
-        (problems.len() == before).then_some(compiled)
-    }
-
-    /// The new path of an old one; `None` where it cannot be rewritten: a regular expression wants UTF-8, and makes no path that does not begin
-    /// with `/` or has a control character.
-    pub(crate) fn of(&self, whole: &[u8]) -> Option<Vec<u8>> {
-        let at = whole.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(whole.len());
-        let (path, query) = whole.split_at_checked(at)?;
-        Some(match self {
-            Self::Replace(new) => [new.as_slice(), query].concat(),
-            Self::Prefix { from, to } => match path.strip_prefix(from.as_slice()) {
-                Some(rest) => [to.as_slice(), rest, query].concat(),
-                None => whole.to_vec(),
-            },
-            Self::Regex { pattern, substitution } => {
-                let new = replaced(std::str::from_utf8(path).ok()?, pattern, substitution);
-                if !new.starts_with('/') || new.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-                    return None;
-                }
-                [new.as_bytes(), query].concat()
-            }
-        })
-    }
+            new.extend_from_slice(query);
+            return Some(new);
+        }
+    };
+    Some([new, rest, query].concat())
 }
 
 /// A path with every match replaced, as RE2's `GlobalReplace` does: one that is empty does not count where another ended.
-fn replaced(path: &str, pattern: &Regex, substitution: &[Part]) -> String {
-    let mut new = String::new();
+fn replaced(path: &str, pattern: &Regex, substitution: &[u8]) -> Vec<u8> {
+    let mut new = Vec::new();
     let mut places = vec![None; pattern.groups().saturating_add(1).saturating_mul(2)];
     let (mut kept, mut start) = (0, 0);
     let mut ended = None;
@@ -91,51 +71,53 @@ fn replaced(path: &str, pattern: &Regex, substitution: &[Part]) -> String {
         let Some(range) = of_group(0) else { break };
         start = range.end;
         if !range.is_empty() || ended != Some(range.end) {
-            new.push_str(path.get(kept..range.start).unwrap_or_default());
-            for part in substitution {
-                new.push_str(match part {
-                    Part::Text(text) => text,
-                    Part::Group(group) => {
-                        of_group(*group).and_then(|range| path.get(range)).unwrap_or_default()
-                    }
-                });
+            new.extend_from_slice(path.as_bytes().get(kept..range.start).unwrap_or_default());
+            let mut is_escaped = false;
+            for byte in substitution {
+                let begins = *byte == b'\\' && !is_escaped;
+                if is_escaped && *byte != b'\\' {
+                    let range = of_group(usize::from(byte.wrapping_sub(b'0'))).unwrap_or_default();
+                    new.extend_from_slice(path.as_bytes().get(range).unwrap_or_default());
+                } else if !begins {
+                    new.push(*byte);
+                }
+                is_escaped = begins;
             }
             kept = range.end;
             ended = Some(range.end);
+        } else if start < path.len() {
+            start = start.saturating_add(1);
+            while !path.is_char_boundary(start) {
+                start = start.saturating_add(1);
+            }
         } else {
-            let Some(next) = path.get(start..).and_then(|rest| rest.chars().next()) else { break };
-            start = start.saturating_add(next.len_utf8());
+            break;
         }
     }
-    new.push_str(path.get(kept..).unwrap_or_default());
+    new.extend_from_slice(path.as_bytes().get(kept..).unwrap_or_default());
     new
 }
 
-/// Reads `\1` and `\\`; `groups` is how many there are, beside the whole match.
-fn substitution(text: &str, groups: usize) -> Result<Vec<Part>, String> {
-    let mut parts = Vec::new();
-    let mut plain = String::new();
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            plain.push(character);
-            continue;
-        }
-        match characters.next() {
-            Some('\\') => plain.push('\\'),
-            Some(digit @ '0'..='9') => {
-                let group = usize::try_from(digit.to_digit(10).unwrap_or_default()).unwrap_or_default();
-                if group > groups {
-                    let groups = u32::try_from(groups).unwrap_or(u32::MAX).to_string();
-                    let group = String::from_iter(['`', '\\', digit]);
-                    return Err(joined(&group, "` is not a group of `pattern`; it has ", &groups));
-                }
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-                parts.push(Part::Group(group));
+/// Checks `\1` and `\\`; `groups` is how many there are, beside the whole match.
+fn substitution(text: &str, groups: usize) -> Result<(), String> {
+    let mut is_escaped = false;
+    for byte in text.bytes() {
+        let begins = byte == b'\\' && !is_escaped;
+        if is_escaped && byte != b'\\' {
+            let group = byte.wrapping_sub(b'0');
+            if group > 9 {
+                return Err(EXPECTED.to_owned());
             }
-            _ => return Err("expected a digit or a backslash behind `\\`".to_owned()),
+            if usize::from(group) > groups {
+                let groups = u32::try_from(groups).unwrap_or(u32::MAX).to_string();
+                let group =
+                    joined("`\\", &u32::from(group).to_string(), "` is not a group of `pattern`; it has ");
+                return Err(joined(&group, &groups, ""));
+            }
         }
+        is_escaped = begins;
     }
-    parts.push(Part::Text(plain));
-    Ok(parts)
+    if is_escaped { Err(EXPECTED.to_owned()) } else { Ok(()) }
 }
+
+const EXPECTED: &str = "expected a digit or a backslash behind `\\`";

@@ -1,17 +1,26 @@
 //! Rewriting as data: targets, lines in, lines out.
 
 use serde_json::{Value, json};
-use weir_sdk::{HeaderMap, Problems};
+use weir_sdk::{HeaderMap, Problems, Regex};
 
-use super::Rewrite;
 use crate::config::Target;
 use crate::policy::copy::Copy;
+use crate::policy::why::Why;
+
+#[derive(Debug)]
+struct Rewrite(Target, Option<Regex>);
+
+impl Rewrite {
+    fn apply(&self, copy: &mut Copy, length: u64) -> Result<(), Why> {
+        super::apply(&self.0, self.1.as_ref(), copy, length)
+    }
+}
 
 fn compile(target: Value) -> Result<Rewrite, String> {
-    let target: Target = serde_json::from_value(target).unwrap();
+    let mut target: Target = serde_json::from_value(target).unwrap();
     let mut problems = Problems::new();
-    let rewrite = Rewrite::compile(&weir_sdk::At::of("targets[0]"), &target, &mut problems);
-    problems.finish().map(|()| rewrite).map_err(|error| error.to_string())
+    let regex = super::compile(&weir_sdk::At::of("targets[0]"), &mut target, &mut problems);
+    problems.finish().map(|()| Rewrite(target, regex)).map_err(|error| error.to_string())
 }
 
 /// The header lines of a rewritten copy, `None` when there is none.
