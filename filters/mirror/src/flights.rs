@@ -2,45 +2,67 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use weir_sdk::{CalloutId, Calls};
 
-use crate::sender::{Flight, InFlight};
+use crate::sender::InFlight;
 use crate::trials::Case;
 
 /// All of it. What is dropped with it gives back its place among the copies in flight.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(RefCell<Calls<Kind>>);
+pub(crate) struct Flights(RefCell<Calls<Flight>>);
 
-/// One call.
+/// A call that has left.
 #[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) kind: Kind,
+    /// The target's place.
+    pub(crate) target: usize,
+    pub(crate) since: Duration,
+    /// How many records it has; none but in [`Kind::Records`].
+    pub(crate) records: u64,
+    /// The comparison that waits for its answer.
+    pub(crate) case: Option<Rc<Case>>,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+/// What a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A copy to a target.
-    Copy { target: usize, flight: Flight, case: Option<Rc<Case>> },
+    Copy,
+    /// Records of exchanges for a target.
+    Records,
     /// A control copy.
-    Control { case: Rc<Case>, _in_flight: InFlight },
-    /// Records for the collector.
+    Control,
+    /// Records of differences for their collector.
     Report,
+}
+
+impl Flight {
+    /// Of this kind, for a target.
+    pub(crate) fn new(kind: Kind, target: usize, records: u64, case: Option<Rc<Case>>) -> Self {
+        Self { kind, target, since: Duration::ZERO, records, case, in_flight: None }
+    }
 }
 
 impl Flights {
     /// A call has left.
-    pub(crate) fn start(&self, id: CalloutId, kind: Kind) {
+    #[inline(never)]
+    pub(crate) fn start(&self, id: CalloutId, flight: Flight) {
         // Should the host use an id again, what it stood for is dropped after the table is free.
-        let before = self.0.borrow_mut().insert(id, kind);
+        let before = self.0.borrow_mut().insert(id, flight);
         drop(before);
     }
 
     /// It was answered.
-    pub(crate) fn land(&self, id: CalloutId) -> Option<Kind> {
+    pub(crate) fn land(&self, id: CalloutId) -> Option<Flight> {
         self.0.borrow_mut().remove(id)
     }
 
     /// The target whose comparison waits for this answer.
     pub(crate) fn compared(&self, id: CalloutId) -> Option<usize> {
-        match self.0.borrow().get(id)? {
-            Kind::Copy { case: Some(case), .. } | Kind::Control { case, .. } => Some(case.target),
-            Kind::Copy { .. } | Kind::Report => None,
-        }
+        Some(self.0.borrow().get(id)?.case.as_ref()?.target)
     }
 }

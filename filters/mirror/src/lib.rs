@@ -26,30 +26,27 @@ pub use config::Config;
 pub use policy::{Inputs, Policy};
 pub use stream::Stream;
 
-use std::cell::OnceCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use weir_sdk::{
-    Attributes as _, Body, CalloutId, CalloutReply, ConfigError, Counter, Decision, Ended, FailurePolicy,
+    Attributes as _, Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy,
     Headers as _, HostError, HttpFilter, PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
     log,
 };
 
-use flights::{Flights, Kind};
+use flights::{Flight, Flights, Kind};
 use held::Account;
+use metrics::{Counters, Definer};
 use policy::answer::Answer;
-use policy::bytes::joined;
 use policy::plan::{Plan, Verdict};
 use policy::snapshot::{Snapshot, size};
-use policy::target::{Refused, Target};
-use policy::trial::Slot;
+use policy::target::{Refused, Target, Wanted};
 use policy::why::Why;
 use recorder::Recording;
 use reporter::Reporter;
 use sender::Sender;
 use stream::Pending;
-use trials::{Case, Primary, Whose};
+use trials::{Case, Kept, Whose};
 
 /// The filter.
 #[derive(Debug)]
@@ -59,7 +56,8 @@ pub struct Mirror {
     flights: Flights,
     reporter: Option<Reporter>,
     account: Account,
-    route_invalid: Counter,
+    /// Routes that name no policy.
+    counters: Counters,
 }
 
 impl HttpFilter for Mirror {
@@ -68,34 +66,31 @@ impl HttpFilter for Mirror {
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let mut policy = Policy::try_from(config)?;
+        let mut definer = Definer { host, refused: None };
         let mut senders = Vec::with_capacity(policy.targets().len());
-        for target in policy.targets() {
-            senders.push(Sender::new(&policy, target, host)?);
+        for (index, target) in policy.targets().iter().enumerate() {
+            senders.push(Sender::new(&policy, index, target, &mut definer));
         }
         let prefix = policy.prefix(false);
-        let reporter = match policy.report.take() {
-            Some(report) => Some(Reporter::new(report, host, &prefix)?),
-            None => None,
-        };
-        Ok(Self {
-            senders,
-            flights: Flights::default(),
-            reporter,
-            account: Account::new(policy.max_held_bytes),
-            route_invalid: host.counter(&joined(&prefix, ".route_invalid", ""))?,
-            policy,
-        })
+        let report = policy.report.take();
+        let reporter = report.map(|report| Reporter::new(report, &mut definer, &prefix));
+        let counters = definer.counters(&prefix, ".route_invalid");
+        if let Some(error) = definer.refused {
+            return Err(error.into());
+        }
+        let account = Account::new(policy.max_held_bytes);
+        Ok(Self { senders, flights: Flights::default(), reporter, account, counters, policy })
     }
 
     fn on_request_headers(&self, stream: &mut Stream, request: &Request) -> Result<Decision, HostError> {
-        let plan = self.plan(request);
-        self.route_invalid.add(u64::from(plan.route_invalid));
+        let mut plan = self.plan(request);
+        self.counters.add(0, u64::from(plan.route_invalid));
         if !plan.is_pending() {
             self.close(&plan);
             return Ok(Decision::next());
         }
         let Some(held) = self.account.take(size(request.map())) else {
-            self.give_up(plan, Why::Memory);
+            self.give_up(&mut plan, Why::Memory);
             return Ok(Decision::next());
         };
         let snapshot = Snapshot::new(request.map().clone(), plan.body_limit());
@@ -113,13 +108,13 @@ impl HttpFilter for Mirror {
         };
         let room = pending.snapshot.room(body.len());
         if !pending.held.grow(room) {
-            self.give_up(pending.plan, Why::Memory);
+            self.give_up(&mut pending.plan, Why::Memory);
             return Ok(Decision::next());
         }
         let kept = match body.range(0, room) {
             Ok(kept) => kept,
             Err(error) => {
-                self.give_up(pending.plan, Why::Incomplete);
+                self.give_up(&mut pending.plan, Why::Incomplete);
                 return Err(error);
             }
         };
@@ -139,7 +134,7 @@ impl HttpFilter for Mirror {
                 pending.snapshot.trailers = trailers.map().clone();
                 self.go_on(stream, pending, true, trailers.plugin());
             } else {
-                self.give_up(pending.plan, Why::Memory);
+                self.give_up(&mut pending.plan, Why::Memory);
             }
         }
         Ok(Decision::next())
@@ -147,27 +142,33 @@ impl HttpFilter for Mirror {
 
     fn on_response_headers(&self, stream: &mut Stream, response: &Response) -> Result<Decision, HostError> {
         if let Some(limit) = self.answer_limit(stream) {
-            let (end, account) = (response.end_of_stream(), &self.account);
-            stream.primary = Primary::begin(response.map(), limit, end, account);
-            stream.lost = stream.primary.is_none();
+            stream.primary = Kept::begin(response.map(), limit, &self.account);
+            match stream.primary.as_mut().and_then(Rc::get_mut) {
+                Some(primary) => primary.complete = response.end_of_stream(),
+                None => stream.lost = true,
+            }
         }
         Ok(Decision::next())
     }
 
     fn on_response_body(&self, stream: &mut Stream, body: &Body) -> Result<Decision, HostError> {
-        if let Some(primary) = &mut stream.primary {
-            let kept = primary.room(body.len()).map(|room| body.range(0, room));
-            if let Some(Ok(kept)) = &kept {
-                primary.add(kept, body.end_of_stream());
-            } else {
-                stream.primary = None;
-                stream.lost = true;
-            }
-            if let Some(Err(error)) = kept {
-                return Err(error);
+        let Some(primary) = stream.primary.as_mut().and_then(Rc::get_mut) else {
+            return Ok(Decision::next());
+        };
+        let mut decision = Ok(Decision::next());
+        if let Some(room) = primary.room(body.len()) {
+            match body.range(0, room) {
+                Ok(kept) => {
+                    primary.add(&kept);
+                    primary.complete |= body.end_of_stream();
+                    return decision;
+                }
+                Err(error) => decision = Err(error),
             }
         }
-        Ok(Decision::next())
+        stream.primary = None;
+        stream.lost = true;
+        decision
     }
 
     fn on_response_trailers(
@@ -175,62 +176,57 @@ impl HttpFilter for Mirror {
         stream: &mut Stream,
         trailers: &ResponseTrailers,
     ) -> Result<Decision, HostError> {
-        if let Some(primary) = &mut stream.primary {
+        if let Some(primary) = stream.primary.as_mut().and_then(Rc::get_mut) {
             stream.lost |= !primary.trailers(trailers.map());
         }
         Ok(Decision::next())
     }
 
     fn on_log(&self, stream: &mut Stream, ended: &Ended) {
-        if let Some(pending) = stream.pending.take() {
-            self.give_up(pending.plan, Why::Incomplete);
+        if let Some(mut pending) = stream.pending.take() {
+            self.give_up(&mut pending.plan, Why::Incomplete);
         }
         if stream.cases.is_empty() && stream.recordings.is_empty() {
             return;
         }
+        let mut kept = stream.primary.take();
+        let mut flags = 0;
+        let primary = kept.as_mut().and_then(Rc::get_mut);
         // Not every answer has a callback that says it is whole; Envoy's flags say when it is not.
-        let complete = stream.primary.as_ref().is_some_and(|primary| primary.complete);
-        let flags = if complete { None } else { ended.attribute_uint(&["response", "flags"]) };
-        let flags = flags.unwrap_or_default();
-        let answer = stream.primary.take().map(|primary| primary.end(flags == 0));
-        let answer = answer.map(|(answer, held)| (Rc::new(answer), Rc::new(held)));
+        if !primary.as_ref().is_some_and(|primary| primary.complete) {
+            flags = ended.attribute_uint(&["response", "flags"]).unwrap_or_default();
+        }
+        if let Some(primary) = primary {
+            primary.answer.body_truncated |= flags != 0;
+        }
         for case in &stream.cases {
-            let slot = answer.as_ref().filter(|_| flags == 0).map_or(Slot::Never, |(answer, held)| {
-                case.hold(Rc::clone(held));
-                Slot::Here(Rc::clone(answer))
-            });
-            self.hear(case, Whose::Primary, slot, ended.plugin());
+            let answer = if flags == 0 { kept.clone() } else { None };
+            self.hear(case, Whose::Primary, answer, ended.plugin());
         }
         for recording in std::mem::take(&mut stream.recordings) {
-            let answer = answer.as_ref().map(|(answer, _)| &**answer);
+            let answer = kept.as_ref().map(|kept| &kept.answer);
             let answer = if stream.lost { Err(Why::Memory.into()) } else { Ok(answer) };
             self.record(&recording, answer, flags, ended);
         }
     }
 
     fn on_plugin_callout_reply(&self, host: &PluginHost, id: CalloutId, reply: CalloutReply) {
-        let (case, whose) = match self.flights.land(id) {
-            None => return,
-            Some(Kind::Report) => {
-                let accepted = reply.is_from_upstream() && reply.status.is_some_and(|status| status < 300);
-                if let Some(reporter) = &self.reporter {
-                    reporter.ended(accepted);
-                }
-                return;
+        let Some(flight) = self.flights.land(id) else { return };
+        if flight.kind == Kind::Report {
+            if let Some(reporter) = &self.reporter {
+                reporter.ended(recorder::is_accepted(&reply));
             }
-            Some(Kind::Copy { target, flight, case }) => {
-                if let Some((target, sender)) = self.target(target) {
-                    sender.ended(target, &flight, &reply, host);
-                }
-                (case, Whose::Copy)
-            }
-            Some(Kind::Control { case, .. }) => (Some(case), Whose::Control),
-        };
-        if let Some(case) = case
-            && let Some((target, _)) = self.target(case.target)
-        {
-            let slot = case.answer(reply, target.answer_bytes().unwrap_or_default(), &self.account);
-            self.hear(&case, whose, slot, host);
+            return;
+        }
+        let Some((target, sender)) = self.target(flight.target) else { return };
+        let mut whose = Whose::Control;
+        if flight.kind != Kind::Control {
+            whose = Whose::Copy;
+            sender.ended(target, &flight, &reply, host);
+        }
+        if let Some(case) = &flight.case {
+            let limit = target.answer_bytes().unwrap_or_default();
+            self.hear(case, whose, Kept::of(reply, limit, &self.account), host);
         }
     }
 
@@ -243,14 +239,12 @@ impl HttpFilter for Mirror {
 
     fn on_plugin_timer(&self, host: &PluginHost) {
         if let Some(id) = self.reporter.as_ref().and_then(|reporter| reporter.flush(host)) {
-            self.flights.start(id, Kind::Report);
+            self.flights.start(id, Flight::new(Kind::Report, 0, 0, None));
         }
-        for (target, (told, sender)) in self.policy.targets().iter().zip(&self.senders).enumerate() {
+        for (target, sender) in self.policy.targets().iter().zip(&self.senders) {
             if let Some(recorder) = &sender.recorder {
                 recorder.wake();
-                if let Some((id, flight)) = sender.post(told, host) {
-                    self.flights.start(id, Kind::Copy { target, flight, case: None });
-                }
+                sender.post(target, &self.flights, host);
             }
         }
     }
@@ -268,73 +262,85 @@ impl Mirror {
     }
 
     fn plan(&self, request: &Request) -> Plan {
-        let now: OnceCell<Duration> = OnceCell::new();
-        let now = || *now.get_or_init(|| request.plugin().uptime().unwrap_or_default());
         let part = |index: usize| match self.target(index) {
-            Some((target, sender)) => sender.part(target, now),
+            Some((target, sender)) => sender.part(target, request.plugin()),
             None => policy::back_off::Part::Nothing,
         };
         self.policy.plan(&Inputs { request, random: &|| request.random(), part: &part })
     }
 
     /// Waits for the rest of the request, or sends what is wanted when there is none.
-    fn go_on(&self, stream: &mut Stream, pending: Box<Pending>, complete: bool, host: &PluginHost) {
-        if complete || !pending.plan.is_pending() {
-            self.finish(stream, *pending, host);
-        } else {
+    #[inline(never)]
+    fn go_on(&self, stream: &mut Stream, mut pending: Box<Pending>, complete: bool, host: &PluginHost) {
+        if !complete && pending.plan.is_pending() {
             stream.pending = Some(pending);
+            return;
         }
-    }
-
-    /// The request is complete: sends what is wanted.
-    fn finish(&self, stream: &mut Stream, pending: Pending, host: &PluginHost) {
-        let Pending { mut plan, snapshot, held } = pending;
-        let dry_run = plan.dry_run;
+        let Pending { plan, snapshot, .. } = &mut *pending;
         for entry in &mut plan.entries {
             let (Verdict::Wanted(wanted), Some((target, sender))) =
                 (&entry.verdict, self.target(entry.target))
             else {
                 continue;
             };
-            let sent = target.copy(wanted, &snapshot).and_then(|mut copy| {
-                if dry_run {
-                    sender.would_send(&copy);
-                    return Ok(());
+            let mut done = Verdict::Sent;
+            if target.record.is_some() {
+                done = Verdict::Recorded;
+            }
+            entry.verdict = match self.finish(stream, target, sender, wanted, snapshot, plan.dry_run, host) {
+                Ok(()) => done,
+                Err(refused) => {
+                    entry.detail = refused.detail;
+                    Verdict::Skipped(refused.why)
                 }
-                if target.record.is_some() {
-                    let bytes = size(&copy.headers).saturating_add(copy.body.len());
-                    let held = self.account.take(bytes).ok_or(Why::Memory)?;
-                    sender.admit(target, host.uptime().unwrap_or_default())?;
-                    let limit = target.recorded_bytes(wanted);
-                    let recording = Recording { target: entry.target, request: copy, limit, _held: held };
-                    stream.recordings.push(recording);
-                    return Ok(());
-                }
-                let (id, flight) = sender.send(target, wanted, &mut copy, host)?;
-                let case = target.trial.as_ref().map(|_| {
-                    let control = target.control_cluster(&|| host.random()).and_then(|cluster| {
-                        sender.send_control(target, cluster.as_bytes(), &target.control(&snapshot)?, host)
-                    });
-                    let case = Case::new(entry.target, target, &copy, control.is_some());
-                    if let Some((id, in_flight)) = control {
-                        self.flights
-                            .start(id, Kind::Control { case: Rc::clone(&case), _in_flight: in_flight });
-                    }
-                    stream.cases.push(Rc::clone(&case));
-                    case
-                });
-                self.flights.start(id, Kind::Copy { target: entry.target, flight, case });
-                Ok(())
-            });
-            entry.detail = sent.as_ref().err().and_then(|refused| refused.detail);
-            entry.verdict = match sent {
-                Ok(()) if target.record.is_some() => Verdict::Recorded,
-                Ok(()) => Verdict::Sent,
-                Err(refused) => Verdict::Skipped(refused.why),
             };
         }
-        drop(held);
-        self.close(&plan);
+        self.close(plan);
+    }
+
+    /// The request is complete: sends what is wanted of it.
+    #[expect(clippy::too_many_arguments, reason = "it is called once")]
+    fn finish(
+        &self,
+        stream: &mut Stream,
+        target: &Target,
+        sender: &Sender,
+        wanted: &Wanted,
+        snapshot: &Snapshot,
+        dry_run: bool,
+        host: &PluginHost,
+    ) -> Result<(), Refused> {
+        let mut copy = target.copy(wanted, snapshot)?;
+        if dry_run {
+            sender.would_send(&copy);
+            return Ok(());
+        }
+        if target.record.is_some() {
+            let bytes = size(&copy.headers).saturating_add(copy.body.len());
+            let held = self.account.take(bytes).ok_or(Why::Memory)?;
+            sender.admit(target, host.uptime().unwrap_or_default())?;
+            let limit = target.recorded_bytes(wanted);
+            stream.recordings.push(Recording { target: sender.index, request: copy, limit, _held: held });
+            return Ok(());
+        }
+        let case = target.trial.as_ref().map(|_| Case::new(sender.index, target, &copy));
+        let flight = Flight::new(Kind::Copy, sender.index, 0, case.clone());
+        sender.send(target, &wanted.cluster, &mut copy, flight, &self.flights, host)?;
+        if let Some(case) = case {
+            if let Some(cluster) = target.control_cluster(&|| host.random())
+                && let Some(mut copy) = target.control(snapshot)
+            {
+                let flight = Flight::new(Kind::Control, sender.index, 0, Some(Rc::clone(&case)));
+                let sent =
+                    sender.send(target, cluster.as_bytes(), &mut copy, flight, &self.flights, host).is_ok();
+                if let Some(judge) = sender.judge.as_ref().filter(|_| sent) {
+                    judge.control();
+                    case.await_control();
+                }
+            }
+            stream.cases.push(case);
+        }
+        Ok(())
     }
 
     /// An exchange is over: writes its record, where there may be one.
@@ -353,18 +359,12 @@ impl Mirror {
             let redactor = target.redactor.as_deref();
             let line = policy::record::line(&facts, &recording.request, answer, recording.limit, redactor)?;
             let truncated = recording.request.body_truncated;
-            Ok(sender.collect(target, &line, truncated, &self.account, host)?)
+            Ok(sender.collect(target, &line, truncated, &self.account, &self.flights, host)?)
         });
-        match recorded {
-            Ok(Some((id, flight))) => {
-                self.flights.start(id, Kind::Copy { target: recording.target, flight, case: None });
-            }
-            Ok(None) => {}
-            Err(Refused { why, detail }) => {
-                sender.skip(why, false);
-                let (name, detail) = (&target.name, detail.unwrap_or_default());
-                log::debug!("decision: {name}: not recorded, {} {detail}", why.text());
-            }
+        if let Err(Refused { why, detail }) = recorded {
+            sender.skip(why, false);
+            let (name, detail) = (&target.name, detail.unwrap_or_default());
+            log::debug!("decision: {name}: not recorded, {} {detail}", why.text());
         }
     }
 
@@ -390,18 +390,19 @@ impl Mirror {
         most
     }
 
-    fn hear(&self, case: &Case, whose: Whose, slot: Slot, host: &PluginHost) {
-        if let Some((target, sender)) = self.target(case.target)
-            && let Some(judge) = &sender.judge
+    #[inline(never)]
+    fn hear(&self, case: &Case, whose: Whose, answer: Option<Rc<Kept>>, host: &PluginHost) {
+        if let Some((Target { trial: Some(trial), .. }, Sender { judge: Some(judge), .. })) =
+            self.target(case.target)
         {
-            judge.hear(case, target, whose, slot, self.reporter.as_ref(), host);
+            judge.hear(case, trial, whose, answer, self.reporter.as_ref(), host);
         }
     }
 
     #[inline(never)]
-    fn give_up(&self, mut plan: Plan, why: Why) {
+    fn give_up(&self, plan: &mut Plan, why: Why) {
         plan.give_up(why);
-        self.close(&plan);
+        self.close(plan);
     }
 
     /// Counts what was not copied, and says what became of the request.

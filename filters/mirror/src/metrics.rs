@@ -2,6 +2,7 @@
 
 use weir_sdk::{Counter, Gauge, Histogram, HostError, PluginHost};
 
+use crate::policy::Policy;
 use crate::policy::bytes::joined;
 use crate::policy::target::Target;
 use crate::policy::why::Why;
@@ -19,24 +20,39 @@ pub(crate) enum End {
     TimedOut,
 }
 
-/// Counters whose names begin alike, by their places in a list.
+/// Defines metrics. What the host refuses is noted, not told at once: a filter is made of many of them.
+pub(crate) struct Definer<'h> {
+    pub(crate) host: &'h PluginHost,
+    /// Why one could not be defined.
+    pub(crate) refused: Option<HostError>,
+}
+
+impl Definer<'_> {
+    /// Counters of these names, which begin alike and stand between spaces.
+    #[inline(never)]
+    pub(crate) fn counters(&mut self, prefix: &str, names: &str) -> Counters {
+        let mut counters = Counters(Vec::new());
+        self.add(&mut counters, prefix, names);
+        counters
+    }
+
+    /// As [`Definer::counters`], behind those that are there.
+    #[inline(never)]
+    fn add(&mut self, counters: &mut Counters, prefix: &str, names: &str) {
+        for name in names.split(' ') {
+            match self.host.counter(&joined(prefix, name, "")) {
+                Ok(counter) => counters.0.push(counter),
+                Err(error) => self.refused = Some(error),
+            }
+        }
+    }
+}
+
+/// Counters by their places in a list.
 #[derive(Debug)]
 pub(crate) struct Counters(Vec<Counter>);
 
 impl Counters {
-    /// Defines those of these names.
-    ///
-    /// # Errors
-    /// The host refuses one.
-    #[inline(never)]
-    pub(crate) fn define(host: &PluginHost, prefix: &str, names: &[&[&str]]) -> Result<Self, HostError> {
-        let mut counters = Vec::new();
-        for name in names.iter().copied().flatten() {
-            counters.push(host.counter(&joined(prefix, name, ""))?);
-        }
-        Ok(Self(counters))
-    }
-
     /// Adds to one of them.
     #[inline(never)]
     pub(crate) fn add(&self, index: usize, by: u64) {
@@ -47,9 +63,9 @@ impl Counters {
 }
 
 /// The counters of a target, by the constants below; between the two lists stand those of [`Why`].
-const COUNTERS: [&str; 7] = ["sent", "bytes", "truncated", "answered", "answered_5xx", "failed", "timed_out"];
+const COUNTERS: &str = "sent bytes truncated answered answered_5xx failed timed_out";
 /// Those of bodies that were compressed, and of those that Envoy would not compress: only where any are to be.
-const OF_GZIP: [&str; 2] = ["gzipped", "gzip_failed"];
+const OF_GZIP: &str = "gzipped gzip_failed";
 const SENT: usize = 0;
 const BYTES: usize = 1;
 const TRUNCATED: usize = 2;
@@ -57,8 +73,8 @@ const ANSWERED: usize = 3;
 const ANSWERED_BADLY: usize = 4;
 const FAILED: usize = 5;
 const TIMED_OUT: usize = 6;
-const SKIPPED: usize = COUNTERS.len();
-const GZIPPED: usize = SKIPPED + Why::COUNTERS.len();
+const SKIPPED: usize = 7;
+const GZIPPED: usize = SKIPPED + Why::ALL.len();
 const GZIP_FAILED: usize = GZIPPED + 1;
 
 /// The metrics of one target.
@@ -71,18 +87,32 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Defines them; all names begin with `prefix`.
-    ///
-    /// # Errors
-    /// The host refuses.
+    /// Defines those of a dry run or not, where there may be one.
     #[inline(never)]
-    pub(crate) fn define(host: &PluginHost, prefix: &str, target: &Target) -> Result<Self, HostError> {
-        let of_gzip: &[&str] = if target.may_compress() { &OF_GZIP } else { &[] };
-        Ok(Self {
-            latency: host.histogram(&joined(prefix, "latency_ms", ""))?,
-            in_flight: host.gauge(&joined(prefix, "in_flight", ""))?,
-            counters: Counters::define(host, prefix, &[&COUNTERS, &Why::COUNTERS, of_gzip])?,
-        })
+    pub(crate) fn define(
+        definer: &mut Definer<'_>,
+        policy: &Policy,
+        target: &Target,
+        dry_run: bool,
+    ) -> Option<Self> {
+        if !policy.may_be(dry_run) {
+            return None;
+        }
+        let prefix = joined(&policy.metrics_of(target, dry_run), ".", "");
+        let latency = definer.host.histogram(&joined(&prefix, "latency_ms", ""));
+        let in_flight = definer.host.gauge(&joined(&prefix, "in_flight", ""));
+        let mut counters = definer.counters(&prefix, COUNTERS);
+        definer.add(&mut counters, &joined(&prefix, "skipped_", ""), Why::COUNTERS);
+        if target.may_compress() {
+            definer.add(&mut counters, &prefix, OF_GZIP);
+        }
+        match (latency, in_flight) {
+            (Ok(latency), Ok(in_flight)) => Some(Self { counters, latency, in_flight }),
+            (Err(error), _) | (_, Err(error)) => {
+                definer.refused = Some(error);
+                None
+            }
+        }
     }
 
     /// A copy was sent, or would have been.

@@ -148,6 +148,12 @@ impl Policy {
         joined(&self.stat_prefix, if dry_run { ".dry_run" } else { "" }, "")
     }
 
+    /// First part of the names of a target's metrics, of a dry run or not.
+    #[must_use]
+    pub fn metrics_of(&self, target: &Target, dry_run: bool) -> String {
+        joined(&self.prefix(dry_run), ".", &target.name)
+    }
+
     /// Whether this may be a dry run, or anything else.
     #[must_use]
     pub fn may_be(&self, dry_run: bool) -> bool {

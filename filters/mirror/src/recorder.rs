@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::fmt;
 
-use weir_sdk::{Attributes as _, CalloutReply, Ended, HostError, PluginHost};
+use weir_sdk::{Attributes as _, CalloutReply, Ended, PluginHost};
 
 use crate::held::{Account, Held};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Definer};
 use crate::policy::bytes::joined;
 use crate::policy::copy::Copy;
 use crate::policy::record::{Facts, Record};
@@ -43,18 +43,14 @@ impl fmt::Debug for Recorder {
 
 impl Recorder {
     /// Defines what it counts; `target` is the first part of the names.
-    ///
-    /// # Errors
-    /// The host refuses a metric.
-    pub(crate) fn new(host: &PluginHost, target: &str) -> Result<Self, HostError> {
-        let prefix = joined(target, ".record.", "");
-        Ok(Self {
+    pub(crate) fn new(definer: &mut Definer<'_>, target: &str) -> Self {
+        Self {
             lines: Cell::default(),
             held: Cell::default(),
             count: Cell::new(0),
             armed: Cell::new(false),
-            counters: Counters::define(host, &prefix, &[&["batches", "lost"]])?,
-        })
+            counters: definer.counters(&joined(target, ".record.", ""), "batches lost"),
+        }
     }
 
     /// Takes a line; nothing where no memory is left for it. Tells whether the lines are to be sent now.
@@ -100,14 +96,20 @@ impl Recorder {
         self.armed.set(false);
     }
 
-    /// So many lines have left.
-    pub(crate) fn sent(&self) {
-        self.counters.add(0, 1);
+    /// So many lines have left, or could not.
+    pub(crate) fn posted(&self, lines: u64, has_left: bool) {
+        if has_left {
+            self.counters.add(0, 1);
+        } else {
+            self.counters.add(1, lines);
+        }
     }
 
-    /// So many lines never came to the collector.
-    pub(crate) fn lose(&self, lines: u64) {
-        self.counters.add(1, lines);
+    /// So many lines came to the collector, or never did.
+    pub(crate) fn ended(&self, lines: u64, accepted: bool) {
+        if !accepted {
+            self.counters.add(1, lines);
+        }
     }
 }
 

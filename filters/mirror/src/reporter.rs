@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::fmt;
 
-use weir_sdk::{CalloutId, HeaderMap, HostError, PluginHost};
+use weir_sdk::{CalloutId, HeaderMap, PluginHost};
 
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Definer};
 use crate::policy::bytes::joined;
 use crate::policy::report::Report;
 use crate::trials::say;
 
-const COUNTERS: [&str; 3] = ["records", "dropped", "failed"];
+const COUNTERS: &str = "records dropped failed";
 const TOLD: usize = 0;
 const DROPPED: usize = 1;
 const FAILED: usize = 2;
@@ -31,12 +31,9 @@ impl fmt::Debug for Reporter {
 
 impl Reporter {
     /// Defines what it counts.
-    ///
-    /// # Errors
-    /// The host refuses a metric.
-    pub(crate) fn new(report: Report, host: &PluginHost, prefix: &str) -> Result<Self, HostError> {
-        let counters = Counters::define(host, &joined(prefix, ".report_", ""), &[&COUNTERS])?;
-        Ok(Self { report, records: Cell::default(), armed: Cell::new(false), counters })
+    pub(crate) fn new(report: Report, definer: &mut Definer<'_>, prefix: &str) -> Self {
+        let counters = definer.counters(&joined(prefix, ".report_", ""), COUNTERS);
+        Self { report, records: Cell::default(), armed: Cell::new(false), counters }
     }
 
     /// Whether there is to be a record of this difference.

@@ -3,17 +3,18 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use weir_sdk::{CalloutId, CalloutReply, Gauge, HostError, PluginHost, Shared};
+use weir_sdk::{CalloutReply, Gauge, PluginHost, Shared};
 
+use crate::flights::{Flight, Flights, Kind};
 use crate::held::Account;
-use crate::metrics::{End, Metrics};
+use crate::metrics::{Definer, End, Metrics};
 use crate::policy::Policy;
 use crate::policy::back_off::{Part, State};
 use crate::policy::bucket::Level;
 use crate::policy::bytes::{joined, lossy};
 use crate::policy::copy::Copy;
 use crate::policy::redact::without_digests;
-use crate::policy::target::{Target, Wanted};
+use crate::policy::target::Target;
 use crate::policy::why::Why;
 use crate::recorder::{Recorder, is_accepted};
 use crate::trials::Judge;
@@ -21,6 +22,8 @@ use crate::trials::Judge;
 /// One target of the plugin on this worker.
 #[derive(Debug)]
 pub(crate) struct Sender {
+    /// The target's place.
+    pub(crate) index: usize,
     /// Those of copies that are sent, and of a dry run.
     metrics: [Option<Metrics>; 2],
     bucket: Option<Shared<Level>>,
@@ -53,46 +56,21 @@ impl Drop for InFlight {
     }
 }
 
-/// A copy that has left.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    since: Duration,
-    /// How many records it has; none in a copy.
-    records: u64,
-    _in_flight: InFlight,
-}
-
 impl Sender {
     /// Defines what a target needs of the host.
-    ///
-    /// # Errors
-    /// The host refuses a metric.
-    pub(crate) fn new(policy: &Policy, target: &Target, host: &PluginHost) -> Result<Self, HostError> {
-        let prefix = |dry_run: bool| joined(&policy.prefix(dry_run), ".", &target.name);
-        let define = |dry_run: bool| -> Result<Option<Metrics>, HostError> {
-            if !policy.may_be(dry_run) {
-                return Ok(None);
-            }
-            Metrics::define(host, &joined(&prefix(dry_run), ".", ""), target).map(Some)
-        };
-        let name = prefix(false);
-        let key = joined("weir.mirror.rate.1.", host.name(), &joined(".", &name, ""));
-        let judge = match &target.trial {
-            Some(trial) => Some(Judge::new(trial, host, &name)?),
-            None => None,
-        };
-        let recorder = match &target.record {
-            Some(_) => Some(Recorder::new(host, &name)?),
-            None => None,
-        };
-        Ok(Self {
-            metrics: [define(false)?, define(true)?],
-            bucket: target.written.rate.as_ref().map(|_| host.shared(&key)),
+    pub(crate) fn new(policy: &Policy, index: usize, target: &Target, definer: &mut Definer<'_>) -> Self {
+        let name = policy.metrics_of(target, false);
+        let metrics = [false, true].map(|dry_run| Metrics::define(definer, policy, target, dry_run));
+        let key = joined("weir.mirror.rate.1.", definer.host.name(), &joined(".", &name, ""));
+        Self {
+            index,
+            metrics,
+            bucket: target.written.rate.as_ref().map(|_| definer.host.shared(&key)),
             state: Cell::default(),
-            judge,
-            recorder,
+            judge: target.trial.as_ref().map(|trial| Judge::new(trial, definer, &name)),
+            recorder: target.record.as_ref().map(|_| Recorder::new(definer, &name)),
             warned: Cell::new(false),
-        })
+        }
     }
 
     fn metrics(&self, dry_run: bool) -> Option<&Metrics> {
@@ -100,10 +78,11 @@ impl Sender {
     }
 
     /// The part of its share that the target gets now.
-    pub(crate) fn part(&self, target: &Target, now: impl FnOnce() -> Duration) -> Part {
+    pub(crate) fn part(&self, target: &Target, host: &PluginHost) -> Part {
         let state = self.state.get();
         // The clock is a host call, and few targets suffer.
-        target.written.back_off.part(&state, if state.is_timed() { now() } else { Duration::ZERO })
+        let now = if state.is_timed() { host.uptime().unwrap_or_default() } else { Duration::ZERO };
+        target.written.back_off.part(&state, now)
     }
 
     /// There is no copy.
@@ -113,25 +92,64 @@ impl Sender {
         }
     }
 
-    /// Sends a copy.
+    /// Makes the call that `flight` says.
     ///
     /// # Errors
     /// [`Why::InFlight`], [`Why::Rate`], [`Why::Refused`]; nothing was sent.
+    #[inline(never)]
     pub(crate) fn send(
         &self,
         target: &Target,
-        wanted: &Wanted,
+        cluster: &[u8],
         copy: &mut Copy,
+        mut flight: Flight,
+        flights: &Flights,
         host: &PluginHost,
-    ) -> Result<(CalloutId, Flight), Why> {
+    ) -> Result<(), Why> {
         let metrics = self.metrics(false).ok_or(Why::Refused)?;
-        let now = host.uptime().unwrap_or_default();
-        let in_flight =
-            InFlight::take(metrics.in_flight, target.written.max_in_flight).ok_or(Why::InFlight)?;
-        self.admit(target, now)?;
-        let id = self.call(target, &wanted.cluster, copy, host, now)?;
-        metrics.sent(copy.body.len(), copy.body_truncated);
-        Ok((id, Flight { since: now, records: 0, _in_flight: in_flight }))
+        let (kind, now) = (flight.kind, host.uptime().unwrap_or_default());
+        flight.since = now;
+        flight.in_flight = InFlight::take(metrics.in_flight, target.written.max_in_flight);
+        if flight.in_flight.is_none() {
+            return Err(Why::InFlight);
+        }
+        if kind == Kind::Copy {
+            self.admit(target, now)?;
+        }
+        // Compressed where that is wanted and Envoy can.
+        if kind != Kind::Control && target.compresses(copy) {
+            let gzip = host.gzip(&copy.body);
+            metrics.compressed(gzip.is_ok());
+            if let Ok(gzip) = gzip {
+                copy.body = gzip;
+                without_digests(copy);
+                copy.headers.push("content-encoding", "gzip");
+            }
+        }
+        let call =
+            host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.written.timeout.0);
+        match call {
+            Ok(id) => {
+                flights.start(id, flight);
+                if kind == Kind::Copy {
+                    metrics.sent(copy.body.len(), copy.body_truncated);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if kind != Kind::Control {
+                    if !self.warned.replace(true) {
+                        let cluster = lossy(cluster);
+                        weir_sdk::log::warn!(
+                            "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
+                            target.name
+                        );
+                    }
+                    self.judge(target, now, true, Duration::ZERO);
+                }
+                Err(Why::Refused)
+            }
+        }
     }
 
     /// Takes a token where that is needed for a copy, or for the record of an exchange.
@@ -147,41 +165,6 @@ impl Sender {
         Ok(())
     }
 
-    /// Makes the call, compressed where that is wanted and Envoy can.
-    fn call(
-        &self,
-        target: &Target,
-        cluster: &[u8],
-        copy: &mut Copy,
-        host: &PluginHost,
-        now: Duration,
-    ) -> Result<CalloutId, Why> {
-        if target.compresses(copy) {
-            let gzip = host.gzip(&copy.body);
-            if let Some(metrics) = self.metrics(false) {
-                metrics.compressed(gzip.is_ok());
-            }
-            if let Ok(gzip) = gzip {
-                copy.body = gzip;
-                without_digests(copy);
-                copy.headers.push("content-encoding", "gzip");
-            }
-        }
-        let call =
-            host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.written.timeout.0);
-        call.map_err(|error| {
-            if !self.warned.replace(true) {
-                let cluster = lossy(cluster);
-                weir_sdk::log::warn!(
-                    "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
-                    target.name
-                );
-            }
-            self.judge(target, now, true, Duration::ZERO);
-            Why::Refused
-        })
-    }
-
     /// Takes the record of an exchange. What is to be sent now is sent.
     ///
     /// # Errors
@@ -192,51 +175,33 @@ impl Sender {
         line: &[u8],
         truncated: bool,
         account: &Account,
+        flights: &Flights,
         host: &PluginHost,
-    ) -> Result<Option<(CalloutId, Flight)>, Why> {
-        let (Some(record), Some(recorder)) = (&target.record, &self.recorder) else {
-            return Ok(None);
-        };
-        let full = recorder.add(record, line, account, host).ok_or(Why::Memory)?;
-        if let Some(metrics) = self.metrics(false) {
-            metrics.sent(line.len(), truncated);
+    ) -> Result<(), Why> {
+        if let (Some(record), Some(recorder)) = (&target.record, &self.recorder) {
+            let full = recorder.add(record, line, account, host).ok_or(Why::Memory)?;
+            if let Some(metrics) = self.metrics(false) {
+                metrics.sent(line.len(), truncated);
+            }
+            if full {
+                self.post(target, flights, host);
+            }
         }
-        Ok(if full { self.post(target, host) } else { None })
+        Ok(())
     }
 
     /// Sends the records that wait.
-    pub(crate) fn post(&self, target: &Target, host: &PluginHost) -> Option<(CalloutId, Flight)> {
-        let (record, recorder, metrics) =
-            (target.record.as_ref()?, self.recorder.as_ref()?, self.metrics(false)?);
-        let (lines, records) = recorder.take()?;
-        let posted = || {
-            let now = host.uptime().unwrap_or_default();
-            let in_flight =
-                InFlight::take(metrics.in_flight, target.written.max_in_flight).ok_or(Why::InFlight)?;
-            let mut copy = target.post(record, lines)?;
-            let id = self.call(target, &record.cluster, &mut copy, host, now)?;
-            recorder.sent();
-            Ok::<_, Why>((id, Flight { since: now, records, _in_flight: in_flight }))
-        };
-        posted().inspect_err(|_| recorder.lose(records)).ok()
-    }
-
-    /// Sends a control copy, where one more in flight may be.
-    pub(crate) fn send_control(
-        &self,
-        target: &Target,
-        cluster: &[u8],
-        copy: &Copy,
-        host: &PluginHost,
-    ) -> Option<(CalloutId, InFlight)> {
-        let in_flight = InFlight::take(self.metrics(false)?.in_flight, target.written.max_in_flight)?;
-        let call =
-            host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.written.timeout.0);
-        let id = call.ok()?;
-        if let Some(judge) = &self.judge {
-            judge.control();
+    #[inline(never)]
+    pub(crate) fn post(&self, target: &Target, flights: &Flights, host: &PluginHost) {
+        if let (Some(record), Some(recorder)) = (&target.record, &self.recorder)
+            && let Some((lines, records)) = recorder.take()
+        {
+            let posted = target.post(record, lines).and_then(|mut copy| {
+                let flight = Flight::new(Kind::Records, self.index, records, None);
+                self.send(target, &record.cluster, &mut copy, flight, flights, host)
+            });
+            recorder.posted(records, posted.is_ok());
         }
-        Some((id, in_flight))
     }
 
     /// A copy would have been sent.
@@ -259,8 +224,8 @@ impl Sender {
         if let Some(metrics) = self.metrics(false) {
             metrics.ended(end, latency);
         }
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| !is_accepted(reply)) {
-            recorder.lose(flight.records);
+        if let Some(recorder) = &self.recorder {
+            recorder.ended(flight.records, is_accepted(reply));
         }
         self.judge(target, now, end != End::Answered, latency);
     }

@@ -6,7 +6,7 @@ use crate::held::Held;
 use crate::policy::plan::Plan;
 use crate::policy::snapshot::Snapshot;
 use crate::recorder::Recording;
-use crate::trials::{Case, Primary};
+use crate::trials::{Case, Kept};
 
 /// One stream.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Stream {
     /// Comparisons that wait for the primary's answer.
     pub(crate) cases: Vec<Rc<Case>>,
     /// That answer, as far as it has come.
-    pub(crate) primary: Option<Primary>,
+    pub(crate) primary: Option<Rc<Kept>>,
     /// Records that wait for the end.
     pub(crate) recordings: Vec<Recording>,
     /// There was no memory for all of the answer.

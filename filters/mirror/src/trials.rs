@@ -4,17 +4,17 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use weir_sdk::{CalloutReply, HeaderMap, HostError, PluginHost, log};
+use weir_sdk::{CalloutReply, HeaderMap, PluginHost, log};
 
 use crate::held::{Account, Held};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Definer};
 use crate::policy::answer::Answer;
 use crate::policy::bytes::{joined, lossy, whole};
 use crate::policy::compare::{Noise, Part, Verdict};
 use crate::policy::copy::Copy;
 use crate::policy::snapshot::size;
 use crate::policy::target::Target;
-use crate::policy::trial::{Answers, Slot, Trial};
+use crate::policy::trial::Trial;
 use crate::reporter::Reporter;
 
 /// The comparisons of one target.
@@ -24,7 +24,7 @@ pub(crate) struct Judge {
 }
 
 /// What is counted: verdicts and parts by their places, [`MISSED`], [`CONTROLS`].
-const COUNTERS: [&str; 8] = ["equal", "noise", "different", "status", "header", "body", "missed", "controls"];
+const COUNTERS: &str = "equal noise different status header body missed controls";
 const PARTS: usize = Verdict::ALL.len();
 const MISSED: usize = 6;
 const CONTROLS: usize = 7;
@@ -35,14 +35,16 @@ impl fmt::Debug for Judge {
     }
 }
 
-/// One comparison.
+/// One comparison: the answers of the primary, of the copy and perhaps of a control copy, in whatever order they come.
 pub(crate) struct Case {
     /// The target's place.
     pub(crate) target: usize,
     /// What a record says of the exchange.
     context: Vec<(&'static str, String)>,
-    answers: Cell<Answers>,
-    held: Cell<Vec<Rc<Held>>>,
+    /// Those that are here, by [`Whose`].
+    answers: [Cell<Option<Rc<Kept>>>; 3],
+    /// A bit for each that may come yet, by [`Whose`]; none when the comparison is over.
+    awaited: Cell<u8>,
 }
 
 impl fmt::Debug for Case {
@@ -61,13 +63,9 @@ pub(crate) enum Whose {
 
 impl Judge {
     /// Defines what it counts; `target` is the first part of the names.
-    ///
-    /// # Errors
-    /// The host refuses a metric.
-    pub(crate) fn new(trial: &Trial, host: &PluginHost, target: &str) -> Result<Self, HostError> {
-        let prefix = joined(target, ".compare.", "");
-        let noise = Cell::new(trial.comparer.noise());
-        Ok(Self { noise, counters: Counters::define(host, &prefix, &[&COUNTERS])? })
+    pub(crate) fn new(trial: &Trial, definer: &mut Definer<'_>, target: &str) -> Self {
+        let counters = definer.counters(&joined(target, ".compare.", ""), COUNTERS);
+        Self { noise: Cell::new(trial.comparer.noise()), counters }
     }
 
     /// A control copy was sent.
@@ -79,48 +77,47 @@ impl Judge {
     pub(crate) fn hear(
         &self,
         case: &Case,
-        target: &Target,
+        trial: &Trial,
         whose: Whose,
-        slot: Slot,
+        answer: Option<Rc<Kept>>,
         reporter: Option<&Reporter>,
         host: &PluginHost,
     ) {
-        let mut answers = case.answers.take();
-        let was_over = answers.is_over();
-        let place = match whose {
-            Whose::Primary => &mut answers.primary,
-            Whose::Copy => &mut answers.copy,
-            Whose::Control => &mut answers.control,
-        };
-        if !was_over {
-            *place = slot;
-        }
-        let (false, true, Some(trial)) = (was_over, answers.is_over(), &target.trial) else {
-            case.answers.set(answers);
+        let bit = 1_u8.wrapping_shl(whose as u32);
+        let awaited = case.awaited.get();
+        if awaited & bit == 0 {
             return;
-        };
-        // Whatever comes later finds a case that is closed.
-        case.answers.set(Answers { primary: Slot::Never, copy: Slot::Never, control: Slot::Never });
-        case.held.take();
-        self.judge(case, trial, &answers, reporter, host);
+        }
+        // Without one of the two there is nothing to wait for; whatever comes later finds a case that is closed.
+        let lacks = answer.is_none() && whose != Whose::Control;
+        case.awaited.set(if lacks { 0 } else { awaited & !bit });
+        if let Some(place) = case.answers.get(whose as usize) {
+            place.set(answer);
+        }
+        if case.awaited.get() == 0 {
+            let [primary, copy, control] = &case.answers;
+            let (primary, copy, control) = (primary.take(), copy.take(), control.take());
+            match (&primary, &copy) {
+                (Some(primary), Some(copy)) => {
+                    let control = control.as_ref().map(|control| &control.answer);
+                    self.judge(case, trial, &primary.answer, &copy.answer, control, reporter, host);
+                }
+                _ => self.counters.add(MISSED, 1),
+            }
+        }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "it is called once")]
     fn judge(
         &self,
         case: &Case,
         trial: &Trial,
-        answers: &Answers,
+        primary: &Answer,
+        copy: &Answer,
+        control: Option<&Answer>,
         reporter: Option<&Reporter>,
         host: &PluginHost,
     ) {
-        let (Slot::Here(primary), Slot::Here(copy)) = (&answers.primary, &answers.copy) else {
-            self.counters.add(MISSED, 1);
-            return;
-        };
-        let control = match &answers.control {
-            Slot::Here(control) => Some(&**control),
-            _ => None,
-        };
         let mut noise = self.noise.take();
         let comparison = trial.comparer.compare(primary, copy, control, &mut noise);
         self.noise.set(noise);
@@ -141,8 +138,8 @@ impl Judge {
 }
 
 impl Case {
-    /// Of a copy that was sent, or is about to be.
-    pub(crate) fn new(index: usize, target: &Target, copy: &Copy, has_control: bool) -> Rc<Self> {
+    /// Of a copy that is about to be sent.
+    pub(crate) fn new(index: usize, target: &Target, copy: &Copy) -> Rc<Self> {
         let mut context = Vec::with_capacity(4);
         context.push(("target", String::from(&*target.name)));
         // What the copy says may be told: it has been redacted.
@@ -151,61 +148,53 @@ impl Case {
                 context.push((*name, lossy(value)));
             }
         }
-        let control = if has_control { Slot::Awaited } else { Slot::Never };
-        Rc::new(Self {
-            target: index,
-            context,
-            answers: Cell::new(Answers { primary: Slot::Awaited, copy: Slot::Awaited, control }),
-            held: Cell::default(),
-        })
+        // Primary and copy.
+        Rc::new(Self { target: index, context, answers: Default::default(), awaited: Cell::new(0b011) })
     }
 
-    /// Keeps an account of an answer's bytes as long as the answer.
-    pub(crate) fn hold(&self, held: Rc<Held>) {
-        let mut all = self.held.take();
-        all.push(held);
-        self.held.set(all);
-    }
-
-    /// The answer of a callout as far as it is kept; [`Slot::Never`] where Envoy answered for the cluster, or no memory is left.
-    pub(crate) fn answer(&self, reply: CalloutReply, max_bytes: usize, account: &Account) -> Slot {
-        let status = reply.status.filter(|_| reply.is_from_upstream());
-        let (Some(status), mut body) = (status, reply.body) else {
-            return Slot::Never;
-        };
-        let body_truncated = body.len() > max_bytes;
-        body.truncate(max_bytes);
-        let Some(held) = account.take(size(&reply.headers).saturating_add(body.len())) else {
-            return Slot::Never;
-        };
-        self.hold(Rc::new(held));
-        let (headers, trailers) = (reply.headers, HeaderMap::new());
-        Slot::Here(Rc::new(Answer { status, headers, trailers, body, body_truncated }))
+    /// A control copy was sent too.
+    pub(crate) fn await_control(&self) {
+        self.awaited.set(0b111);
     }
 }
 
-/// The primary's answer while it comes.
+/// An answer as far as it is kept, and its bytes in the account.
 #[derive(Debug)]
-pub(crate) struct Primary {
-    answer: Answer,
+pub(crate) struct Kept {
+    pub(crate) answer: Answer,
+    /// Bytes of the body that are kept at most.
     limit: usize,
     held: Held,
     /// Whether it has come to its end.
     pub(crate) complete: bool,
 }
 
-impl Primary {
-    /// Begins with its headers; nothing where no memory is left.
-    pub(crate) fn begin(headers: &HeaderMap, limit: usize, end: bool, account: &Account) -> Option<Self> {
+impl Kept {
+    /// Nothing where no memory is left.
+    fn new(
+        status: u16,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        limit: usize,
+        account: &Account,
+    ) -> Option<Rc<Self>> {
+        let held = account.take(size(&headers).saturating_add(body.len().min(limit)))?;
+        let body_truncated = body.len() > limit;
+        let mut answer = Answer { status, headers, trailers: HeaderMap::new(), body, body_truncated };
+        answer.body.truncate(limit);
+        Some(Rc::new(Self { answer, limit, held, complete: false }))
+    }
+
+    /// The primary's answer, which begins with its headers; nothing where no memory is left.
+    pub(crate) fn begin(headers: &HeaderMap, limit: usize, account: &Account) -> Option<Rc<Self>> {
         let status = headers.first(":status").and_then(|status| u16::try_from(whole(status)?).ok());
-        let answer = Answer {
-            status: status.unwrap_or(0),
-            headers: headers.clone(),
-            trailers: HeaderMap::new(),
-            body: Vec::new(),
-            body_truncated: false,
-        };
-        Some(Self { answer, limit, held: account.take(size(headers))?, complete: end })
+        Self::new(status.unwrap_or(0), headers.clone(), Vec::new(), limit, account)
+    }
+
+    /// The answer of a callout; nothing where Envoy answered for the cluster, or no memory is left.
+    pub(crate) fn of(reply: CalloutReply, limit: usize, account: &Account) -> Option<Rc<Self>> {
+        let status = reply.status.filter(|_| reply.is_from_upstream())?;
+        Self::new(status, reply.headers, reply.body, limit, account)
     }
 
     /// How many bytes of a part of this size are to be kept, or nothing where no memory is left.
@@ -216,9 +205,8 @@ impl Primary {
     }
 
     /// A part of the body.
-    pub(crate) fn add(&mut self, kept: &[u8], end: bool) {
+    pub(crate) fn add(&mut self, kept: &[u8]) {
         self.answer.body.extend_from_slice(kept);
-        self.complete |= end;
     }
 
     /// The trailers, which are its end; `false` where no memory is left.
@@ -229,12 +217,6 @@ impl Primary {
             self.answer.trailers = trailers.clone();
         }
         fits
-    }
-
-    /// The answer, as far as it has come; `whole` says whether that is all of it.
-    pub(crate) fn end(mut self, whole: bool) -> (Answer, Held) {
-        self.answer.body_truncated |= !whole;
-        (self.answer, self.held)
     }
 }
 

@@ -1,11 +1,10 @@
-//! A comparison that waits for its answers: the primary's, the copy's, and perhaps a control's, in whatever order they come.
+//! How the answers to a target's copies are compared.
 
 use std::rc::Rc;
 
 use weir_sdk::{At, FromConfig as _, Problems};
 
 use crate::config;
-use crate::policy::answer::Answer;
 use crate::policy::check;
 use crate::policy::compare::Comparer;
 use crate::policy::redact::Redactor;
@@ -41,38 +40,5 @@ impl Trial {
         let redactor = redactor
             .unwrap_or_else(|| Rc::new(Redactor::compile(&At::ROOT, &config::Redact::blank(), problems)));
         Some(Self { comparer: Comparer::compile(&at.field("compare"), compare, problems), redactor })
-    }
-}
-
-/// An answer that is awaited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Slot {
-    /// It may come yet.
-    #[default]
-    Awaited,
-    /// It is here.
-    Here(Rc<Answer>),
-    /// It will not come.
-    Never,
-}
-
-/// The answers of one comparison.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answers {
-    /// The primary's.
-    pub primary: Slot,
-    /// The copy's.
-    pub copy: Slot,
-    /// The control copy's.
-    pub control: Slot,
-}
-
-impl Answers {
-    /// Whether nothing is awaited any more.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        // Without one of the two there is nothing to wait for.
-        let lacks = self.primary == Slot::Never || self.copy == Slot::Never;
-        lacks || [&self.primary, &self.copy, &self.control].iter().all(|slot| **slot != Slot::Awaited)
     }
 }

@@ -64,27 +64,8 @@ impl Why {
         Self::Refused,
     ];
 
-    /// The last parts of the counters' names, in the order of the reasons.
-    pub const COUNTERS: [&'static str; 18] = [
-        "skipped_disabled",
-        "skipped_upgrade",
-        "skipped_marked",
-        "skipped_method",
-        "skipped_match",
-        "skipped_no_cluster",
-        "skipped_unrouted",
-        "skipped_sample",
-        "skipped_no_key",
-        "skipped_back_off",
-        "skipped_body",
-        "skipped_memory",
-        "skipped_incomplete",
-        "skipped_redaction",
-        "skipped_path",
-        "skipped_in_flight",
-        "skipped_rate",
-        "skipped_refused",
-    ];
+    /// The last parts of the counters' names, behind `skipped_`, in the order of the reasons.
+    pub const COUNTERS: &str = "disabled upgrade marked method match no_cluster unrouted sample no_key back_off body memory incomplete redaction path in_flight rate refused";
 
     /// The number of the reason.
     #[must_use]
@@ -117,40 +98,32 @@ impl Why {
         }
     }
 
-    /// The last part of the counter's name.
-    #[must_use]
-    pub fn counter(self) -> &'static str {
-        Self::COUNTERS.get(self.index()).copied().unwrap_or_default()
-    }
-
     /// What explanations say.
     #[must_use]
     pub fn text(self) -> &'static str {
-        TEXTS.get(self.index()).copied().unwrap_or_default()
+        TEXTS.split(',').nth(self.index()).unwrap_or_default()
     }
 }
 
 /// What explanations say, in the order of the reasons.
-const TEXTS: [&str; 18] = [
-    "disabled by the route",
-    "CONNECT or an upgrade",
-    "a copy itself",
-    "method",
-    "no match",
-    "no cluster named",
-    "no cluster of its own",
-    "not in the sample",
-    "no key",
-    "backing off",
-    "body too long",
-    "no memory left",
-    "the request never came to its end",
-    "cannot be redacted",
-    "path cannot be rewritten",
-    "too many in flight",
-    "too many in this time",
-    "refused by Envoy",
-];
+const TEXTS: &str = "disabled by the route,\
+    CONNECT or an upgrade,\
+    a copy itself,\
+    method,\
+    no match,\
+    no cluster named,\
+    no cluster of its own,\
+    not in the sample,\
+    no key,\
+    backing off,\
+    body too long,\
+    no memory left,\
+    the request never came to its end,\
+    cannot be redacted,\
+    path cannot be rewritten,\
+    too many in flight,\
+    too many in this time,\
+    refused by Envoy";
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +133,13 @@ mod tests {
     fn every_reason_has_its_place_and_its_name() {
         for (index, why) in Why::ALL.iter().enumerate() {
             assert_eq!(why.index(), index);
-            assert!(Why::ALL.iter().all(|other| other == why || other.counter() != why.counter()));
+            assert!(Why::ALL.iter().all(|other| other == why || other.text() != why.text()));
         }
+        let counters: std::collections::BTreeSet<_> = Why::COUNTERS.split(' ').collect();
+        assert_eq!((counters.len(), Why::COUNTERS.split(' ').count()), (Why::ALL.len(), Why::ALL.len()));
+        assert_eq!(
+            (Why::Disabled.text(), Why::Refused.text()),
+            ("disabled by the route", "refused by Envoy")
+        );
     }
 }
