@@ -6,33 +6,16 @@ use super::parameters::Parameter;
 use super::pattern::Finder;
 use super::value::Values;
 use super::{Pattern, Redactor};
-use crate::config::{Action, Redact, RedactParameter};
+use crate::config::{Action, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactSegment};
 use crate::policy::bytes::joined;
+use crate::policy::check;
 use crate::policy::json_path::{MAX_PATHS, Paths};
 
 /// Headers that carry credentials, by RFC 9110, RFC 9449, Envoy, the clouds' proxies, Vault, GitLab and common use.
-const DEFAULT_HEADERS: [&str; 20] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "api-key",
-    "x-auth-token",
-    "x-access-token",
-    "x-csrf-token",
-    "x-xsrf-token",
-    "x-forwarded-client-cert",
-    "x-amz-security-token",
-    "x-amzn-oidc-accesstoken",
-    "x-amzn-oidc-data",
-    "x-goog-iap-jwt-assertion",
-    "x-vault-token",
-    "private-token",
-    "authentication-info",
-    "proxy-authentication-info",
-    "dpop",
-];
+const DEFAULT_HEADERS: &str = "authorization proxy-authorization cookie set-cookie x-api-key api-key x-auth-token \
+    x-access-token x-csrf-token x-xsrf-token x-forwarded-client-cert x-amz-security-token \
+    x-amzn-oidc-accesstoken x-amzn-oidc-data x-goog-iap-jwt-assertion x-vault-token private-token \
+    authentication-info proxy-authentication-info dpop";
 
 /// Most patterns: each reads all of a copy.
 const MAX_PATTERNS: usize = 64;
@@ -49,107 +32,117 @@ struct Findings<'p> {
 
 impl Findings<'_> {
     fn add(&mut self, field: &str, reason: &str) {
-        self.problems.add(self.at.field(field), reason);
+        check::refuse(self.problems, self.at, field, reason);
     }
 
+    #[inline(never)]
     fn item(&mut self, list: &str, index: usize, field: &str, reason: &str) {
-        self.problems.add(self.at.item(list, index).field(field), reason);
+        check::refuse(self.problems, &self.at.item(list, index), field, reason);
     }
 
     fn action(&mut self, action: Action) -> Action {
         self.hashes |= action == Action::Hash;
         action
     }
+
+    /// Goes through the rules of a list: each is what it is for and what is done then, and is added or refused.
+    #[inline(never)]
+    fn rules<'c>(
+        &mut self,
+        list: &str,
+        field: &str,
+        rule: &dyn Fn(usize) -> Option<(&'c str, Action)>,
+        add: &mut dyn FnMut(&'c str, Action) -> Result<(), String>,
+    ) {
+        let mut index = 0;
+        while let Some((text, action)) = rule(index) {
+            if let Err(reason) = add(text, self.action(action)) {
+                self.item(list, index, field, &reason);
+            }
+            index = index.wrapping_add(1);
+        }
+    }
+
+    /// The rules of keys.
+    #[inline(never)]
+    fn keys(&mut self, list: &str, wire: &[RedactParameter], ignore_case: bool) -> Vec<Parameter> {
+        let mut parameters = Vec::new();
+        let rule = |index| wire.get(index).map(|rule: &RedactParameter| (rule.key.as_str(), rule.action));
+        self.rules(list, "key", &rule, &mut |key, action| {
+            parameters.push(Parameter::new(key, ignore_case, action));
+            if key.trim().is_empty() {
+                return Err(String::from("is empty; expected a key such as `password`"));
+            }
+            Ok(())
+        });
+        if wire.len() > MAX_PATHS {
+            self.add(list, "has too many keys; at most 256 are accepted");
+        }
+        parameters
+    }
 }
 
 pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> Redactor {
+    let fold = config.ignore_case;
     let mut findings = Findings { at, problems, hashes: false };
-    let mut headers = Vec::new();
-    for (index, header) in config.headers.iter().enumerate() {
-        match names::header(&header.name, "x-user") {
-            Ok(name) if config.cookies.is_empty() || !matches!(&*name, "cookie" | "set-cookie") => {
-                headers.push((name, findings.action(header.action)));
-            }
-            Ok(name) => {
-                let reason = joined("`", &name, "` is ruled by `cookies`; leave one of them out");
-                findings.item("headers", index, "name", &reason);
-            }
-            Err(reason) => findings.item("headers", index, "name", &reason),
-        }
-    }
-    let mut cookies = Vec::new();
-    for (index, cookie) in config.cookies.iter().enumerate() {
-        if cookie.name != "*"
-            && let Err(reason) = names::cookie(&cookie.name)
-        {
-            findings.item("cookies", index, "name", &reason);
-        }
-        let action = findings.action(cookie.action);
-        cookies.push(Parameter::new(&cookie.name, config.ignore_case, action));
-    }
-    if config.default_headers {
-        for name in &DEFAULT_HEADERS {
-            if config.cookies.is_empty() || !matches!(*name, "cookie" | "set-cookie") {
-                headers.push(((*name).into(), Action::Drop));
-            }
-        }
-    }
-    let query = parameters("query", &config.query, config.ignore_case, &mut findings);
-    let form = parameters("form", &config.form, config.ignore_case, &mut findings);
-    let mut segments = Vec::new();
-    for (index, segment) in config.path_segments.iter().enumerate() {
-        if segment.after.is_empty() || segment.after.as_bytes().contains(&b'/') {
-            findings.item("path_segments", index, "after", "expected one segment of a path, such as `reset`");
-        }
-        let action = findings.action(segment.action);
-        segments.push(Parameter::new(&segment.after, config.ignore_case, action));
-    }
-    let mut json = Paths::new(config.ignore_case);
-    let mut json_actions = Vec::new();
-    for (index, written) in config.json.iter().enumerate() {
-        if let Err(reason) = json.add(&written.path) {
-            findings.item("json", index, "path", &reason);
-        }
-        json_actions.push(findings.action(written.action));
-    }
-    let patterns = patterns(config, &mut findings);
-    own_values(config, &mut findings);
-    Redactor {
-        headers,
+    let mut made = Redactor {
+        headers: Vec::new(),
         default_headers: config.default_headers,
-        cookies,
-        query,
-        form,
-        segments,
-        json,
-        json_actions,
-        patterns,
-        fold: config.ignore_case,
+        cookies: Vec::new(),
+        query: Vec::new(),
+        form: Vec::new(),
+        segments: Vec::new(),
+        json: Paths::new(fold),
+        json_actions: Vec::new(),
+        patterns: Vec::new(),
+        fold,
         values: Values::new(&config.replacement, config.hash_key.as_deref()),
         unreadable: config.unreadable_body,
-        text_types: config.text_types.iter().map(|kind| kind.to_ascii_lowercase()).collect(),
+        text_types: Vec::new(),
         max_body_bytes: config.max_body_bytes,
-    }
-}
-
-fn parameters(
-    list: &str,
-    wire: &[RedactParameter],
-    ignore_case: bool,
-    findings: &mut Findings<'_>,
-) -> Vec<Parameter> {
-    let mut parameters = Vec::new();
-    for (index, parameter) in wire.iter().enumerate() {
-        if parameter.key.trim().is_empty() {
-            findings.item(list, index, "key", "is empty; expected a key such as `password`");
+    };
+    let of_cookies = |name: &str| !config.cookies.is_empty() && matches!(name, "cookie" | "set-cookie");
+    let rule = |index| config.headers.get(index).map(|rule: &RedactHeader| (rule.name.as_str(), rule.action));
+    findings.rules("headers", "name", &rule, &mut |name, action| {
+        let name = names::header(name, "x-user")?;
+        if of_cookies(&name) {
+            return Err(joined("`", &name, "` is ruled by `cookies`; leave one of them out"));
         }
-        let action = findings.action(parameter.action);
-        parameters.push(Parameter::new(&parameter.key, ignore_case, action));
+        made.headers.push((name, action));
+        Ok(())
+    });
+    let rule = |index| config.cookies.get(index).map(|rule: &RedactCookie| (rule.name.as_str(), rule.action));
+    findings.rules("cookies", "name", &rule, &mut |name, action| {
+        made.cookies.push(Parameter::new(name, fold, action));
+        if name == "*" { Ok(()) } else { names::cookie(name) }
+    });
+    if config.default_headers {
+        for name in DEFAULT_HEADERS.split(' ') {
+            if !of_cookies(name) {
+                made.headers.push((name.into(), Action::Drop));
+            }
+        }
     }
-    if wire.len() > MAX_PATHS {
-        findings.add(list, "has too many keys; at most 256 are accepted");
-    }
-    parameters
+    made.query = findings.keys("query", &config.query, fold);
+    made.form = findings.keys("form", &config.form, fold);
+    let rule = |index| {
+        config.path_segments.get(index).map(|rule: &RedactSegment| (rule.after.as_str(), rule.action))
+    };
+    findings.rules("path_segments", "after", &rule, &mut |after, action| {
+        made.segments.push(Parameter::new(after, fold, action));
+        if after.is_empty() || after.as_bytes().contains(&b'/') {
+            return Err(String::from("expected one segment of a path, such as `reset`"));
+        }
+        Ok(())
+    });
+    let rule = |index| config.json.get(index).map(|rule: &RedactJson| (rule.path.as_str(), rule.action));
+    findings.rules("json", "path", &rule, &mut |path, action| {
+        made.json_actions.push(action);
+        made.json.add(path)
+    });
+    made.patterns = patterns(config, &mut findings);
+    own_values(config, &mut findings, &mut made.text_types);
+    made
 }
 
 fn patterns(config: &Redact, findings: &mut Findings<'_>) -> Vec<Pattern> {
@@ -179,7 +172,7 @@ fn patterns(config: &Redact, findings: &mut Findings<'_>) -> Vec<Pattern> {
 }
 
 /// What stands in place of values, and the bounds.
-fn own_values(config: &Redact, findings: &mut Findings<'_>) {
+fn own_values(config: &Redact, findings: &mut Findings<'_>, text_types: &mut Vec<String>) {
     let plain =
         config.replacement.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\&;,%=#?/<>".contains(&byte));
     if !plain || !(1..=64).contains(&config.replacement.len()) {
@@ -201,6 +194,7 @@ fn own_values(config: &Redact, findings: &mut Findings<'_>) {
         findings.add("max_body_bytes", "is 0; expected at least 1, or a target that gets no body");
     }
     for (index, kind) in config.text_types.iter().enumerate() {
+        text_types.push(kind.to_ascii_lowercase());
         let whole =
             kind.split_once('/').is_some_and(|(kind, sub)| names::is_token(kind) && names::is_token(sub));
         let known = super::body::is_known(kind);
@@ -210,7 +204,7 @@ fn own_values(config: &Redact, findings: &mut Findings<'_>) {
             } else {
                 "expected a content type without parameters, such as `text/plain`"
             };
-            findings.problems.add(findings.at.item("text_types", index), reason);
+            findings.item("text_types", index, "", reason);
         }
     }
 }
