@@ -66,6 +66,7 @@ pub struct Policy {
 impl TryFrom<Config> for Policy {
     type Error = ConfigError;
 
+    #[inline(never)]
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
         let mut targets = Vec::new();

@@ -58,6 +58,7 @@ impl Drop for InFlight {
 
 impl Sender {
     /// Defines what a target needs of the host.
+    #[inline(never)]
     pub(crate) fn new(policy: &Policy, index: usize, target: &Target, definer: &mut Definer<'_>) -> Self {
         let name = policy.metrics_of(target, false);
         let metrics = [false, true].map(|dry_run| Metrics::define(definer, policy, target, dry_run));

@@ -17,6 +17,7 @@ pub struct Report {
 
 impl Report {
     /// Checks and compiles what stands at `report`.
+    #[inline(never)]
     pub fn compile(report: config::Report, problems: &mut Problems) -> Self {
         let at = &At::of("report");
         check::time(problems, at, "interval", report.interval.0, (100, check::HOUR), "100ms to an hour");

@@ -69,6 +69,7 @@ impl From<Why> for Refused {
 
 impl Target {
     /// Checks and compiles the target at `at`. After a problem was noted it is not to be used.
+    #[inline(never)]
     pub fn compile(at: &At<'_>, mut written: config::Target, list: usize, problems: &mut Problems) -> Self {
         let target = &mut written;
         cluster(at, target, problems);

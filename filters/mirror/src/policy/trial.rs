@@ -20,6 +20,7 @@ pub struct Trial {
 
 impl Trial {
     /// Checks and compiles what the target at `at` says.
+    #[inline(never)]
     pub fn compile(
         at: &At<'_>,
         target: &config::Target,
