@@ -177,11 +177,11 @@ impl Policy {
             if target.list != list {
                 continue;
             }
-            let (draw, wanted) = match route.disabled {
-                true => (None, Err(Why::Disabled)),
-                false => target.consider(inputs, (inputs.part)(index)),
+            let mut draw = None;
+            let verdict = match route.disabled {
+                true => Verdict::Skipped(Why::Disabled),
+                false => target.consider(inputs, (inputs.part)(index), &mut draw),
             };
-            let verdict = wanted.map_or_else(Verdict::Skipped, Verdict::Wanted);
             entries.push(Entry { target: index, name: target.name.clone(), draw, verdict, detail: None });
         }
         Plan { entries, dry_run: route.dry_run.unwrap_or(self.dry_run), route_invalid }

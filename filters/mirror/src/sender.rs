@@ -60,18 +60,30 @@ impl Sender {
     /// Defines what a target needs of the host.
     #[inline(never)]
     pub(crate) fn new(policy: &Policy, index: usize, target: &Target, definer: &mut Definer<'_>) -> Self {
-        let name = policy.metrics_of(target, false);
-        let metrics = [false, true].map(|dry_run| Metrics::define(definer, policy, target, dry_run));
-        let key = joined("weir.mirror.rate.1.", definer.host.name(), &joined(".", &name, ""));
-        Self {
+        let mut this = Self {
             index,
-            metrics,
-            bucket: target.written.rate.as_ref().map(|_| definer.host.shared(&key)),
+            metrics: [
+                Metrics::define(definer, policy, target, false),
+                Metrics::define(definer, policy, target, true),
+            ],
+            bucket: None,
             state: Cell::default(),
-            judge: target.trial.as_ref().map(|trial| Judge::new(trial, definer, &name)),
-            recorder: target.record.as_ref().map(|_| Recorder::new(definer, &name)),
+            judge: None,
+            recorder: None,
             warned: Cell::new(false),
+        };
+        let name = policy.metrics_of(target, false);
+        if target.written.rate.is_some() {
+            let key = joined("weir.mirror.rate.1.", definer.host.name(), &joined(".", &name, ""));
+            this.bucket = Some(definer.host.shared(&key));
         }
+        if let Some(trial) = &target.trial {
+            this.judge = Some(Judge::new(trial, definer, &name));
+        }
+        if target.record.is_some() {
+            this.recorder = Some(Recorder::new(definer, &name));
+        }
+        this
     }
 
     fn metrics(&self, dry_run: bool) -> Option<&Metrics> {

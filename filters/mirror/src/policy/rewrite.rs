@@ -32,11 +32,8 @@ pub fn compile(at: &At<'_>, target: &mut config::Target, problems: &mut Problems
     check::told(problems, at, "idempotency_suffix", suffix);
     let headers = &mut target.headers;
     let at_headers = at.field("headers");
-    for (field, lines) in [("set", &mut headers.set), ("append", &mut headers.append)] {
-        for (index, written) in lines.iter_mut().enumerate() {
-            line(&at_headers.item(field, index), &mut written.name, &written.value, problems);
-        }
-    }
+    lines(&at_headers, "set", &mut headers.set, problems);
+    lines(&at_headers, "append", &mut headers.append, problems);
     check::headers(problems, &at_headers, "remove", &mut headers.remove, "x-internal");
     path::compile(&at.field("path"), target.path.as_ref()?, problems)
 }
@@ -92,6 +89,13 @@ pub fn mark(target: &config::Target, copy: &mut Copy, length: u64) {
     copy.headers.set(&mark.name, &mark.value);
     if copy.body_truncated {
         copy.headers.set(&joined(&mark.name, "-truncated", ""), length.to_string());
+    }
+}
+
+#[inline(never)]
+fn lines(at: &At<'_>, field: &str, written: &mut [config::HeaderLine], problems: &mut Problems) {
+    for (index, written) in written.iter_mut().enumerate() {
+        line(&at.item(field, index), &mut written.name, &written.value, problems);
     }
 }
 

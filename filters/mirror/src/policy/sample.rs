@@ -32,7 +32,7 @@ impl Sample {
         Self { by, salt: Salt::new(salt) }
     }
 
-    /// Whether a request is one of the target's share, of which only a part is sent now: the draw, where one was needed.
+    /// Whether a request is one of the target's share, of which only a part is sent now; `drawn` is the draw, where one was needed.
     ///
     /// # Errors
     /// [`Why::NoKey`], [`Why::Sample`], [`Why::BackOff`].
@@ -42,23 +42,24 @@ impl Sample {
         request: &dyn RequestView,
         random: &dyn Fn() -> u64,
         part: Part,
-    ) -> (Option<Draw>, Result<(), Why>) {
+        drawn: &mut Option<Draw>,
+    ) -> Result<(), Why> {
         let share = target.percentage.0;
         let ppm = share.ppm();
         let draw = match (&target.sample, self.by.iter().find_map(|key| key.of(request))) {
             (_, Some(key)) => Draw::sticky(&key, self.salt),
-            (Some(sample), None) if sample.missing == Missing::Skip => return (None, Err(Why::NoKey)),
+            (Some(sample), None) if sample.missing == Missing::Skip => return Err(Why::NoKey),
             // Nothing to be drawn.
-            (None, None) if ppm == 1_000_000 && part == Part::Halved(0) => return (None, Ok(())),
+            (None, None) if ppm == 1_000_000 && part == Part::Halved(0) => return Ok(()),
             _ => Draw::from_random(random()),
         };
-        let verdict = match (share.includes(draw), part) {
+        *drawn = Some(draw);
+        match (share.includes(draw), part) {
             (false, _) => Err(Why::Sample),
             (true, Part::Halved(0)) => Ok(()),
             // The lower part of the share: of keys, those that stay are always the same.
             (true, part) if draw.ppm() < part.of(ppm) => Ok(()),
             (true, _) => Err(Why::BackOff),
-        };
-        (Some(draw), verdict)
+        }
     }
 }

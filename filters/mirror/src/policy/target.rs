@@ -10,6 +10,7 @@ use crate::policy::back_off::Part;
 use crate::policy::bytes::joined;
 use crate::policy::check;
 use crate::policy::copy::Copy;
+use crate::policy::plan::Verdict;
 use crate::policy::record::{Record, redact};
 use crate::policy::redact::Redactor;
 use crate::policy::rewrite;
@@ -119,31 +120,33 @@ impl Target {
         }
     }
 
-    /// Whether the target gets a copy once the request is complete; and the draw, where one was needed.
-    pub fn consider(&self, inputs: &Inputs<'_>, part: Part) -> (Option<Draw>, Result<Wanted, Why>) {
-        let cluster = match self.is_meant(inputs.request) {
-            Ok(cluster) => cluster,
-            Err(why) => return (None, Err(why)),
-        };
-        let (draw, verdict) = self.sample.draw(&self.written, inputs.request, inputs.random, part);
-        let wanted = verdict.and_then(|()| {
-            // Asked last: an attribute costs more than everything before.
-            if !self.written.unrouted && inputs.request.attribute(&["xds", "cluster_name"]).is_none() {
-                return Err(Why::Unrouted);
-            }
-            let body = &self.written.body;
-            let has_body = drawn(body.percentage.0, inputs.random);
-            Ok(Wanted {
-                cluster,
-                body_limit: if has_body { bytes(body.max_bytes) } else { 0 },
-                cuts: !has_body || body.over_limit == OverLimit::Truncate,
-            })
-        });
-        (draw, wanted)
+    /// Whether the target gets a copy once the request is complete; and the draw, where one is needed.
+    pub fn consider(&self, inputs: &Inputs<'_>, part: Part, draw: &mut Option<Draw>) -> Verdict {
+        match self.wanted(inputs, part, draw) {
+            Ok(wanted) => Verdict::Wanted(wanted),
+            Err(why) => Verdict::Skipped(why),
+        }
+    }
+
+    fn wanted(&self, inputs: &Inputs<'_>, part: Part, draw: &mut Option<Draw>) -> Result<Wanted, Why> {
+        let request = inputs.request;
+        let cluster = self.is_meant(request)?;
+        self.sample.draw(&self.written, request, inputs.random, part, draw)?;
+        // Asked last: an attribute costs more than everything before.
+        if !self.written.unrouted && request.attribute(&["xds", "cluster_name"]).is_none() {
+            return Err(Why::Unrouted);
+        }
+        let body = &self.written.body;
+        let has_body = drawn(body.percentage.0, inputs.random);
+        Ok(Wanted {
+            cluster: cluster.to_vec(),
+            body_limit: if has_body { bytes(body.max_bytes) } else { 0 },
+            cuts: !has_body || body.over_limit == OverLimit::Truncate,
+        })
     }
 
     /// Everything about a request but the share: the cluster that its copy goes to.
-    fn is_meant(&self, request: &dyn RequestView) -> Result<Vec<u8>, Why> {
+    fn is_meant<'r>(&'r self, request: &'r dyn RequestView) -> Result<&'r [u8], Why> {
         let method = request.method().unwrap_or_default();
         if method == b"CONNECT" || request.get("upgrade").is_some() || request.get(":protocol").is_some() {
             return Err(Why::Upgrade);
@@ -165,7 +168,7 @@ impl Target {
             Some(header) => request.get(header).unwrap_or_default(),
             None => self.written.cluster.as_deref().unwrap_or_default().as_bytes(),
         };
-        if name.is_empty() { Err(Why::NoCluster) } else { Ok(name.to_vec()) }
+        if name.is_empty() { Err(Why::NoCluster) } else { Ok(name) }
     }
 
     /// The copy of a complete request.
@@ -300,9 +303,13 @@ fn name(at: &At<'_>, target: &config::Target, problems: &mut Problems) -> String
         return name.clone();
     }
     let from = target.cluster.as_ref().or(target.cluster_header.as_ref()).map_or("", String::as_str);
-    let plain = |character: char| match character {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' | '.' => character,
-        _ => '_',
-    };
-    from.chars().map(plain).take(128).collect()
+    let mut name = String::new();
+    for byte in from.bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        // What follows the first byte of a character is no character of its own.
+        if name.len() < 128 && byte & 0xc0 != 0x80 {
+            name.push(if is_plain { char::from(byte) } else { '_' });
+        }
+    }
+    name
 }

@@ -104,20 +104,17 @@ fn substitution(text: &str, groups: usize) -> Result<(), String> {
     for byte in text.bytes() {
         let begins = byte == b'\\' && !is_escaped;
         if is_escaped && byte != b'\\' {
-            let group = byte.wrapping_sub(b'0');
-            if group > 9 {
-                return Err(EXPECTED.to_owned());
+            if !byte.is_ascii_digit() {
+                break;
             }
-            if usize::from(group) > groups {
-                let groups = u32::try_from(groups).unwrap_or(u32::MAX).to_string();
-                let group =
-                    joined("`\\", &u32::from(group).to_string(), "` is not a group of `pattern`; it has ");
+            let group = usize::from(byte & 15);
+            if group > groups {
+                let [group, groups] = [group, groups].map(|number| number.to_string());
+                let group = joined("`\\", &group, "` is not a group of `pattern`; it has ");
                 return Err(joined(&group, &groups, ""));
             }
         }
         is_escaped = begins;
     }
-    if is_escaped { Err(EXPECTED.to_owned()) } else { Ok(()) }
+    if is_escaped { Err(String::from("expected a digit or a backslash behind `\\`")) } else { Ok(()) }
 }
-
-const EXPECTED: &str = "expected a digit or a backslash behind `\\`";
