@@ -1,6 +1,6 @@
 //! Comparisons under way on this worker: collects answers, compares when all are there, counts, and reports.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use crate::reporter::Reporter;
 
 /// The comparisons of one target.
 pub(crate) struct Judge {
-    noise: Cell<Noise>,
+    noise: RefCell<Noise>,
     counters: Counters,
 }
 
@@ -65,7 +65,7 @@ impl Judge {
     /// Defines what it counts; `target` is the first part of the names.
     pub(crate) fn new(trial: &Trial, definer: &mut Definer<'_>, target: &str) -> Self {
         let counters = definer.counters(&joined(target, ".compare.", ""), COUNTERS);
-        Self { noise: Cell::new(trial.comparer.noise()), counters }
+        Self { noise: RefCell::new(trial.comparer.noise()), counters }
     }
 
     /// A control copy was sent.
@@ -118,9 +118,7 @@ impl Judge {
         reporter: Option<&Reporter>,
         host: &PluginHost,
     ) {
-        let mut noise = self.noise.take();
-        let comparison = trial.comparer.compare(primary, copy, control, &mut noise);
-        self.noise.set(noise);
+        let comparison = trial.comparer.compare(primary, copy, control, &mut self.noise.borrow_mut());
         let verdict = comparison.verdict();
         self.counters.add(verdict as usize, 1);
         for part in Part::ALL {

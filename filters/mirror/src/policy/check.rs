@@ -46,6 +46,21 @@ pub(crate) fn number(problems: &mut Problems, at: &At<'_>, field: &str, found: u
     }
 }
 
+/// Refuses a number that is not within bounds; `reason` says what they are.
+#[inline(never)]
+pub(crate) fn within(
+    problems: &mut Problems,
+    at: &At<'_>,
+    field: &str,
+    found: usize,
+    (least, most): (usize, usize),
+    reason: &str,
+) {
+    if found < least || found > most {
+        refuse(problems, at, field, reason);
+    }
+}
+
 /// Refuses a number above `most`, which `words` say.
 #[inline(never)]
 pub(crate) fn at_most(problems: &mut Problems, at: &At<'_>, field: &str, found: u32, most: u32, words: &str) {

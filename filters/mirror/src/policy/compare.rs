@@ -3,8 +3,6 @@
 //! Pure. Knows no clock, no target and no counter. What differs between two answers of the primary's own cluster (primary and control) is noise:
 //! at once, for this comparison, and for later ones as far as [`Noise`] has learned it.
 
-use std::rc::Rc;
-
 use weir_sdk::{At, HeaderMap, Problems};
 
 use super::answer::Answer;
@@ -25,16 +23,12 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-/// A compiled [`Compare`].
+/// A checked [`Compare`], with what is compiled of it.
 #[derive(Clone, Debug)]
 pub struct Comparer {
-    status: CompareStatus,
-    headers: Vec<Rc<str>>,
-    body: CompareBody,
+    /// As it is written, but for names of headers, which are in lower case.
+    config: Compare,
     documents: Documents,
-    noise: Option<crate::config::Noise>,
-    record_values: RecordValues,
-    record_bytes: usize,
 }
 
 /// How documents are compared.
@@ -156,14 +150,14 @@ impl Comparison {
 
 impl Comparer {
     /// Checks and compiles what is configured at `at`. After a problem was noted the comparer is not to be used.
-    pub fn compile(at: &At<'_>, config: &Compare, problems: &mut Problems) -> Self {
+    pub fn compile(at: &At<'_>, config: Compare, problems: &mut Problems) -> Self {
         compile::compile(at, config, problems)
     }
 
     /// A state of knowledge in which nothing is known. One for each comparer.
     #[must_use]
     pub fn noise(&self) -> Noise {
-        Noise::new(self.noise.as_ref())
+        Noise::default()
     }
 
     /// Compares the answer to a copy with the primary's. `control` is a second answer of the primary's own cluster to the same request, when
@@ -179,11 +173,14 @@ impl Comparer {
         let control = control.map(|control| self.differences(primary, control));
         let places = found.general_places();
         let controls = control.map(|control| control.general_places());
-        noise.learn(&places, controls.as_deref());
+        let rules = self.config.noise.as_ref();
+        if let Some(rules) = rules {
+            noise.learn(rules, &places, controls.as_deref());
+        }
         let controls = controls.unwrap_or_default();
         for (difference, place) in found.differences.iter_mut().zip(&places) {
             let now = controls.iter().any(|control| is_within(place, control));
-            difference.noise = now || noise.is_noisy(place);
+            difference.noise = now || rules.is_some_and(|rules| noise.is_noisy(rules, place));
         }
         found
     }
@@ -191,7 +188,7 @@ impl Comparer {
     fn differences(&self, primary: &Answer, copy: &Answer) -> Comparison {
         let mut found = Comparison { statuses: (primary.status, copy.status), ..Comparison::default() };
         let class = |status: u16| status.checked_div(100);
-        let differs = match self.status {
+        let differs = match self.config.status {
             CompareStatus::Exact => primary.status != copy.status,
             CompareStatus::Class => class(primary.status) != class(copy.status),
             CompareStatus::Ignore => false,
@@ -199,7 +196,7 @@ impl Comparer {
         if differs {
             found.differences.push(Found::status(primary.status, copy.status));
         }
-        for name in &self.headers {
+        for name in &self.config.headers {
             let (one, other) = (primary.headers.values(name), copy.headers.values(name));
             if !one.eq(other) {
                 found.differences.push(Found::header(name, &primary.headers, &copy.headers));
@@ -210,24 +207,29 @@ impl Comparer {
     }
 
     fn bodies(&self, primary: &Answer, copy: &Answer, found: &mut Comparison) {
-        if self.body == CompareBody::Ignore {
+        if self.config.body == CompareBody::Ignore {
             return;
         }
         let truncated = primary.body_truncated || copy.body_truncated;
-        let documents = match self.body {
+        let documents = match self.config.body {
             CompareBody::Json => true,
             CompareBody::Auto => is_document(&primary.headers) && is_document(&copy.headers),
             _ => false,
         };
-        if truncated && (documents || self.body == CompareBody::Length) {
+        if truncated && (documents || self.config.body == CompareBody::Length) {
             found.body_skipped = true;
             return;
         }
         if documents && let (Some(one), Some(other)) = (Node::parse(&primary.body), Node::parse(&copy.body)) {
-            return self.documents.compare(&one, &other, self.record_values == RecordValues::Redacted, found);
+            return self.documents.compare(
+                &one,
+                &other,
+                self.config.record_values == RecordValues::Redacted,
+                found,
+            );
         }
         let (one, other) = (primary.body.as_slice(), copy.body.as_slice());
-        let equal = match self.body {
+        let equal = match self.config.body {
             CompareBody::Length => one.len() == other.len(),
             _ if truncated => {
                 let both = one.len().min(other.len());

@@ -25,7 +25,7 @@ const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 /// A checked [`config::Target`], with what is compiled of it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// As it is written, but for names of headers, which are in lower case.
+    /// As it is written, but for names of headers, which are in lower case, and for `compare`, which is in `trial`.
     pub written: config::Target,
     /// The list that it is in: 0 for the configuration's own, then those of its policies.
     pub list: usize,
@@ -105,8 +105,8 @@ impl Target {
             .as_ref()
             .map(|redact| Rc::new(Redactor::compile(&at.field("redact"), redact, problems)));
         let path = rewrite::compile(at, target, problems);
-        let trial = Trial::compile(at, target, redactor.clone(), problems);
         let record = target.record.as_ref().map(|record| Record::compile(at, target, record, problems));
+        let trial = Trial::compile(at, target, redactor.clone(), problems);
         Self {
             list,
             name: name.into(),

@@ -23,7 +23,7 @@ impl Trial {
     #[inline(never)]
     pub fn compile(
         at: &At<'_>,
-        target: &config::Target,
+        target: &mut config::Target,
         redactor: Option<Rc<Redactor>>,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -32,7 +32,7 @@ impl Trial {
         if target.control.as_ref().is_some_and(|control| control.cluster.is_empty()) {
             check::refuse(problems, at, "control.cluster", "expected the name of a cluster, found nothing");
         }
-        let Some(compare) = &target.compare else {
+        let Some(compare) = target.compare.take() else {
             if target.control.is_some() {
                 check::refuse(problems, at, "control", "is for targets with `compare`");
             }

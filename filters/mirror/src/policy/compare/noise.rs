@@ -9,22 +9,12 @@ use crate::policy::sort::sort;
 /// The state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Noise {
-    /// `None`: nothing is learned.
-    rules: Option<Rules>,
     /// Ascending by name.
     places: Vec<Known>,
     /// Comparisons of primary and copy.
     copies: u32,
     /// Comparisons of primary and control.
     controls: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rules {
-    min_samples: u32,
-    relative: f64,
-    window: u32,
-    max_places: usize,
 }
 
 /// What is known of a place: how often it differed.
@@ -36,16 +26,6 @@ struct Known {
 }
 
 impl Noise {
-    pub(super) fn new(config: Option<&config::Noise>) -> Self {
-        let rules = config.map(|config| Rules {
-            min_samples: config.min_samples,
-            relative: config.relative,
-            window: config.window,
-            max_places: config.max_places,
-        });
-        Self { rules, ..Self::default() }
-    }
-
     /// Of how many places something is known.
     #[must_use]
     pub fn known(&self) -> usize {
@@ -54,8 +34,7 @@ impl Noise {
 
     /// Learns from a comparison: the places at which primary and copy differ and, when there was a control answer, those at which primary and
     /// control do. A place counts once, however often it is there.
-    pub(super) fn learn(&mut self, copies: &[String], controls: Option<&[String]>) {
-        let Some(rules) = self.rules else { return };
+    pub(super) fn learn(&mut self, rules: &config::Noise, copies: &[String], controls: Option<&[String]>) {
         self.copies = self.copies.saturating_add(1);
         self.controls = self.controls.saturating_add(u32::from(controls.is_some()));
         for place in unique(controls.unwrap_or_default()) {
@@ -81,8 +60,7 @@ impl Noise {
 
     /// Whether a difference at this place, or around it, is expected anyway.
     #[must_use]
-    pub fn is_noisy(&self, place: &str) -> bool {
-        let Some(rules) = self.rules else { return false };
+    pub(super) fn is_noisy(&self, rules: &config::Noise, place: &str) -> bool {
         if self.controls < rules.min_samples {
             return false;
         }
@@ -125,14 +103,27 @@ fn unique(places: &[String]) -> Vec<&str> {
 mod tests {
     use super::*;
 
-    fn noise(min_samples: u32, relative: f64, window: u32, max_places: usize) -> Noise {
-        Noise::new(Some(&config::Noise { min_samples, relative, window, max_places }))
+    /// A state and its rules.
+    struct Learner(Noise, config::Noise);
+
+    impl Learner {
+        fn is_noisy(&self, place: &str) -> bool {
+            self.0.is_noisy(&self.1, place)
+        }
+
+        fn known(&self) -> usize {
+            self.0.known()
+        }
     }
 
-    fn learn(noise: &mut Noise, times: usize, copies: &[&str], controls: Option<&[&str]>) {
+    fn noise(min_samples: u32, relative: f64, window: u32, max_places: usize) -> Learner {
+        Learner(Noise::default(), config::Noise { min_samples, relative, window, max_places })
+    }
+
+    fn learn(noise: &mut Learner, times: usize, copies: &[&str], controls: Option<&[&str]>) {
         let owned = |places: &[&str]| places.iter().map(|place| String::from(*place)).collect::<Vec<_>>();
         for _ in 0..times {
-            noise.learn(&owned(copies), controls.map(owned).as_deref());
+            noise.0.learn(&noise.1, &owned(copies), controls.map(owned).as_deref());
         }
     }
 
@@ -167,14 +158,7 @@ mod tests {
             let place = format!("b{index}");
             learn(&mut noise, 1, &[&place], Some(&[]));
             assert!(noise.known() <= 4);
-            assert!(noise.places.is_sorted_by_key(|known| known.place.clone()));
+            assert!(noise.0.places.is_sorted_by_key(|known| known.place.clone()));
         }
-    }
-
-    #[test]
-    fn without_rules_nothing_is_learned() {
-        let mut noise = Noise::new(None);
-        learn(&mut noise, 100, &["a"], Some(&["a"]));
-        assert!(!noise.is_noisy("a") && noise.known() == 0);
     }
 }

@@ -23,7 +23,7 @@ impl Comparer {
     /// The record of a comparison: one line of JSON, without a line break, of at most `record_bytes`. `redactor` is the target's.
     #[must_use]
     pub fn record(&self, comparison: &Comparison, context: &Context<'_>, redactor: &Redactor) -> Vec<u8> {
-        let room = self.record_bytes.saturating_sub(END);
+        let room = self.config.record_bytes.saturating_sub(END);
         let mut out = Vec::from(*b"{");
         for (name, text) in context {
             let before = out.len();
@@ -93,11 +93,13 @@ impl Comparer {
     }
 
     fn side(&self, name: &str, found: &Found, side: &Side, redactor: &Redactor, out: &mut Vec<u8>) {
-        let Some(kind) = side.kind.filter(|_| self.record_values != RecordValues::None) else { return };
+        let Some(kind) = side.kind.filter(|_| self.config.record_values != RecordValues::None) else {
+            return;
+        };
         push_key(out, name);
         push(out, &["{\"type\":\"", kind, "\""]);
         push_number(out, "length", side.length.and_then(|length| u64::try_from(length).ok()));
-        if self.record_values == RecordValues::Redacted
+        if self.config.record_values == RecordValues::Redacted
             && let Some(told) = told(found, side, redactor).filter(|told| told.len() <= MAX_VALUE)
         {
             push_key(out, "value");

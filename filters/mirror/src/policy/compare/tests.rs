@@ -11,7 +11,7 @@ use crate::policy::redact::Redactor;
 fn comparer(config: &Value) -> Comparer {
     let config: Compare = parse(Some(config.to_string().as_bytes())).expect("well-formed");
     let mut problems = Problems::new();
-    let comparer = Comparer::compile(&At::of("compare"), &config, &mut problems);
+    let comparer = Comparer::compile(&At::of("compare"), config, &mut problems);
     assert_eq!(problems.finish().map_err(|error| error.to_string()), Ok(()));
     comparer
 }
@@ -328,12 +328,24 @@ fn records_are_bounded() {
 }
 
 #[test]
+fn without_rules_nothing_is_learned() {
+    let comparer = comparer(&json!({}));
+    let mut noise = comparer.noise();
+    let (one, other) = (json_answer(r#"{"a":1}"#), json_answer(r#"{"a":2}"#));
+    for _ in 0..100 {
+        let found = comparer.compare(&one, &other, Some(&one), &mut noise);
+        assert_eq!(found.verdict(), Verdict::Different);
+    }
+    assert_eq!(noise.known(), 0);
+}
+
+#[test]
 fn configurations_that_mean_nothing_are_refused() {
     #[track_caller]
     fn refused(config: Value, expected: &str) {
         let config: Compare = parse(Some(config.to_string().as_bytes())).expect("well-formed");
         let mut problems = Problems::new();
-        Comparer::compile(&At::of("compare"), &config, &mut problems);
+        Comparer::compile(&At::of("compare"), config, &mut problems);
         let error = problems.finish().expect_err("means nothing").to_string();
         assert!(error.contains(expected), "{error}");
     }
