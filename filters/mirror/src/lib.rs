@@ -72,13 +72,13 @@ impl HttpFilter for Mirror {
             senders.push(Sender::new(&policy, index, target, &mut definer));
         }
         let prefix = policy.prefix(false);
-        let report = policy.report.take();
+        let report = policy.take_report();
         let reporter = report.map(|report| Reporter::new(report, &mut definer, &prefix));
         let counters = definer.counters(&prefix, ".route_invalid");
         if let Some(error) = definer.refused {
             return Err(error.into());
         }
-        let account = Account::new(policy.max_held_bytes);
+        let account = Account::new(policy.max_held_bytes());
         Ok(Self { senders, flights: Flights::default(), reporter, account, counters, policy })
     }
 

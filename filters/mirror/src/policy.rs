@@ -1,12 +1,11 @@
 //! Which requests are copied, to where, and what the copies look like. Pure: the request and the dice are arguments.
 
-use weir_sdk::{At, ConfigError, PerRoute, Problems, RequestView, names};
+use weir_sdk::{At, ConfigError, HeaderMap, PerRoute, Problems, RequestView, names};
 
 use crate::config::{self, Config};
 use back_off::Part;
 use bytes::joined;
 use plan::{Entry, Plan, Verdict};
-use report::Report;
 use target::Target;
 use why::Why;
 
@@ -47,20 +46,16 @@ pub struct Inputs<'a> {
     pub part: &'a dyn Fn(usize) -> Part,
 }
 
-/// A compiled [`Config`].
+/// A checked [`Config`], with what is compiled of it.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// As it is written, but for the targets, which are compiled.
+    config: Config,
     /// The targets of the configuration, then those of its policies.
     targets: Vec<Target>,
-    /// The names of the policies.
-    policies: Vec<String>,
     per_route: Option<PerRoute>,
-    /// Where records of differences go.
-    pub report: Option<Report>,
-    /// Bytes that a worker holds at most.
-    pub max_held_bytes: usize,
-    dry_run: bool,
-    stat_prefix: String,
+    /// The headers of what is posted to the collector of records of differences.
+    report_headers: HeaderMap,
 }
 
 impl TryFrom<Config> for Policy {
@@ -69,46 +64,41 @@ impl TryFrom<Config> for Policy {
     #[inline(never)]
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let mut problems = Problems::new();
-        let mut targets = Vec::new();
+        let mut this =
+            Self { config, targets: Vec::new(), per_route: None, report_headers: HeaderMap::new() };
+        let Self { config, targets, per_route, report_headers } = &mut this;
         let is_empty = config.targets.is_empty() && config.policies.is_empty();
-        compile(&At::of("targets"), config.targets, 0, &mut targets, &mut problems);
-        let mut policies: Vec<String> = Vec::new();
-        for (index, named) in config.policies.into_iter().enumerate() {
+        compile(&At::of("targets"), &mut config.targets, 0, targets, &mut problems);
+        let mut index = 0;
+        while let Some((before, [named, ..])) = config.policies.split_at_mut_checked(index) {
             let at = At::ROOT.item("policies", index);
-            if policies.contains(&named.name) {
+            if before.iter().any(|other| other.name == named.name) {
                 let reason = joined("`", &named.name, "` is there already; expected another name");
                 check::refuse(&mut problems, &at, "name", &reason);
             }
-            policies.push(named.name);
-            compile(&at.field("targets"), named.targets, policies.len(), &mut targets, &mut problems);
+            index = index.saturating_add(1);
+            compile(&at.field("targets"), &mut named.targets, index, targets, &mut problems);
         }
         let mut refuse = |field: &str, reason: &str| check::refuse(&mut problems, &At::ROOT, field, reason);
         if is_empty {
             refuse("targets", "expected at least one target such as `{cluster: shadow, percentage: 10}`");
         }
-        if !policies.is_empty() && config.per_route.is_none() {
+        if index > 0 && config.per_route.is_none() {
             refuse("per_route", "is missing: without it no route can choose one of `policies`");
         }
         check::told(&mut problems, &At::ROOT, "stat_prefix", names::stat_prefix(&config.stat_prefix));
         check::number(&mut problems, &At::ROOT, "max_held_bytes", config.max_held_bytes, (1, 1 << 30));
-        let per_route = config
-            .per_route
-            .as_ref()
-            .map(|per_route| PerRoute::compile(&per_route.namespace, "weir.mirror", &mut problems));
-        let report = config.report.map(|report| Report::compile(report, &mut problems));
-        if report.is_some() && targets.iter().all(|target| target.trial.is_none()) && problems.is_empty() {
-            check::refuse(&mut problems, &At::ROOT, "report", "is for targets with `compare`; here is none");
+        if let Some(written) = &config.per_route {
+            *per_route = Some(PerRoute::compile(&written.namespace, "weir.mirror", &mut problems));
         }
-        problems.finish()?;
-        Ok(Self {
-            report,
-            targets,
-            policies,
-            per_route,
-            max_held_bytes: usize::try_from(config.max_held_bytes).unwrap_or(usize::MAX),
-            dry_run: config.dry_run,
-            stat_prefix: config.stat_prefix,
-        })
+        if let Some(report) = &config.report {
+            *report_headers = report.compile(&mut problems);
+            if targets.iter().all(|target| target.trial.is_none()) && problems.is_empty() {
+                let reason = "is for targets with `compare`; here is none";
+                check::refuse(&mut problems, &At::ROOT, "report", reason);
+            }
+        }
+        problems.finish().map(|()| this)
     }
 }
 
@@ -116,12 +106,12 @@ impl TryFrom<Config> for Policy {
 #[inline(never)]
 fn compile(
     at: &At<'_>,
-    written: Vec<config::Target>,
+    written: &mut Vec<config::Target>,
     list: usize,
     targets: &mut Vec<Target>,
     problems: &mut Problems,
 ) {
-    for (index, target) in written.into_iter().enumerate() {
+    for (index, target) in std::mem::take(written).into_iter().enumerate() {
         let at = at.index(index);
         let before = problems.len();
         let target = Target::compile(&at, target, list, problems);
@@ -143,10 +133,22 @@ impl Policy {
         &self.targets
     }
 
+    /// Bytes that a worker holds at most.
+    #[must_use]
+    pub fn max_held_bytes(&self) -> usize {
+        usize::try_from(self.config.max_held_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Where records of differences go, and the headers of what is posted there; once.
+    pub fn take_report(&mut self) -> Option<(config::Report, HeaderMap)> {
+        let report = self.config.report.take()?;
+        Some((report, std::mem::take(&mut self.report_headers)))
+    }
+
     /// First part of the names of the metrics of a dry run or not.
     #[must_use]
     pub fn prefix(&self, dry_run: bool) -> String {
-        joined(&self.stat_prefix, if dry_run { ".dry_run" } else { "" }, "")
+        joined(&self.config.stat_prefix, if dry_run { ".dry_run" } else { "" }, "")
     }
 
     /// First part of the names of a target's metrics, of a dry run or not.
@@ -158,7 +160,7 @@ impl Policy {
     /// Whether this may be a dry run, or anything else.
     #[must_use]
     pub fn may_be(&self, dry_run: bool) -> bool {
-        self.dry_run == dry_run || self.per_route.is_some()
+        self.config.dry_run == dry_run || self.per_route.is_some()
     }
 
     /// What is to be copied of a request, and to where.
@@ -168,7 +170,7 @@ impl Policy {
         let mut list = 0;
         let mut route_invalid = false;
         if let Some(policy) = &route.policy {
-            let named = self.policies.iter().position(|name| name.as_bytes() == policy);
+            let named = self.config.policies.iter().position(|named| named.name.as_bytes() == policy);
             list = named.map_or(0, |index| index.saturating_add(1));
             route_invalid = named.is_none();
         }
@@ -184,6 +186,6 @@ impl Policy {
             };
             entries.push(Entry { target: index, name: target.name.clone(), draw, verdict, detail: None });
         }
-        Plan { entries, dry_run: route.dry_run.unwrap_or(self.dry_run), route_invalid }
+        Plan { entries, dry_run: route.dry_run.unwrap_or(self.config.dry_run), route_invalid }
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 
 use weir_sdk::{CalloutId, HeaderMap, PluginHost};
 
+use crate::config::Report;
 use crate::metrics::{Counters, Definer};
 use crate::policy::bytes::joined;
-use crate::policy::report::Report;
 use crate::trials::say;
 
 const COUNTERS: &str = "records dropped failed";
@@ -18,6 +18,8 @@ const FAILED: usize = 2;
 /// The records that wait.
 pub(crate) struct Reporter {
     report: Report,
+    /// Of what is posted to the collector.
+    headers: HeaderMap,
     records: Cell<Vec<u8>>,
     armed: Cell<bool>,
     counters: Counters,
@@ -31,9 +33,13 @@ impl fmt::Debug for Reporter {
 
 impl Reporter {
     /// Defines what it counts.
-    pub(crate) fn new(report: Report, definer: &mut Definer<'_>, prefix: &str) -> Self {
+    pub(crate) fn new(
+        (report, headers): (Report, HeaderMap),
+        definer: &mut Definer<'_>,
+        prefix: &str,
+    ) -> Self {
         let counters = definer.counters(&joined(prefix, ".report_", ""), COUNTERS);
-        Self { report, records: Cell::default(), armed: Cell::new(false), counters }
+        Self { report, headers, records: Cell::default(), armed: Cell::new(false), counters }
     }
 
     /// Whether there is to be a record of this difference.
@@ -43,7 +49,7 @@ impl Reporter {
 
     /// Takes a record.
     pub(crate) fn tell(&self, record: &[u8], host: &PluginHost) {
-        let written = &self.report.written;
+        let written = &self.report;
         if written.cluster.is_none() {
             self.counters.add(TOLD, 1);
             say(record);
@@ -68,10 +74,14 @@ impl Reporter {
     pub(crate) fn flush(&self, host: &PluginHost) -> Option<CalloutId> {
         self.armed.set(false);
         let records = self.records.take();
-        let Report { written, headers } = &self.report;
-        let cluster = written.cluster.as_ref().filter(|_| !records.is_empty())?;
-        let call =
-            host.callout_of(cluster.as_bytes(), headers, &records, &HeaderMap::new(), written.timeout.0);
+        let cluster = self.report.cluster.as_ref().filter(|_| !records.is_empty())?;
+        let call = host.callout_of(
+            cluster.as_bytes(),
+            &self.headers,
+            &records,
+            &HeaderMap::new(),
+            self.report.timeout.0,
+        );
         call.inspect_err(|_| self.counters.add(FAILED, 1)).ok()
     }
 
