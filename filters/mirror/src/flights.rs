@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use weir_sdk::{CalloutId, Calls};
 
@@ -19,7 +18,8 @@ pub(crate) struct Flight {
     pub(crate) kind: Kind,
     /// The target's place.
     pub(crate) target: usize,
-    pub(crate) since: Duration,
+    /// When it left, in nanoseconds of the clock.
+    pub(crate) since: u64,
     /// How many records it has; none but in [`Kind::Records`].
     pub(crate) records: u64,
     /// The comparison that waits for its answer.
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 impl Flight {
     /// Of this kind, for a target.
     pub(crate) fn new(kind: Kind, target: usize, records: u64, case: Option<Rc<Case>>) -> Self {
-        Self { kind, target, since: Duration::ZERO, records, case, in_flight: None }
+        Self { kind, target, since: 0, records, case, in_flight: None }
     }
 }
 

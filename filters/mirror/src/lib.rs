@@ -263,7 +263,7 @@ impl Mirror {
 
     fn plan(&self, request: &Request) -> Plan {
         let part = |index: usize| match self.target(index) {
-            Some((target, sender)) => sender.part(target, request.plugin()),
+            Some((_, sender)) => sender.part(request.plugin()),
             None => policy::back_off::Part::Nothing,
         };
         self.policy.plan(&Inputs { request, random: &|| request.random(), part: &part })
@@ -318,7 +318,7 @@ impl Mirror {
         if target.record.is_some() {
             let bytes = size(&copy.headers).saturating_add(copy.body.len());
             let held = self.account.take(bytes).ok_or(Why::Memory)?;
-            sender.admit(target, host.uptime().unwrap_or_default())?;
+            sender.admit(target, host.monotonic_ns().unwrap_or_default())?;
             let limit = target.recorded_bytes(wanted);
             stream.recordings.push(Recording { target: sender.index, request: copy, limit, _held: held });
             return Ok(());

@@ -133,8 +133,8 @@ impl Metrics {
         self.counters.add(SKIPPED.saturating_add(why.index()), 1);
     }
 
-    /// A copy that was sent has come to its end.
-    pub(crate) fn ended(&self, end: End, latency: std::time::Duration) {
+    /// A copy that was sent has come to its end, after so long.
+    pub(crate) fn ended(&self, end: End, latency_ns: u64) {
         let counter = match end {
             End::Answered => ANSWERED,
             End::AnsweredBadly => {
@@ -145,6 +145,6 @@ impl Metrics {
             End::TimedOut => TIMED_OUT,
         };
         self.counters.add(counter, 1);
-        self.latency.record(u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+        self.latency.record(latency_ns / 1_000_000);
     }
 }

@@ -1,7 +1,6 @@
 //! Sends copies to one target and hears of their ends: limits, back-off and metrics around the host's callout.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use weir_sdk::{CalloutReply, Gauge, PluginHost, Shared};
 
@@ -91,11 +90,11 @@ impl Sender {
     }
 
     /// The part of its share that the target gets now.
-    pub(crate) fn part(&self, target: &Target, host: &PluginHost) -> Part {
+    pub(crate) fn part(&self, host: &PluginHost) -> Part {
         let state = self.state.get();
         // The clock is a host call, and few targets suffer.
-        let now = if state.is_timed() { host.uptime().unwrap_or_default() } else { Duration::ZERO };
-        target.written.back_off.part(&state, now)
+        let now = if state.is_timed() { host.monotonic_ns().unwrap_or_default() } else { 0 };
+        state.part(now)
     }
 
     /// There is no copy.
@@ -120,7 +119,7 @@ impl Sender {
         host: &PluginHost,
     ) -> Result<(), Why> {
         let metrics = self.metrics(false).ok_or(Why::Refused)?;
-        let (kind, now) = (flight.kind, host.uptime().unwrap_or_default());
+        let (kind, now) = (flight.kind, host.monotonic_ns().unwrap_or_default());
         flight.since = now;
         flight.in_flight = InFlight::take(metrics.in_flight, target.written.max_in_flight);
         if flight.in_flight.is_none() {
@@ -136,7 +135,7 @@ impl Sender {
             if let Ok(gzip) = gzip {
                 copy.body = gzip;
                 without_digests(copy);
-                copy.headers.push("content-encoding", "gzip");
+                copy.headers.push("content-encoding", &b"gzip"[..]);
             }
         }
         let call =
@@ -158,7 +157,7 @@ impl Sender {
                             target.name
                         );
                     }
-                    self.judge(target, now, true, Duration::ZERO);
+                    self.judge(target, now, true, 0);
                 }
                 Err(Why::Refused)
             }
@@ -169,7 +168,7 @@ impl Sender {
     ///
     /// # Errors
     /// [`Why::Rate`]
-    pub(crate) fn admit(&self, target: &Target, now: Duration) -> Result<(), Why> {
+    pub(crate) fn admit(&self, target: &Target, now: u64) -> Result<(), Why> {
         if let (Some(rate), Some(bucket)) = (&target.written.rate, &self.bucket) {
             // A bucket that cannot be read lets nothing through: a limit that fails open is none.
             let taken = bucket.update(|level| rate.take(level, now));
@@ -226,7 +225,7 @@ impl Sender {
 
     /// An answer has come, of the target's or of Envoy's for it.
     pub(crate) fn ended(&self, target: &Target, flight: &Flight, reply: &CalloutReply, host: &PluginHost) {
-        let now = host.uptime().unwrap_or(flight.since);
+        let now = host.monotonic_ns().unwrap_or(flight.since);
         let latency = now.saturating_sub(flight.since);
         let end = match reply.status {
             Some(status) if reply.is_from_upstream() && status < 500 => End::Answered,
@@ -243,12 +242,14 @@ impl Sender {
         self.judge(target, now, end != End::Answered, latency);
     }
 
-    fn judge(&self, target: &Target, now: Duration, failed: bool, latency: Duration) {
+    fn judge(&self, target: &Target, now: u64, failed: bool, latency: u64) {
         let back_off = &target.written.back_off;
         if back_off.is_on() {
-            let before = self.state.get();
-            self.state.set(back_off.step(before, now, back_off.is_bad(failed, latency)));
-            let (was, is) = (back_off.part(&before, now), back_off.part(&self.state.get(), now));
+            let mut state = self.state.get();
+            let was = state.part(now);
+            back_off.step(&mut state, now, back_off.is_bad(failed, latency));
+            self.state.set(state);
+            let is = state.part(now);
             if was != is {
                 weir_sdk::log::info!("target `{}`: {is}", target.name);
             }

@@ -1,9 +1,8 @@
 //! Back-off: which part of its share a target gets, from how its answers were. Pure: a state and a time go in, a state comes out.
 
 use std::fmt;
-use std::time::Duration;
 
-use weir_sdk::{At, Problems};
+use weir_sdk::{At, Problems, nanos};
 
 use super::check;
 pub use crate::config::BackOff;
@@ -13,10 +12,10 @@ pub use crate::config::BackOff;
 pub struct State {
     /// How often its share is halved.
     halved: u8,
-    /// Until when nothing is sent.
-    paused_until: Option<Duration>,
-    /// When the interval began that is looked at.
-    since: Option<Duration>,
+    /// Until when nothing is sent, in nanoseconds of the clock; 0 for no such time.
+    paused_until: u64,
+    /// When the interval began that is looked at, where there are answers in it.
+    since: u64,
     /// Answers in it.
     answers: u32,
     /// Bad ones among them.
@@ -61,7 +60,13 @@ impl State {
     /// Whether it takes the time to say what part is sent.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        self.paused_until.is_some()
+        self.paused_until > 0
+    }
+
+    /// The part that is sent now, in nanoseconds of the clock.
+    #[must_use]
+    pub fn part(&self, now: u64) -> Part {
+        if now < self.paused_until { Part::Nothing } else { Part::Halved(self.halved) }
     }
 }
 
@@ -83,47 +88,39 @@ impl BackOff {
         self.max_failures.0.ppm() < 1_000_000
     }
 
-    /// The part that is sent now.
+    /// Whether an answer is bad that took so many nanoseconds.
     #[must_use]
-    pub fn part(&self, state: &State, now: Duration) -> Part {
-        match state.paused_until {
-            Some(until) if now < until => Part::Nothing,
-            _ => Part::Halved(state.halved),
-        }
-    }
-
-    /// Whether an answer is bad that took this long.
-    #[must_use]
-    pub fn is_bad(&self, failed: bool, latency: Duration) -> bool {
-        failed || self.max_latency.is_some_and(|most| latency > most.0)
+    pub fn is_bad(&self, failed: bool, latency: u64) -> bool {
+        failed || self.max_latency.is_some_and(|most| latency > nanos(most.0))
     }
 
     /// An answer has come.
-    #[must_use]
-    pub fn step(&self, state: State, now: Duration, bad: bool) -> State {
+    pub fn step(&self, state: &mut State, now: u64, bad: bool) {
         // Answers to copies that were sent before the pause tell nothing of how the target is behind it.
-        if state.paused_until.is_some_and(|until| now < until) {
-            return state;
+        if now < state.paused_until {
+            return;
         }
-        let since = state.since.unwrap_or(now);
-        let state = State {
-            halved: state.halved,
-            paused_until: None,
-            since: Some(since),
-            answers: state.answers.saturating_add(1),
-            bad: state.bad.saturating_add(u32::from(bad)),
-        };
+        state.paused_until = 0;
+        if state.answers == 0 {
+            state.since = now;
+        }
+        state.answers = state.answers.saturating_add(1);
+        state.bad = state.bad.saturating_add(u32::from(bad));
         let judged = state.answers >= self.min_samples;
-        if judged && self.is_too_bad(&state) {
-            return self.worse(&state, now);
+        let mut next = State { halved: state.halved, ..State::default() };
+        if judged && self.is_too_bad(state) {
+            if next.halved < self.halvings {
+                next.halved = next.halved.saturating_add(1);
+            } else {
+                next.paused_until = now.saturating_add(nanos(self.pause.0));
+            }
+        } else if now.saturating_sub(state.since) < nanos(self.interval.0) {
+            return;
+        } else if judged || state.bad == 0 {
+            // The interval is over. Too few answers to call it bad are well when none of them was.
+            next.halved = next.halved.saturating_sub(1);
         }
-        if now.saturating_sub(since) < self.interval.0 {
-            return state;
-        }
-        // The interval is over. Too few answers to call it bad are well when none of them was.
-        let well = if judged { !self.is_too_bad(&state) } else { state.bad == 0 };
-        let halved = if well { state.halved.saturating_sub(1) } else { state.halved };
-        State { halved, ..State::default() }
+        *state = next;
     }
 
     fn is_too_bad(&self, state: &State) -> bool {
@@ -131,21 +128,12 @@ impl BackOff {
         let bad = u64::from(state.bad).saturating_mul(1_000_000);
         bad > u64::from(self.max_failures.0.ppm()).saturating_mul(u64::from(state.answers))
     }
-
-    fn worse(&self, state: &State, now: Duration) -> State {
-        if state.halved < self.halvings {
-            return State { halved: state.halved.saturating_add(1), ..State::default() };
-        }
-        State {
-            halved: state.halved,
-            paused_until: Some(now.saturating_add(self.pause.0)),
-            ..State::default()
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use weir_sdk::ConfigDuration;
 
@@ -155,13 +143,17 @@ mod tests {
         BackOff { min_samples: 4, halvings: 2, ..BackOff::default() }
     }
 
+    fn secs(number: u64) -> u64 {
+        number * 1_000_000_000
+    }
+
     /// Steps through answers `(at, bad)` and returns the part after each.
     fn parts(answers: &[(u64, bool)]) -> Vec<Part> {
         let (back_off, mut state) = (back_off(), State::default());
         let step = |(at, bad): &(u64, bool)| {
-            let now = Duration::from_secs(*at);
-            state = back_off.step(state, now, *bad);
-            back_off.part(&state, now)
+            let now = secs(*at);
+            back_off.step(&mut state, now, *bad);
+            state.part(now)
         };
         answers.iter().map(step).collect()
     }
@@ -176,15 +168,15 @@ mod tests {
     #[test]
     fn it_comes_back_by_the_clock_and_each_good_interval_doubles_its_share() {
         let (back_off, mut state) = (back_off(), State::default());
-        let at = Duration::from_secs;
+        let at = secs;
         for _ in 0..12 {
-            state = back_off.step(state, at(1), true);
+            back_off.step(&mut state, at(1), true);
         }
-        assert_eq!(back_off.part(&state, at(30)), Part::Nothing);
-        assert_eq!(back_off.part(&state, at(31)), Part::Halved(2));
+        assert_eq!(state.part(at(30)), Part::Nothing);
+        assert_eq!(state.part(at(31)), Part::Halved(2));
         for (now, want) in [(31, 2), (41, 1), (42, 1), (52, 0), (53, 0), (63, 0)] {
-            state = back_off.step(state, at(now), false);
-            assert_eq!(back_off.part(&state, at(now)), Part::Halved(want), "at {now} s");
+            back_off.step(&mut state, at(now), false);
+            assert_eq!(state.part(at(now)), Part::Halved(want), "at {now} s");
         }
     }
 
@@ -197,42 +189,40 @@ mod tests {
     #[test]
     fn slow_is_bad_where_it_is_said() {
         let mut back_off = back_off();
-        assert!(!back_off.is_bad(false, Duration::from_secs(9)) && back_off.is_bad(true, Duration::ZERO));
+        assert!(!back_off.is_bad(false, secs(9)) && back_off.is_bad(true, 0));
         back_off.max_latency = Some(ConfigDuration(Duration::from_secs(1)));
-        assert!(
-            !back_off.is_bad(false, Duration::from_secs(1)) && back_off.is_bad(false, Duration::from_secs(2))
-        );
+        assert!(!back_off.is_bad(false, secs(1)) && back_off.is_bad(false, secs(2)));
     }
 
     proptest! {
         #[test]
         fn no_history_breaks_it(answers in prop::collection::vec((0_u64..100, any::<bool>()), 0..400)) {
-            let (back_off, mut state, mut now, mut changed) = (back_off(), State::default(), 0, Duration::ZERO);
+            let (back_off, mut state, mut now, mut changed) = (back_off(), State::default(), 0, 0);
             for (passed, bad) in answers {
                 now += passed;
-                let at = Duration::from_secs(now);
-                let before = back_off.part(&state, at).of(1_000_000);
-                state = back_off.step(state, at, bad);
-                let after = back_off.part(&state, at).of(1_000_000);
+                let at = secs(now);
+                let before = state.part(at).of(1_000_000);
+                back_off.step(&mut state, at, bad);
+                let after = state.part(at).of(1_000_000);
                 prop_assert!(state.halved <= back_off.halvings && state.bad <= state.answers);
                 // One answer halves, doubles or ends the share, and nothing doubles it twice in an interval.
                 prop_assert!(after == before || after == 0 || after == before / 2 || after == before * 2);
                 if after != before {
-                    prop_assert!(after < before || at - changed >= back_off.interval.0);
+                    prop_assert!(after < before || at - changed >= nanos(back_off.interval.0));
                     changed = at;
                 }
             }
             // Whatever was, answers that are well bring the whole share back: after a pause, an interval for each halving.
             now += 31;
             for _ in 0..(2 * (1 + u64::from(back_off.halvings))) {
-                state = back_off.step(state, Duration::from_secs(now), false);
+                back_off.step(&mut state, secs(now), false);
                 now += 11;
             }
             for _ in 0..4 {
-                state = back_off.step(state, Duration::from_secs(now), false);
+                back_off.step(&mut state, secs(now), false);
                 now += 11;
             }
-            prop_assert_eq!(back_off.part(&state, Duration::from_secs(now)), Part::Halved(0));
+            prop_assert_eq!(state.part(secs(now)), Part::Halved(0));
         }
     }
 

@@ -1,8 +1,6 @@
 //! A token bucket. Pure: a state and a time go in, a state and a verdict come out.
 
-use std::time::Duration;
-
-use weir_sdk::{At, Problems, SharedValue};
+use weir_sdk::{At, Problems, SharedValue, nanos};
 
 use super::check;
 pub use crate::config::TokenBucket;
@@ -35,10 +33,10 @@ impl TokenBucket {
         check::time(problems, at, "fill_interval", self.fill_interval.0, (1, check::DAY), "1ms to a day");
     }
 
-    /// Takes a token. A bucket that nobody has seen is full; one from the future, as after a restart of the machine, too.
+    /// Takes a token now, in nanoseconds of the clock. A bucket that nobody has seen is full; one from the future, as after a restart of the machine, too.
     #[must_use]
-    pub fn take(&self, level: Option<Level>, now: Duration) -> (Level, bool) {
-        let (now_ns, interval_ns) = (weir_sdk::nanos(now), weir_sdk::nanos(self.fill_interval.0));
+    pub fn take(&self, level: Option<Level>, now_ns: u64) -> (Level, bool) {
+        let interval_ns = nanos(self.fill_interval.0);
         let full = Level { tokens: self.max_tokens, filled_ns: now_ns };
         let level = level.filter(|level| level.filled_ns <= now_ns).unwrap_or(full);
         let passed = now_ns.saturating_sub(level.filled_ns);
@@ -56,6 +54,8 @@ impl TokenBucket {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use weir_sdk::ConfigDuration;
 
@@ -81,11 +81,11 @@ mod tests {
             (9000, true),
             (9000, false),
         ] {
-            let (next, taken) = bucket.take(level, Duration::from_millis(ms));
+            let (next, taken) = bucket.take(level, ms * 1_000_000);
             assert_eq!(taken, want, "at {ms} ms");
             level = Some(next);
         }
-        let (_, taken) = bucket.take(Some(Level { tokens: 0, filled_ns: u64::MAX }), Duration::ZERO);
+        let (_, taken) = bucket.take(Some(Level { tokens: 0, filled_ns: u64::MAX }), 0);
         assert!(taken, "a bucket from the future is full");
     }
 
@@ -106,7 +106,7 @@ mod tests {
             let (mut level, mut now, mut taken) = (None, 0, 0_u64);
             for wait in waits {
                 now += wait;
-                let (next, is_taken) = bucket.take(level, Duration::from_millis(now));
+                let (next, is_taken) = bucket.take(level, now * 1_000_000);
                 prop_assert!(next.tokens < max || !is_taken);
                 taken += u64::from(is_taken);
                 level = Some(next);

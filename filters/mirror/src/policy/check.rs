@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_sdk::{At, Problems, names};
+use weir_sdk::{At, Problems, names, nanos};
 
 use super::bytes::joined;
 
@@ -80,7 +80,8 @@ pub(crate) fn time(
     (least, most): (u64, u64),
     words: &str,
 ) {
-    if found < Duration::from_millis(least) || found > Duration::from_millis(most) {
+    let found = nanos(found);
+    if found < least.wrapping_mul(1_000_000) || found > most.wrapping_mul(1_000_000) {
         refuse(problems, at, field, &joined("expected ", words, ""));
     }
 }

@@ -64,11 +64,13 @@ impl Plan {
     /// Bytes of the body that are to be kept: the most that any copy may have.
     #[must_use]
     pub fn body_limit(&self) -> usize {
-        let limits = self.entries.iter().map(|entry| match &entry.verdict {
-            Verdict::Wanted(wanted) => wanted.body_limit,
-            _ => 0,
-        });
-        limits.max().unwrap_or(0)
+        let mut most = 0;
+        for entry in &self.entries {
+            if let Verdict::Wanted(wanted) = &entry.verdict {
+                most = wanted.body_limit.max(most);
+            }
+        }
+        most
     }
 
     /// Copies that a body of this length forbids are skipped.

@@ -55,11 +55,13 @@ pub fn apply(
             Authority::Literal(literal) => literal.as_bytes().to_vec(),
             Authority::Suffix(suffix) => with_suffix(old, suffix.as_bytes()),
         };
-        headers.set(":authority", new);
+        headers.set(":authority", new.as_slice());
     }
     if let Some(written) = &target.path {
-        let new = path::of(written, regex, headers.first(":path").unwrap_or_default()).ok_or(Why::Path)?;
-        headers.set(":path", new);
+        let Some(new) = path::of(written, regex, headers.first(":path").unwrap_or_default()) else {
+            return Err(Why::Path);
+        };
+        headers.set(":path", new.as_slice());
     }
     trace::apply(target.trace, headers);
     mark(target, copy, length);
@@ -68,10 +70,10 @@ pub fn apply(
         copy.headers.remove(name);
     }
     for line in &changes.set {
-        copy.headers.set(&line.name, &line.value);
+        copy.headers.set(&line.name, line.value.as_bytes());
     }
     for line in &changes.append {
-        copy.headers.push(&line.name, &line.value);
+        copy.headers.push(line.name.as_str(), line.value.as_bytes());
     }
     Ok(())
 }
@@ -82,13 +84,13 @@ pub fn mark(target: &config::Target, copy: &mut Copy, length: u64) {
     for name in IDEMPOTENCY {
         if let Some(key) = copy.headers.first(name).filter(|_| !suffix.is_empty()) {
             let key = [key, suffix].concat();
-            copy.headers.set(name, key);
+            copy.headers.set(name, key.as_slice());
         }
     }
     let mark = &target.mark;
-    copy.headers.set(&mark.name, &mark.value);
+    copy.headers.set(&mark.name, mark.value.as_bytes());
     if copy.body_truncated {
-        copy.headers.set(&joined(&mark.name, "-truncated", ""), length.to_string());
+        copy.headers.set(&joined(&mark.name, "-truncated", ""), length.to_string().as_bytes());
     }
 }
 
@@ -107,13 +109,15 @@ fn line(at: &At<'_>, name: &mut String, value: &str, problems: &mut Problems) {
 
 /// Text between host and port. The colons of an IPv6 address in brackets begin no port.
 fn with_suffix(authority: &[u8], suffix: &[u8]) -> Vec<u8> {
-    let colon = authority.iter().rposition(|byte| *byte == b':');
-    let port = colon.filter(|at| {
-        let digits = authority.get(at.saturating_add(1)..).unwrap_or_default();
-        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
-    });
-    let (host, port) =
-        authority.split_at_checked(port.unwrap_or(authority.len())).unwrap_or((authority, b""));
+    let mut host = authority;
+    while let [before @ .., b'0'..=b'9'] = host {
+        host = before;
+    }
+    match host {
+        [before @ .., b':'] if host.len() < authority.len() => host = before,
+        _ => host = authority,
+    }
+    let port = authority.get(host.len()..).unwrap_or_default();
     [host, suffix, port].concat()
 }
 

@@ -62,7 +62,7 @@ fn unsample(headers: &mut HeaderMap) {
     });
     rewrite(headers, "x-b3-sampled", |_| Some(b"0".to_vec()));
     if headers.first("x-b3-traceid").is_some() {
-        headers.set("x-b3-sampled", "0");
+        headers.set("x-b3-sampled", &b"0"[..]);
     }
     headers.remove("x-b3-flags");
     // https://www.jaegertracing.io/sdk-migration/#propagation-format: `{trace}:{span}:{parent}:{flags}`.
@@ -79,7 +79,7 @@ fn rewrite(headers: &mut HeaderMap, name: &str, new: fn(&[u8]) -> Option<Vec<u8>
         return;
     };
     match new(value) {
-        Some(value) => headers.set(name, value),
+        Some(value) => headers.set(name, value.as_slice()),
         None => headers.remove(name),
     }
 }
