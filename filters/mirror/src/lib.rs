@@ -203,10 +203,10 @@ impl HttpFilter for Mirror {
             let answer = if flags == 0 { kept.clone() } else { None };
             self.hear(case, Whose::Primary, answer, ended.plugin());
         }
-        for recording in std::mem::take(&mut stream.recordings) {
+        for recording in &stream.recordings {
             let answer = kept.as_ref().map(|kept| &kept.answer);
             let answer = if stream.lost { Err(Why::Memory.into()) } else { Ok(answer) };
-            self.record(&recording, answer, flags, ended);
+            self.record(recording, answer, flags, ended);
         }
     }
 
@@ -299,6 +299,7 @@ impl Mirror {
     }
 
     /// The request is complete: sends what is wanted of it.
+    #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "it is called once")]
     fn finish(
         &self,
@@ -310,7 +311,8 @@ impl Mirror {
         dry_run: bool,
         host: &PluginHost,
     ) -> Result<(), Refused> {
-        let mut copy = target.copy(wanted, snapshot)?;
+        let mut copy = target.copy(wanted, snapshot);
+        target.change(wanted, &mut copy, snapshot.length)?;
         if dry_run {
             sender.would_send(&copy);
             return Ok(());
@@ -328,8 +330,9 @@ impl Mirror {
         sender.send(target, &wanted.cluster, &mut copy, flight, &self.flights, host)?;
         if let Some(case) = case {
             if let Some(cluster) = target.control_cluster(&|| host.random())
-                && let Some(mut copy) = target.control(snapshot)
+                && snapshot.is_whole()
             {
+                let mut copy = target.control(snapshot);
                 let flight = Flight::new(Kind::Control, sender.index, 0, Some(Rc::clone(&case)));
                 let sent =
                     sender.send(target, cluster.as_bytes(), &mut copy, flight, &self.flights, host).is_ok();

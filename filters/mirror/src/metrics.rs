@@ -40,11 +40,15 @@ impl Definer<'_> {
     #[inline(never)]
     fn add(&mut self, counters: &mut Counters, prefix: &str, names: &str) {
         for name in names.split(' ') {
-            match self.host.counter(&joined(prefix, name, "")) {
-                Ok(counter) => counters.0.push(counter),
-                Err(error) => self.refused = Some(error),
+            let counter = self.host.counter(&joined(prefix, name, ""));
+            if let Some(counter) = self.defined(counter) {
+                counters.0.push(counter);
             }
         }
+    }
+
+    fn defined<T>(&mut self, metric: Result<T, HostError>) -> Option<T> {
+        metric.map_err(|error| self.refused = Some(error)).ok()
     }
 }
 
@@ -100,19 +104,15 @@ impl Metrics {
         }
         let prefix = joined(&policy.metrics_of(target, dry_run), ".", "");
         let latency = definer.host.histogram(&joined(&prefix, "latency_ms", ""));
+        let latency = definer.defined(latency)?;
         let in_flight = definer.host.gauge(&joined(&prefix, "in_flight", ""));
+        let in_flight = definer.defined(in_flight)?;
         let mut counters = definer.counters(&prefix, COUNTERS);
         definer.add(&mut counters, &joined(&prefix, "skipped_", ""), Why::COUNTERS);
         if target.may_compress() {
             definer.add(&mut counters, &prefix, OF_GZIP);
         }
-        match (latency, in_flight) {
-            (Ok(latency), Ok(in_flight)) => Some(Self { counters, latency, in_flight }),
-            (Err(error), _) | (_, Err(error)) => {
-                definer.refused = Some(error);
-                None
-            }
-        }
+        Some(Self { counters, latency, in_flight })
     }
 
     /// A copy was sent, or would have been.

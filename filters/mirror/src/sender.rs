@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use weir_sdk::{CalloutReply, Gauge, PluginHost, Shared};
+use weir_sdk::{CalloutReply, Gauge, HeaderMap, PluginHost, Shared};
 
 use crate::flights::{Flight, Flights, Kind};
 use crate::held::Account;
@@ -208,7 +208,9 @@ impl Sender {
         if let (Some(record), Some(recorder)) = (&target.record, &self.recorder)
             && let Some((lines, records)) = recorder.take()
         {
-            let posted = target.post(record, lines).and_then(|mut copy| {
+            let (headers, trailers) = (record.headers.clone(), HeaderMap::new());
+            let mut copy = Copy { headers, body: lines, trailers, body_truncated: false };
+            let posted = target.rewrite(&mut copy, 0).and_then(|()| {
                 let flight = Flight::new(Kind::Records, self.index, records, None);
                 self.send(target, &record.cluster, &mut copy, flight, flights, host)
             });

@@ -37,6 +37,12 @@ impl Snapshot {
         self.body.extend_from_slice(kept);
     }
 
+    /// Whether all of the body was kept.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        u64::try_from(self.body.len()).ok() == Some(self.length)
+    }
+
     /// What the request says its body's length is.
     #[must_use]
     pub fn declared_length(&self) -> Option<u64> {

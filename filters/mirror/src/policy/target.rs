@@ -171,43 +171,44 @@ impl Target {
         if name.is_empty() { Err(Why::NoCluster) } else { Ok(name) }
     }
 
-    /// The copy of a complete request.
-    ///
-    /// # Errors
-    /// [`Why::Body`], [`Why::Redaction`], [`Why::Path`].
-    pub fn copy(&self, wanted: &Wanted, request: &Snapshot) -> Result<Copy, Refused> {
+    /// The copy of a complete request, as it came: [`Target::change`] makes it fit to be sent.
+    #[must_use]
+    pub fn copy(&self, wanted: &Wanted, request: &Snapshot) -> Copy {
         let kept = request.body.get(..wanted.body_limit).unwrap_or(&request.body);
-        let body_truncated = u64::try_from(kept.len()).unwrap_or(u64::MAX) < request.length;
-        if body_truncated && !wanted.cuts {
-            return Err(Why::Body.into());
-        }
-        let mut copy = Copy {
+        Copy {
             // A record has the headers that came.
             headers: match &self.record {
                 Some(_) => request.headers.clone(),
                 None => weir_sdk::hop::forwardable(&request.headers),
             },
             body: kept.to_vec(),
-            trailers: if self.written.trailers { request.trailers.clone() } else { Default::default() },
-            body_truncated,
-        };
-        // First: what is rewritten then is what may be seen, and what is added is the configuration's.
-        redact(self.redactor.as_deref(), &mut copy)?;
-        if self.record.is_none() {
-            rewrite::apply(&self.written, self.path.as_ref(), &mut copy, request.length)?;
+            trailers: if self.written.trailers { request.trailers.clone() } else { HeaderMap::new() },
+            body_truncated: u64::try_from(kept.len()).unwrap_or(u64::MAX) < request.length,
         }
-        Ok(copy)
     }
 
-    /// What is posted to a collector, with these lines.
+    /// Redacts and rewrites a copy; `length` is that of the request's body.
+    ///
+    /// # Errors
+    /// [`Why::Body`], [`Why::Redaction`], [`Why::Path`]: it is not to be sent.
+    pub fn change(&self, wanted: &Wanted, copy: &mut Copy, length: u64) -> Result<(), Refused> {
+        if copy.body_truncated && !wanted.cuts {
+            return Err(Why::Body.into());
+        }
+        // First: what is rewritten then is what may be seen, and what is added is the configuration's.
+        redact(self.redactor.as_deref(), copy)?;
+        if self.record.is_none() {
+            self.rewrite(copy, length)?;
+        }
+        Ok(())
+    }
+
+    /// Makes of what was a request what the target gets; `length` is that of the whole body.
     ///
     /// # Errors
     /// [`Why::Path`].
-    pub fn post(&self, record: &Record, lines: Vec<u8>) -> Result<Copy, Why> {
-        let (headers, trailers) = (record.headers.clone(), HeaderMap::new());
-        let mut copy = Copy { headers, body: lines, trailers, body_truncated: false };
-        rewrite::apply(&self.written, self.path.as_ref(), &mut copy, 0)?;
-        Ok(copy)
+    pub fn rewrite(&self, copy: &mut Copy, length: u64) -> Result<(), Why> {
+        rewrite::apply(&self.written, self.path.as_ref(), copy, length)
     }
 
     /// Whether a copy is to be compressed.
@@ -245,18 +246,17 @@ impl Target {
         drawn(control.percentage.0, random).then_some(&control.cluster)
     }
 
-    /// The control copy of a complete request: what the request has, marked. `None` where only a part of the body was kept.
+    /// The control copy of a complete request whose whole body was kept: what the request has, marked.
     #[must_use]
-    pub fn control(&self, request: &Snapshot) -> Option<Copy> {
-        let whole = u64::try_from(request.body.len()).ok() == Some(request.length);
+    pub fn control(&self, request: &Snapshot) -> Copy {
         let mut copy = Copy {
             headers: weir_sdk::hop::forwardable(&request.headers),
-            body: whole.then(|| request.body.clone())?,
+            body: request.body.clone(),
             trailers: request.trailers.clone(),
             body_truncated: false,
         };
         rewrite::mark(&self.written, &mut copy, request.length);
-        Some(copy)
+        copy
     }
 }
 

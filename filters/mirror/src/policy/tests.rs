@@ -160,7 +160,11 @@ fn check_body(target: Value, body: &[u8], want: Result<(&[u8], Option<&str>), Wh
         plan.grow(snapshot.length);
     }
     let got = match &plan.entries[0].verdict {
-        Verdict::Wanted(wanted) => policy.targets()[0].copy(wanted, &snapshot),
+        Verdict::Wanted(wanted) => {
+            let target = &policy.targets()[0];
+            let mut copy = target.copy(wanted, &snapshot);
+            target.change(wanted, &mut copy, snapshot.length).map(|()| copy)
+        }
         Verdict::Skipped(why) => Err((*why).into()),
         Verdict::Sent | Verdict::Recorded => unreachable!(),
     };
