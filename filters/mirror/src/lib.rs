@@ -155,20 +155,23 @@ impl HttpFilter for Mirror {
         let Some(primary) = stream.primary.as_mut().and_then(Rc::get_mut) else {
             return Ok(Decision::next());
         };
-        let mut decision = Ok(Decision::next());
+        let mut failed = None;
         if let Some(room) = primary.room(body.len()) {
             match body.range(0, room) {
                 Ok(kept) => {
                     primary.add(&kept);
                     primary.complete |= body.end_of_stream();
-                    return decision;
+                    return Ok(Decision::next());
                 }
-                Err(error) => decision = Err(error),
+                Err(error) => failed = Some(error),
             }
         }
         stream.primary = None;
         stream.lost = true;
-        decision
+        match failed {
+            None => Ok(Decision::next()),
+            Some(error) => Err(error),
+        }
     }
 
     fn on_response_trailers(

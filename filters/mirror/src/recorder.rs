@@ -1,7 +1,8 @@
 //! Records of exchanges of this worker on their way to a collector: collected, and posted together, so that no stream waits for it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::time::Duration;
 
 use weir_sdk::{Attributes as _, CalloutReply, Ended, PluginHost};
 
@@ -28,8 +29,8 @@ pub(crate) struct Recording {
 
 /// The records that wait for one target.
 pub(crate) struct Recorder {
-    lines: Cell<Vec<u8>>,
-    held: Cell<Option<Held>>,
+    lines: RefCell<Vec<u8>>,
+    held: RefCell<Option<Held>>,
     count: Cell<u64>,
     armed: Cell<bool>,
     counters: Counters,
@@ -45,8 +46,8 @@ impl Recorder {
     /// Defines what it counts; `target` is the first part of the names.
     pub(crate) fn new(definer: &mut Definer<'_>, target: &str) -> Self {
         Self {
-            lines: Cell::default(),
-            held: Cell::default(),
+            lines: RefCell::default(),
+            held: RefCell::default(),
             count: Cell::new(0),
             armed: Cell::new(false),
             counters: definer.counters(&joined(target, ".record.", ""), "batches lost"),
@@ -61,27 +62,22 @@ impl Recorder {
         account: &Account,
         host: &PluginHost,
     ) -> Option<bool> {
-        let mut held = self.held.take();
-        let fits = match &mut held {
+        let mut held = self.held.borrow_mut();
+        let fits = match &mut *held {
             Some(held) => held.grow(line.len()),
             None => {
-                held = account.take(line.len());
+                *held = account.take(line.len());
                 held.is_some()
             }
         };
-        self.held.set(held);
         if !fits {
             return None;
         }
-        let mut lines = self.lines.take();
+        let mut lines = self.lines.borrow_mut();
         lines.extend_from_slice(line);
-        let full = lines.len() >= record.max_bytes;
-        self.lines.set(lines);
-        self.count.set(self.count.get().saturating_add(1));
-        let armed = self.armed.get() || host.wake_after(record.interval).is_ok();
-        self.armed.set(armed);
+        self.count.set(self.count.get().wrapping_add(1));
         // Without a timer nothing would send them later.
-        Some(full || !armed)
+        Some(lines.len() >= record.max_bytes || !arm(&self.armed, record.interval, host))
     }
 
     /// All lines that wait, and how many they are.
@@ -111,6 +107,13 @@ impl Recorder {
             self.counters.add(1, lines);
         }
     }
+}
+
+/// Sets the timer, where it is not set yet; whether it is.
+#[inline(never)]
+pub(crate) fn arm(armed: &Cell<bool>, interval: Duration, host: &PluginHost) -> bool {
+    armed.set(armed.get() || host.wake_after(interval).is_ok());
+    armed.get()
 }
 
 /// Whether a collector has taken what was posted.

@@ -1,6 +1,6 @@
 //! Records of differences of this worker: collected, and sent together by a timer, so that no stream waits for the collector.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use weir_sdk::{CalloutId, HeaderMap, PluginHost};
@@ -8,6 +8,7 @@ use weir_sdk::{CalloutId, HeaderMap, PluginHost};
 use crate::config::Report;
 use crate::metrics::{Counters, Definer};
 use crate::policy::bytes::joined;
+use crate::recorder::arm;
 use crate::trials::say;
 
 const COUNTERS: &str = "records dropped failed";
@@ -20,7 +21,7 @@ pub(crate) struct Reporter {
     report: Report,
     /// Of what is posted to the collector.
     headers: HeaderMap,
-    records: Cell<Vec<u8>>,
+    records: RefCell<Vec<u8>>,
     armed: Cell<bool>,
     counters: Counters,
 }
@@ -39,7 +40,7 @@ impl Reporter {
         prefix: &str,
     ) -> Self {
         let counters = definer.counters(&joined(prefix, ".report_", ""), COUNTERS);
-        Self { report, headers, records: Cell::default(), armed: Cell::new(false), counters }
+        Self { report, headers, records: RefCell::default(), armed: Cell::new(false), counters }
     }
 
     /// Whether there is to be a record of this difference.
@@ -49,25 +50,22 @@ impl Reporter {
 
     /// Takes a record.
     pub(crate) fn tell(&self, record: &[u8], host: &PluginHost) {
-        let written = &self.report;
-        if written.cluster.is_none() {
+        if self.report.cluster.is_none() {
             self.counters.add(TOLD, 1);
             say(record);
             return;
         }
-        let mut records = self.records.take();
+        let mut records = self.records.borrow_mut();
         // And a line feed.
         let length = records.len().saturating_add(record.len()).saturating_add(1);
-        let armed = self.armed.get() || host.wake_after(written.interval.0).is_ok();
-        self.armed.set(armed);
-        if length > usize::try_from(written.max_bytes).unwrap_or(usize::MAX) || !armed {
+        let max_bytes = usize::try_from(self.report.max_bytes).unwrap_or(usize::MAX);
+        if !arm(&self.armed, self.report.interval.0, host) || length > max_bytes {
             self.counters.add(DROPPED, 1);
         } else {
             records.extend_from_slice(record);
             records.push(b'\n');
             self.counters.add(TOLD, 1);
         }
-        self.records.set(records);
     }
 
     /// The time has come: sends what waits.

@@ -64,7 +64,7 @@ fn replaced(path: &str, pattern: &Regex, substitution: &[u8]) -> Vec<u8> {
     let (mut kept, mut start) = (0, 0);
     let mut ended = None;
     while pattern.find_at(path, start, &mut places) {
-        let of_group = |group: usize| match places.chunks(2).nth(group) {
+        let of_group = |group: usize| match places.as_chunks::<2>().0.get(group) {
             Some([Some(from), Some(to)]) => Some(*from..*to),
             _ => None,
         };

@@ -129,6 +129,25 @@ fn traces() {
     ];
     check(json!({"trace": "UNSAMPLED"}), &lines, Some(&unsampled));
     check(json!({"trace": "UNSAMPLED"}), &[("b3", "1")], Some(&[("b3", "0")]));
+    for (name, old, new) in [
+        ("b3", "", "0"),
+        ("b3", "1-2-d", "1-2-0"),
+        ("b3", "1-2-1-3-4", "1-2-0-3-4"),
+        ("b3", "--", "--0"),
+        ("traceparent", &format!("{}0B-x", &parent[..53]), &format!("{}0a-x", &parent[..53])),
+        ("traceparent", &format!("{}Aa", &parent[..53]), &format!("{}aa", &parent[..53])),
+        ("traceparent", &format!("{}f9", &parent[..53]), &format!("{}f8", &parent[..53])),
+        ("uber-trace-id", "a:", "a:0"),
+    ] {
+        check(json!({"trace": "UNSAMPLED"}), &[(name, old)], Some(&[(name, new)]));
+    }
+    for flags in ["", "0", "0g", "g0"] {
+        check(
+            json!({"trace": "UNSAMPLED"}),
+            &[("traceparent", &format!("{}{flags}", &parent[..53]))],
+            Some(&[]),
+        );
+    }
     check(json!({"trace": "UNSAMPLED"}), &[("b3", "1-2")], Some(&[("b3", "1-2-0")]));
     check(json!({"trace": "UNSAMPLED"}), &[("traceparent", "?"), ("uber-trace-id", "?")], Some(&[]));
 }

@@ -1,7 +1,6 @@
 //! Trace headers of a copy: W3C, B3, Jaeger, Datadog, X-Ray, Google.
 
 use weir_sdk::HeaderMap;
-use weir_sdk::digest::hex;
 
 use crate::config::Trace;
 
@@ -40,37 +39,67 @@ pub(crate) fn apply(trace: Trace, headers: &mut HeaderMap) {
 
 /// The trace's ids stay; what says whether it is sampled says no.
 fn unsample(headers: &mut HeaderMap) {
-    // https://www.w3.org/TR/trace-context/#traceparent-header: version-trace-parent-flags, the last bit of the flags being `sampled`.
-    rewrite(headers, "traceparent", |value| {
-        let (rest, flags) = value.split_at_checked(53)?;
-        let (flags, rest_of_them) = flags.split_at_checked(2)?;
-        let mut digits = 0;
-        for digit in flags {
-            digits = (digits << 4) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
-        }
-        Some([rest, hex(&[digits & !1]).as_bytes(), rest_of_them].concat())
-    });
-    // https://github.com/openzipkin/b3-propagation: `{trace}-{span}-{sampled}-{parent}`, or the sampling state alone.
-    rewrite(headers, "b3", |value| {
-        let mut parts: Vec<&[u8]> = value.split(|byte| *byte == b'-').collect();
-        match parts.len() {
-            1 => parts = vec![b"0"],
-            2 => parts.push(b"0"),
-            _ => *parts.get_mut(2)? = b"0",
-        }
-        Some(parts.join(&b'-'))
-    });
-    rewrite(headers, "x-b3-sampled", |_| Some(b"0".to_vec()));
+    rewrite(headers, "traceparent", traceparent);
+    rewrite(headers, "b3", b3);
+    rewrite(headers, "x-b3-sampled", no);
     if headers.first("x-b3-traceid").is_some() {
         headers.set("x-b3-sampled", &b"0"[..]);
     }
     headers.remove("x-b3-flags");
-    // https://www.jaegertracing.io/sdk-migration/#propagation-format: `{trace}:{span}:{parent}:{flags}`.
-    rewrite(headers, "uber-trace-id", |value| {
-        let at = value.iter().rposition(|byte| *byte == b':')?;
-        Some([value.get(..=at)?, b"0"].concat())
-    });
-    rewrite(headers, "x-datadog-sampling-priority", |_| Some(b"0".to_vec()));
+    rewrite(headers, "uber-trace-id", uber);
+    rewrite(headers, "x-datadog-sampling-priority", no);
+}
+
+/// https://www.w3.org/TR/trace-context/#traceparent-header: version-trace-parent-flags, the last bit of the flags being `sampled`.
+fn traceparent(value: &[u8]) -> Option<Vec<u8>> {
+    let mut value = value.to_vec();
+    let Some([high, low]) = value.get_mut(53..55) else { return None };
+    if !high.is_ascii_hexdigit() || !low.is_ascii_hexdigit() {
+        return None;
+    }
+    high.make_ascii_lowercase();
+    low.make_ascii_lowercase();
+    // `0` is even, `a` is odd, as bytes.
+    let letter = u8::from(low.is_ascii_lowercase());
+    *low = (low.wrapping_sub(letter) & !1).wrapping_add(letter);
+    Some(value)
+}
+
+/// https://github.com/openzipkin/b3-propagation: `{trace}-{span}-{sampled}-{parent}`, or the sampling state alone.
+fn b3(value: &[u8]) -> Option<Vec<u8>> {
+    let mut new = Vec::new();
+    let mut dashes = 0_usize;
+    for byte in value {
+        let is_dash = *byte == b'-';
+        dashes = dashes.wrapping_add(usize::from(is_dash));
+        if is_dash || dashes != 2 {
+            new.push(*byte);
+            if is_dash && dashes == 2 {
+                new.push(b'0');
+            }
+        }
+    }
+    match dashes {
+        0 => return no(value),
+        1 => new.extend_from_slice(b"-0"),
+        _ => {}
+    }
+    Some(new)
+}
+
+/// https://www.jaegertracing.io/sdk-migration/#propagation-format: `{trace}:{span}:{parent}:{flags}`.
+fn uber(mut value: &[u8]) -> Option<Vec<u8>> {
+    while let [before @ .., last] = value {
+        if *last == b':' {
+            return Some([value, b"0"].concat());
+        }
+        value = before;
+    }
+    None
+}
+
+fn no(_: &[u8]) -> Option<Vec<u8>> {
+    Some(b"0".to_vec())
 }
 
 /// Replaces a value; one that is of another form is removed, since it would say what nobody knows.
