@@ -22,7 +22,7 @@ pub(crate) fn told(problems: &mut Problems, at: &At<'_>, field: &str, result: Re
 
 /// Makes the name of a header one in lower case, or notes what is wrong with it; `example` shows what would be accepted.
 #[inline(never)]
-pub(crate) fn header(problems: &mut Problems, at: &At<'_>, field: &str, name: &mut String, example: &str) {
+pub(crate) fn header(problems: &mut Problems, at: &At<'_>, field: &str, name: &mut str, example: &str) {
     let result = names::header(name, example).map(|_| name.make_ascii_lowercase());
     told(problems, at, field, result);
 }

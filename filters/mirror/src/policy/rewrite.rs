@@ -102,7 +102,7 @@ fn lines(at: &At<'_>, field: &str, written: &mut [config::HeaderLine], problems:
 }
 
 #[inline(never)]
-fn line(at: &At<'_>, name: &mut String, value: &str, problems: &mut Problems) {
+fn line(at: &At<'_>, name: &mut str, value: &str, problems: &mut Problems) {
     check::told(problems, at, "value", names::header_value(value));
     check::header(problems, at, "name", name, "x-shadow");
 }
