@@ -128,9 +128,7 @@ impl Judge {
         if verdict == Verdict::Different
             && let Some(reporter) = reporter.filter(|reporter| reporter.wants(host))
         {
-            let context: Vec<(&str, &str)> =
-                case.context.iter().map(|(name, text)| (*name, text.as_str())).collect();
-            reporter.tell(&trial.comparer.record(&comparison, &context, &trial.redactor), host);
+            reporter.tell(&trial.comparer.record(&comparison, &case.context, &trial.redactor), host);
         }
     }
 }

@@ -125,8 +125,8 @@ impl BackOff {
 
     fn is_too_bad(&self, state: &State) -> bool {
         // Less than 2^32 each, so no product overflows.
-        let bad = u64::from(state.bad).saturating_mul(1_000_000);
-        bad > u64::from(self.max_failures.0.ppm()).saturating_mul(u64::from(state.answers))
+        let bad = u64::from(state.bad).wrapping_mul(1_000_000);
+        bad > u64::from(self.max_failures.0.ppm()).wrapping_mul(u64::from(state.answers))
     }
 }
 

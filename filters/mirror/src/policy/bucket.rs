@@ -41,10 +41,11 @@ impl TokenBucket {
         let level = level.filter(|level| level.filled_ns <= now_ns).unwrap_or(full);
         let passed = now_ns.saturating_sub(level.filled_ns);
         let fills = passed.checked_div(interval_ns).unwrap_or(0);
-        let came = fills.saturating_mul(u64::from(self.tokens_per_fill));
+        // More fills than tokens fill no more: two numbers of 32 bits, whose product overflows no more than the time that has passed.
+        let came = fills.min(u64::from(self.max_tokens)).wrapping_mul(u64::from(self.tokens_per_fill));
         let tokens = u64::from(level.tokens).saturating_add(came).min(u64::from(self.max_tokens));
         let tokens = u32::try_from(tokens).unwrap_or(self.max_tokens);
-        let filled_ns = level.filled_ns.saturating_add(fills.saturating_mul(interval_ns));
+        let filled_ns = level.filled_ns.wrapping_add(fills.wrapping_mul(interval_ns));
         match tokens.checked_sub(1) {
             Some(tokens) => (Level { tokens, filled_ns }, true),
             None => (Level { tokens, filled_ns }, false),

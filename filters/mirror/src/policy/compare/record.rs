@@ -17,7 +17,7 @@ const MAX_VALUE: usize = 256;
 const END: usize = 40;
 
 /// What is said of the exchange beside the comparison: names and texts, which must be fit to be told.
-pub type Context<'c> = [(&'c str, &'c str)];
+pub type Context<'c> = [(&'c str, String)];
 
 impl Comparer {
     /// The record of a comparison: one line of JSON, without a line break, of at most `record_bytes`. `redactor` is the target's.

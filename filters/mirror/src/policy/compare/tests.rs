@@ -266,7 +266,8 @@ fn redactor(config: &Value) -> Redactor {
 fn record(config: &Value, redact: &Value, primary: &str, copy: &str) -> String {
     let comparer = comparer(config);
     let found = comparer.compare(&json_answer(primary), &json_answer(copy), None, &mut comparer.noise());
-    let record = comparer.record(&found, &[("target", "shadow"), ("path", "/a\"b")], &redactor(redact));
+    let context = [("target", "shadow".to_owned()), ("path", "/a\"b".to_owned())];
+    let record = comparer.record(&found, &context, &redactor(redact));
     let record = String::from_utf8(record).unwrap();
     assert!(serde_json::from_str::<Value>(&record).is_ok(), "{record}");
     record
