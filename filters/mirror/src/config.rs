@@ -131,7 +131,7 @@ pub struct Target {
     pub redact: Option<Redact>,
     /// Compares the answer to the copy with the primary's. Default: it is dropped.
     #[serde(default)]
-    pub compare: Option<Compare>,
+    pub compare: Option<Box<Compare>>,
     /// Bytes of the body of each answer that are kept for `compare` and `record`, 0 to 16777216. Default 65536; of a longer one the beginning.
     #[serde(default = "max_answer_bytes")]
     pub max_answer_bytes: u32,

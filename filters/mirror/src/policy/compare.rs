@@ -27,7 +27,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Comparer {
     /// As it is written, but for names of headers, which are in lower case.
-    config: Compare,
+    config: Box<Compare>,
     documents: Documents,
 }
 
@@ -150,7 +150,7 @@ impl Comparison {
 
 impl Comparer {
     /// Checks and compiles what is configured at `at`. After a problem was noted the comparer is not to be used.
-    pub fn compile(at: &At<'_>, config: Compare, problems: &mut Problems) -> Self {
+    pub fn compile(at: &At<'_>, config: Box<Compare>, problems: &mut Problems) -> Self {
         compile::compile(at, config, problems)
     }
 

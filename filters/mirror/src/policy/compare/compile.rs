@@ -7,7 +7,7 @@ use crate::config::{self, Compare};
 use crate::policy::check;
 use crate::policy::json_path::Paths;
 
-pub(super) fn compile(at: &At<'_>, mut config: Compare, problems: &mut Problems) -> Comparer {
+pub(super) fn compile(at: &At<'_>, mut config: Box<Compare>, problems: &mut Problems) -> Comparer {
     check::headers(problems, at, "headers", &mut config.headers, "content-type");
     let mut paths = Paths::new(false);
     let mut unordered_root = false;

@@ -11,7 +11,7 @@ use crate::policy::redact::Redactor;
 fn comparer(config: &Value) -> Comparer {
     let config: Compare = parse(Some(config.to_string().as_bytes())).expect("well-formed");
     let mut problems = Problems::new();
-    let comparer = Comparer::compile(&At::of("compare"), config, &mut problems);
+    let comparer = Comparer::compile(&At::of("compare"), Box::new(config), &mut problems);
     assert_eq!(problems.finish().map_err(|error| error.to_string()), Ok(()));
     comparer
 }
@@ -346,7 +346,7 @@ fn configurations_that_mean_nothing_are_refused() {
     fn refused(config: Value, expected: &str) {
         let config: Compare = parse(Some(config.to_string().as_bytes())).expect("well-formed");
         let mut problems = Problems::new();
-        Comparer::compile(&At::of("compare"), config, &mut problems);
+        Comparer::compile(&At::of("compare"), Box::new(config), &mut problems);
         let error = problems.finish().expect_err("means nothing").to_string();
         assert!(error.contains(expected), "{error}");
     }
