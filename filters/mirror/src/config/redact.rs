@@ -20,7 +20,8 @@ pub struct Redact {
     /// Cookies by name, in `cookie` and `set-cookie`; `*` is all others. When given, these two headers are not dropped whole, and a cookie that
     /// is not named is dropped. Default: none.
     #[serde(default)]
-    pub cookies: Vec<RedactCookie>,
+    #[schemars(with = "Vec<RedactCookie>")]
+    pub cookies: Vec<RedactHeader>,
     /// Parameters of the query by key: in `:path`, in every header that holds a URL, and in URLs within bodies that are looked through.
     #[serde(default)]
     pub query: Vec<RedactParameter>,
@@ -76,13 +77,14 @@ pub struct RedactHeader {
 }
 
 /// A cookie.
-#[derive(Clone, Debug, FromConfig, JsonSchema)]
-#[serde(deny_unknown_fields)]
+// What is read is a [`RedactHeader`], which has the same fields and defaults; this is for the schema.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct RedactCookie {
     /// The name; case counts as `ignore_case` says. `*` is every cookie that is not named.
     pub name: String,
     /// What becomes of its value. Default `DROP`.
-    #[serde(default = "drop_it")]
+    #[schemars(default = "drop_it")]
     pub action: Action,
 }
 

@@ -6,7 +6,7 @@ use super::parameters::Parameter;
 use super::pattern::Finder;
 use super::value::Values;
 use super::{Pattern, Redactor};
-use crate::config::{Action, Redact, RedactCookie, RedactHeader, RedactJson, RedactParameter, RedactSegment};
+use crate::config::{Action, Redact, RedactHeader, RedactJson, RedactParameter, RedactSegment};
 use crate::policy::bytes::joined;
 use crate::policy::check;
 use crate::policy::json_path::{MAX_PATHS, Paths};
@@ -111,7 +111,7 @@ pub(super) fn compile(at: &At<'_>, config: &Redact, problems: &mut Problems) -> 
         made.headers.push((name, action));
         Ok(())
     });
-    let rule = |index| config.cookies.get(index).map(|rule: &RedactCookie| (rule.name.as_str(), rule.action));
+    let rule = |index| config.cookies.get(index).map(|rule: &RedactHeader| (rule.name.as_str(), rule.action));
     findings.rules("cookies", "name", &rule, &mut |name, action| {
         made.cookies.push(Parameter::new(name, fold, action));
         if name == "*" { Ok(()) } else { names::cookie(name) }
