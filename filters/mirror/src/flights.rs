@@ -24,7 +24,7 @@ pub(crate) struct Flight {
     pub(crate) records: u64,
     /// The comparison that waits for its answer.
     pub(crate) case: Option<Rc<Case>>,
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) _in_flight: Option<InFlight>,
 }
 
 /// What a call is.
@@ -41,10 +41,9 @@ pub(crate) enum Kind {
 }
 
 impl Flight {
-    /// Of this kind, for a target.
-    pub(crate) fn new(kind: Kind, target: usize, records: u64, case: Option<Rc<Case>>) -> Self {
-        Self { kind, target, since: 0, records, case, in_flight: None }
-    }
+    /// Records of differences.
+    pub(crate) const REPORT: Self =
+        Self { kind: Kind::Report, target: 0, since: 0, records: 0, case: None, _in_flight: None };
 }
 
 impl Flights {

@@ -242,7 +242,7 @@ impl HttpFilter for Mirror {
 
     fn on_plugin_timer(&self, host: &PluginHost) {
         if let Some(id) = self.reporter.as_ref().and_then(|reporter| reporter.flush(host)) {
-            self.flights.start(id, Flight::new(Kind::Report, 0, 0, None));
+            self.flights.start(id, Flight::REPORT);
         }
         for (target, sender) in self.policy.targets().iter().zip(&self.senders) {
             if let Some(recorder) = &sender.recorder {
@@ -329,16 +329,16 @@ impl Mirror {
             return Ok(());
         }
         let case = target.trial.as_ref().map(|_| Case::new(sender.index, target, &copy));
-        let flight = Flight::new(Kind::Copy, sender.index, 0, case.clone());
-        sender.send(target, &wanted.cluster, &mut copy, flight, &self.flights, host)?;
+        let what = (Kind::Copy, 0, case.as_ref());
+        sender.send(target, &wanted.cluster, &mut copy, what, &self.flights, host)?;
         if let Some(case) = case {
             if let Some(cluster) = target.control_cluster(&|| host.random())
                 && snapshot.is_whole()
             {
                 let mut copy = target.control(snapshot);
-                let flight = Flight::new(Kind::Control, sender.index, 0, Some(Rc::clone(&case)));
+                let what = (Kind::Control, 0, Some(&case));
                 let sent =
-                    sender.send(target, cluster.as_bytes(), &mut copy, flight, &self.flights, host).is_ok();
+                    sender.send(target, cluster.as_bytes(), &mut copy, what, &self.flights, host).is_ok();
                 if let Some(judge) = sender.judge.as_ref().filter(|_| sent) {
                     judge.control();
                     case.await_control();

@@ -1,6 +1,7 @@
 //! Sends copies to one target and hears of their ends: limits, back-off and metrics around the host's callout.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use weir_sdk::{CalloutReply, Gauge, HeaderMap, PluginHost, Shared};
 
@@ -16,7 +17,7 @@ use crate::policy::redact::without_digests;
 use crate::policy::target::Target;
 use crate::policy::why::Why;
 use crate::recorder::{Recorder, is_accepted};
-use crate::trials::Judge;
+use crate::trials::{Case, Judge};
 
 /// One target of the plugin on this worker.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl Sender {
         }
     }
 
-    /// Makes the call that `flight` says.
+    /// Makes a call of this kind, with so many records, or for this comparison.
     ///
     /// # Errors
     /// [`Why::InFlight`], [`Why::Rate`], [`Why::Refused`]; nothing was sent.
@@ -114,19 +115,16 @@ impl Sender {
         target: &Target,
         cluster: &[u8],
         copy: &mut Copy,
-        mut flight: Flight,
+        (kind, records, case): (Kind, u64, Option<&Rc<Case>>),
         flights: &Flights,
         host: &PluginHost,
     ) -> Result<(), Why> {
         let metrics = self.metrics(false).ok_or(Why::Refused)?;
-        let (kind, now) = (flight.kind, host.monotonic_ns().unwrap_or_default());
-        flight.since = now;
-        flight.in_flight = InFlight::take(metrics.in_flight, target.written.max_in_flight);
-        if flight.in_flight.is_none() {
-            return Err(Why::InFlight);
-        }
+        let since = host.monotonic_ns().unwrap_or_default();
+        let in_flight = InFlight::take(metrics.in_flight, target.written.max_in_flight);
+        let in_flight = Some(in_flight.ok_or(Why::InFlight)?);
         if kind == Kind::Copy {
-            self.admit(target, now)?;
+            self.admit(target, since)?;
         }
         // Compressed where that is wanted and Envoy can.
         if kind != Kind::Control && target.compresses(copy) {
@@ -142,7 +140,8 @@ impl Sender {
             host.callout_of(cluster, &copy.headers, &copy.body, &copy.trailers, target.written.timeout.0);
         match call {
             Ok(id) => {
-                flights.start(id, flight);
+                let (target, case) = (self.index, case.cloned());
+                flights.start(id, Flight { kind, target, since, records, case, _in_flight: in_flight });
                 if kind == Kind::Copy {
                     metrics.sent(copy.body.len(), copy.body_truncated);
                 }
@@ -157,7 +156,7 @@ impl Sender {
                             target.name
                         );
                     }
-                    self.judge(target, now, true, 0);
+                    self.judge(target, since, true, 0);
                 }
                 Err(Why::Refused)
             }
@@ -211,8 +210,7 @@ impl Sender {
             let (headers, trailers) = (record.headers.clone(), HeaderMap::new());
             let mut copy = Copy { headers, body: lines, trailers, body_truncated: false };
             let posted = target.rewrite(&mut copy, 0).and_then(|()| {
-                let flight = Flight::new(Kind::Records, self.index, records, None);
-                self.send(target, &record.cluster, &mut copy, flight, flights, host)
+                self.send(target, &record.cluster, &mut copy, (Kind::Records, records, None), flights, host)
             });
             recorder.posted(records, posted.is_ok());
         }
