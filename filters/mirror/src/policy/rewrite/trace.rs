@@ -50,7 +50,7 @@ fn unsample(headers: &mut HeaderMap) {
     rewrite(headers, "x-datadog-sampling-priority", no);
 }
 
-/// https://www.w3.org/TR/trace-context/#traceparent-header: version-trace-parent-flags, the last bit of the flags being `sampled`.
+/// <https://www.w3.org/TR/trace-context/#traceparent-header>: version-trace-parent-flags, the last bit of the flags being `sampled`.
 fn traceparent(value: &[u8]) -> Option<Vec<u8>> {
     let mut value = value.to_vec();
     let Some([high, low]) = value.get_mut(53..55) else { return None };
@@ -65,7 +65,7 @@ fn traceparent(value: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// https://github.com/openzipkin/b3-propagation: `{trace}-{span}-{sampled}-{parent}`, or the sampling state alone.
+/// <https://github.com/openzipkin/b3-propagation>: `{trace}-{span}-{sampled}-{parent}`, or the sampling state alone.
 fn b3(value: &[u8]) -> Option<Vec<u8>> {
     let mut new = Vec::new();
     let mut dashes = 0_usize;
@@ -87,7 +87,7 @@ fn b3(value: &[u8]) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// https://www.jaegertracing.io/sdk-migration/#propagation-format: `{trace}:{span}:{parent}:{flags}`.
+/// <https://www.jaegertracing.io/sdk-migration/#propagation-format>: `{trace}:{span}:{parent}:{flags}`.
 fn uber(mut value: &[u8]) -> Option<Vec<u8>> {
     while let [before @ .., last] = value {
         if *last == b':' {
