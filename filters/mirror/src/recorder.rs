@@ -73,11 +73,15 @@ impl Recorder {
         if !fits {
             return None;
         }
+        drop(held);
         let mut lines = self.lines.borrow_mut();
         lines.extend_from_slice(line);
+        let full = lines.len() >= record.max_bytes;
+        // The host is asked with nothing borrowed.
+        drop(lines);
         self.count.set(self.count.get().wrapping_add(1));
         // Without a timer nothing would send them later.
-        Some(lines.len() >= record.max_bytes || !arm(&self.armed, record.interval, host))
+        Some(full || !arm(&self.armed, record.interval, host))
     }
 
     /// All lines that wait, and how many they are.

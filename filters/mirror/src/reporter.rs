@@ -55,11 +55,13 @@ impl Reporter {
             say(record);
             return;
         }
+        // The host is asked with nothing borrowed.
+        let armed = arm(&self.armed, self.report.interval.0, host);
         let mut records = self.records.borrow_mut();
         // And a line feed.
         let length = records.len().saturating_add(record.len()).saturating_add(1);
         let max_bytes = usize::try_from(self.report.max_bytes).unwrap_or(usize::MAX);
-        if !arm(&self.armed, self.report.interval.0, host) || length > max_bytes {
+        if !armed || length > max_bytes {
             self.counters.add(DROPPED, 1);
         } else {
             records.extend_from_slice(record);
