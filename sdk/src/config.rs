@@ -8,6 +8,7 @@ mod decode;
 mod duration;
 mod explain;
 mod json;
+mod names;
 mod node;
 mod percentage;
 mod text;
@@ -22,7 +23,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-pub use at::At;
+pub use at::{At, Place};
 #[doc(hidden)]
 pub use decode::{Fields, Parts};
 pub use decode::{FromConfig, Reader};
@@ -101,13 +102,18 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl Problem {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
         if self.path.is_empty() {
-            return f.write_str(&self.reason);
+            return self.reason.clone();
         }
-        f.write_str("`")?;
-        f.write_str(&self.path)?;
-        f.write_str("`: ")?;
-        f.write_str(&self.reason)
+        joined("`", &self.path, &joined("`: ", &self.reason, ""))
     }
 }
 
@@ -140,6 +146,17 @@ impl ConfigError {
         self
     }
 
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (index, problem) in self.problems.iter().enumerate() {
+            text.push_str(if index > 0 { "\n" } else { "" });
+            text.push_str(&problem.text());
+        }
+        text
+    }
+
     /// What is wrong, in the order it was found.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -149,13 +166,7 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            fmt::Display::fmt(problem, f)?;
-        }
-        Ok(())
+        f.write_str(&self.text())
     }
 }
 
@@ -187,18 +198,27 @@ impl Problems {
     }
 
     /// Notes that the field at a place ([`At`], or a path as text) means nothing.
-    pub fn add(&mut self, at: impl fmt::Display, reason: impl AsRef<str>) {
+    pub fn add(&mut self, at: impl Place, reason: impl AsRef<str>) {
         self.note(&at, reason.as_ref());
     }
 
     #[cold]
     #[inline(never)]
-    fn note(&mut self, at: &dyn fmt::Display, reason: &str) {
-        self.0.push(Problem { path: at.to_string(), reason: String::from(reason) });
+    fn note(&mut self, at: &dyn Place, reason: &str) {
+        let mut path = String::new();
+        at.push_to(&mut path);
+        self.0.push(Problem { path, reason: String::from(reason) });
+    }
+
+    /// As [`Problems::add`], of a field of what is at a place.
+    #[cold]
+    #[inline(never)]
+    pub fn refuse(&mut self, at: &At<'_>, field: &str, reason: &str) {
+        self.note(&at.field(field), reason);
     }
 
     /// The value of a part, or `None` after noting its errors under its place ([`At`], or a path as text).
-    pub fn take<T>(&mut self, at: impl fmt::Display, result: Result<T, ConfigError>) -> Option<T> {
+    pub fn take<T>(&mut self, at: impl Place, result: Result<T, ConfigError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -210,8 +230,10 @@ impl Problems {
 
     #[cold]
     #[inline(never)]
-    fn note_all(&mut self, at: &dyn fmt::Display, error: ConfigError) {
-        self.0.extend(error.under(&at.to_string()).problems);
+    fn note_all(&mut self, at: &dyn Place, error: ConfigError) {
+        let mut prefix = String::new();
+        at.push_to(&mut prefix);
+        self.0.extend(error.under(&prefix).problems);
     }
 
     /// How much was noted.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::HeaderMap;
+use crate::fraction::drawn;
 
 /// The bytes of a header value or name-like constant, cheap to clone: policies make them once, at configure.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,14 +148,23 @@ impl Texts {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
+        f.write_str(&self.line())
+    }
+}
+
+impl Explanation {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = String::from(&*self.text);
         if let Some(choice) = &self.choice {
-            write!(f, " → {choice}")?;
+            line.push_str(" → ");
+            line.push_str(choice);
         }
-        match self.draw_ppm {
-            Some(ppm) => write!(f, " (draw {}.{:04} %)", ppm / 10_000, ppm % 10_000),
-            None => Ok(()),
+        if let Some(ppm) = self.draw_ppm {
+            line.push_str(&drawn(ppm));
         }
+        line
     }
 }
 

@@ -39,6 +39,7 @@ mod tests;
 use std::fmt;
 
 use crate::FromConfig;
+use crate::config::joined;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -129,17 +130,36 @@ impl FractionalPercent {
 impl fmt::Display for FractionalPercent {
     /// As a percentage, such as `12.5 %`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+/// A draw as it stands in explanations, such as ` (draw 12.5811 %)`; of parts of a million.
+#[must_use]
+#[inline(never)]
+pub fn drawn(ppm: u32) -> String {
+    // Four digits behind the point: those behind the 1.
+    let decimals = u64::from((ppm % 10_000).wrapping_add(10_000)).to_string();
+    let decimals = joined(".", decimals.strip_prefix('1').unwrap_or_default(), " %)");
+    joined(" (draw ", &u64::from(ppm / 10_000).to_string(), &decimals)
+}
+
+impl FractionalPercent {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
         let scale = self.denominator.value() / 100;
         let whole = self.numerator.checked_div(scale).unwrap_or_default();
         let part = self.numerator.checked_rem(scale).unwrap_or_default();
-        f.write_str(&u64::from(whole).to_string())?;
+        let mut text = u64::from(whole).to_string();
         if part != 0 {
             // The digits after the point: `scale` is a power of ten, so those of scale + part after its leading 1.
             let digits = u64::from(part.saturating_add(scale)).to_string();
-            f.write_str(".")?;
-            f.write_str(digits.strip_prefix('1').unwrap_or_default().trim_end_matches('0'))?;
+            text.push('.');
+            text.push_str(digits.strip_prefix('1').unwrap_or_default().trim_end_matches('0'));
         }
-        f.write_str(" %")
+        text.push_str(" %");
+        text
     }
 }
 

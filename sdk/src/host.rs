@@ -28,6 +28,7 @@ pub use callbacks::{Callbacks, Registered};
 pub use dispatch::Dispatcher;
 pub use error::{HostError, Status};
 pub use ids::Calls;
+pub use logger::say;
 pub use metrics::{Counter, Gauge, Histogram};
 pub use plugin::PluginHost;
 pub use shared::{Json, Shared, SharedValue};
@@ -39,6 +40,6 @@ pub use abi::{allocate, initialize};
 impl From<HostError> for crate::ConfigError {
     /// So that `configure` can use `?` on what it defines.
     fn from(error: HostError) -> Self {
-        Self::invalid("", error.to_string())
+        Self::invalid("", error.text())
     }
 }

@@ -39,7 +39,8 @@ pub mod testing;
 
 pub use attributes::{Attributes, RequestView};
 pub use config::{
-    At, ConfigDuration, ConfigError, FromConfig, Percentage, Problem, Problems, Timestamp, nanos, parse,
+    At, ConfigDuration, ConfigError, FromConfig, Percentage, Place, Problem, Problems, Timestamp, nanos,
+    parse,
 };
 pub use decision::{
     Bytes, Callout, CalloutId, CalloutReply, Decision, Explanation, Flow, GrpcCall, GrpcReply, LocalReply,
@@ -50,7 +51,7 @@ pub use fraction::{Denominator, Draw, FractionalPercent, Salt, Split};
 pub use headers::{HeaderMap, Headers};
 pub use host::{
     Body, Callbacks, Calls, Counter, Dispatcher, Ended, Gauge, Histogram, HostError, Json, PluginHost,
-    Registered, Request, RequestTrailers, Response, ResponseTrailers, Shared, SharedValue, Status,
+    Registered, Request, RequestTrailers, Response, ResponseTrailers, Shared, SharedValue, Status, say,
 };
 #[cfg(all(target_arch = "wasm32", not(test)))]
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 
+use crate::config::joined;
 use crate::{FromConfig, Problems, RequestView};
 
 /// What a filter with per-route configuration takes from the metadata of the request's route, under
@@ -37,7 +38,7 @@ impl PerRoute {
     /// Checks and compiles; `example` is the namespace that would be usual.
     pub fn compile(namespace: &str, example: &str, problems: &mut Problems) -> Self {
         if namespace.is_empty() {
-            let reason = format!("expected a namespace such as `{example}`, found nothing");
+            let reason = joined("expected a namespace such as `", example, "`, found nothing");
             problems.add("per_route.namespace", reason);
         }
         Self { namespace: namespace.to_owned() }

@@ -53,7 +53,7 @@ impl HttpFilter for Canary {
 
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let policy = Policy::compile(&config, &|secret| host.secret(secret))?;
-        let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.to_string());
+        let refused = |error: HostError| ConfigError::invalid("stat_prefix", error.text());
         let mut counters = Vec::new();
         for name in policy.counters() {
             counters.push(host.counter(&name).map_err(refused)?);
@@ -162,7 +162,7 @@ impl HttpFilter for Canary {
         metrics.count(Count::WebhookTold, is_told);
         metrics.count(Count::WebhookFailed, !is_told);
         if !is_told {
-            say(Level::Error, &["webhook: answered ", &u64::from(reply.status.unwrap_or(0)).to_string()]);
+            say(Level::Error, "webhook: answered ", &u64::from(reply.status.unwrap_or(0)).to_string());
         }
     }
 

@@ -21,6 +21,7 @@ pub use policy::{Outcome, Policy, Reason, State, Tally, Transition};
 
 use std::cell::Cell;
 
+use weir_sdk::config::joined;
 use weir_sdk::{
     Bytes, ConfigError, Decision, Ended, FailurePolicy, HostError, HttpFilter, PluginHost, Request, Response,
     Status, log,
@@ -92,7 +93,7 @@ impl HttpFilter for CircuitBreaker {
         let refresh_ns = weir_sdk::nanos(config.refresh.0);
         let policy = Policy::try_from(config)?;
         let metrics = Metrics::define(host, &prefix)?;
-        let name = format!("{}.{prefix}", host.name());
+        let name = joined(host.name(), ".", &prefix);
         let circuits = Circuits::new(host, &name, places, refresh_ns, policy.idle_ns());
         Ok(Self { policy, circuits, metrics, host: host.clone(), waiting: Cell::new(0) })
     }
@@ -274,7 +275,7 @@ impl CircuitBreaker {
         for transition in steps.transitions.iter().flatten() {
             let text = policy::describe(place.key(), transition);
             let level = if transition.to == State::Open { log::Level::Warn } else { log::Level::Info };
-            log::log!(level, "{text}");
+            weir_sdk::say(level, || text);
         }
     }
 }

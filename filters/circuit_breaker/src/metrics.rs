@@ -75,7 +75,7 @@ impl Metrics {
     /// # Errors
     /// The host refuses a name.
     pub(crate) fn define(host: &PluginHost, prefix: &str) -> Result<Self, ConfigError> {
-        Self::all(host, prefix).map_err(|error| ConfigError::invalid("stat_prefix", error.to_string()))
+        Self::all(host, prefix).map_err(|error| ConfigError::invalid("stat_prefix", error.text()))
     }
 
     fn all(host: &PluginHost, prefix: &str) -> Result<Self, HostError> {

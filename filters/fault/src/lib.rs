@@ -23,6 +23,7 @@ pub use policy::{
 
 use std::cell::Cell;
 
+use weir_sdk::config::joined;
 use weir_sdk::{
     Body, ConfigError, Counter, Decision, Ended, FailurePolicy, Flow, Gauge, Headers, HostError, HttpFilter,
     PluginHost, Request, Response, ResponseTrailers, Shared, log,
@@ -154,7 +155,7 @@ impl Fault {
     fn done(&self, step: Step) -> Decision {
         self.count(step.counts);
         if let Some(why) = &step.why {
-            log::debug!("decision: {why}");
+            weir_sdk::say(log::Level::Debug, || joined("decision: ", &why.text(), ""));
         }
         step.decision
     }
@@ -218,7 +219,10 @@ impl Fault {
         match shared.update(|state| next(state.as_deref())) {
             Ok(takes) => Some(takes),
             Err(error) => {
-                log::warn!("the state of `{name}` cannot be changed: {error}");
+                weir_sdk::say(log::Level::Warn, || {
+                    let what = joined("the state of `", name, "` cannot be changed: ");
+                    joined(&what, &error.text(), "")
+                });
                 None
             }
         }
@@ -236,5 +240,5 @@ fn is_grpc_error(headers: &dyn Headers) -> bool {
 }
 
 fn refused(error: HostError) -> ConfigError {
-    ConfigError::invalid("stat_prefix", error.to_string())
+    ConfigError::invalid("stat_prefix", error.text())
 }

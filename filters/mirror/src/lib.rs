@@ -31,13 +31,14 @@ use std::rc::Rc;
 use weir_sdk::{
     Attributes as _, Body, CalloutId, CalloutReply, ConfigError, Decision, Ended, FailurePolicy,
     Headers as _, HostError, HttpFilter, PluginHost, Request, RequestTrailers, Response, ResponseTrailers,
-    log,
+    log::Level,
 };
 
 use flights::{Flight, Flights, Kind};
 use held::Account;
 use metrics::{Counters, Definer};
 use policy::answer::Answer;
+use policy::bytes::joined;
 use policy::plan::{Plan, Verdict};
 use policy::snapshot::{Snapshot, size};
 use policy::target::{Refused, Target, Wanted};
@@ -370,7 +371,10 @@ impl Mirror {
         if let Err(Refused { why, detail }) = recorded {
             sender.skip(why, false);
             let (name, detail) = (&target.name, detail.unwrap_or_default());
-            log::debug!("decision: {name}: not recorded, {} {detail}", why.text());
+            weir_sdk::say(Level::Debug, || {
+                let recorded = joined("decision: ", name, ": not recorded, ");
+                joined(&recorded, why.text(), &joined(" ", detail, ""))
+            });
         }
     }
 
@@ -418,8 +422,10 @@ impl Mirror {
                 sender.skip(*why, plan.dry_run);
             }
         }
-        let said = if plan.leaves_alone() { "left alone" } else { "decision" };
-        log::debug!("{said}: {plan}");
+        weir_sdk::say(Level::Debug, || {
+            let said = if plan.leaves_alone() { "left alone" } else { "decision" };
+            joined(said, ": ", &plan.text())
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use weir_sdk::{CalloutReply, Gauge, HeaderMap, PluginHost, Shared};
+use weir_sdk::{CalloutReply, Gauge, HeaderMap, PluginHost, Shared, log};
 
 use crate::flights::{Flight, Flights, Kind};
 use crate::held::Account;
@@ -150,11 +150,11 @@ impl Sender {
             Err(error) => {
                 if kind != Kind::Control {
                     if !self.warned.replace(true) {
-                        let cluster = lossy(cluster);
-                        weir_sdk::log::warn!(
-                            "target `{}`: cluster `{cluster}`: {error}; further ones are counted",
-                            target.name
-                        );
+                        weir_sdk::say(log::Level::Warn, || {
+                            let error = joined(&lossy(cluster), "`: ", &error.text());
+                            let target = joined("target `", &target.name, "`: cluster `");
+                            joined(&target, &error, "; further ones are counted")
+                        });
                     }
                     self.judge(target, since, true, 0);
                 }
@@ -251,7 +251,9 @@ impl Sender {
             self.state.set(state);
             let is = state.part(now);
             if was != is {
-                weir_sdk::log::info!("target `{}`: {is}", target.name);
+                weir_sdk::say(log::Level::Info, || {
+                    joined(&joined("target `", &target.name, "`: "), &is.text(), "")
+                });
             }
         }
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use weir_sdk::{CalloutReply, HeaderMap, PluginHost, log};
+use weir_sdk::{CalloutReply, HeaderMap, PluginHost, log::Level};
 
 use crate::held::{Account, Held};
 use crate::metrics::{Counters, Definer};
@@ -218,5 +218,5 @@ impl Kept {
 
 /// Says in the log what a record says, where there is no collector.
 pub(crate) fn say(record: &[u8]) {
-    log::info!("difference: {}", lossy(record));
+    weir_sdk::say(Level::Info, || joined("difference: ", &lossy(record), ""));
 }

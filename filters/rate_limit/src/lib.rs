@@ -64,7 +64,7 @@ impl HttpFilter for RateLimit {
             Err(error) => refused = refused.or(Some(error)),
         });
         if let Some(error) = refused {
-            return Err(ConfigError::invalid("stat_prefix", error.to_string()));
+            return Err(ConfigError::invalid("stat_prefix", error.text()));
         }
         let (late, refills) = (RefCell::default(), RefCell::default());
         Ok(Self { policy, counters, host: host.clone(), fails_open, late, refills })

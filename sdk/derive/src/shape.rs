@@ -7,7 +7,7 @@ use syn::{DataEnum, DataStruct, DeriveInput, Error, Fields, FieldsNamed, Ident, 
 
 use crate::attributes::{self, Absent, OfType};
 
-/// Required fields are bits of a number.
+/// Required fields are bits of a number, as are variants with a content.
 const MAX_FIELDS: usize = 64;
 
 /// What is written for a type.
@@ -137,11 +137,17 @@ fn named(
         arms.push(quote!(#index => ::weir_sdk::config::FromConfig::fill(#place, node, reader)));
         idents.push(ident.clone());
     }
+    let names = text_of(&names);
     let table = quote! {
         static FIELDS: ::weir_sdk::config::Fields =
-            ::weir_sdk::config::Fields { names: &[#(#names),*], required: 0 #(| #required)* };
+            ::weir_sdk::config::Fields { names: #names, required: 0 #(| #required)* };
     };
     Ok(Named { idents, blanks, read: Read { table, arms: quote!(#(#arms,)* _ => false) } })
+}
+
+/// Names in one text, each with a NUL behind it.
+fn text_of(names: &[String]) -> String {
+    names.iter().flat_map(|name| [name, "\0"]).collect()
 }
 
 pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Impl> {
@@ -194,23 +200,26 @@ pub(crate) fn of_enum(data: &DataEnum, attributes: &OfType) -> syn::Result<Impl>
         true => quote!(_ => #blank),
         false => quote!(#index => #blank),
     });
-    let tables = quote!(static NAMES: &[&str] = &[#(#names),*];);
+    let names = text_of(&names);
     if is_plain {
         let read = returned(&quote! {
-            #tables
-            ::core::option::Option::Some(match reader.plain_variant(node, NAMES)? { #(#made,)* })
+            ::core::option::Option::Some(match reader.plain_variant(node, #names)? { #(#made,)* })
         });
         return Ok(Impl { blank, read, parts: None });
     }
+    if takes.len() > MAX_FIELDS {
+        let reason = "FromConfig reads enums with at most 64 variants where one has a content";
+        return Err(Error::new_spanned(&data.variants, reason));
+    }
+    let bits = takes.iter().rev().fold(0_u64, |bits, takes| bits << 1 | u64::from(*takes));
     let rest = takes.contains(&false).then(|| quote!(_ => true,));
     let read = filled(&quote! {
-        #tables
-        static TAKES: &[bool] = &[#(#takes),*];
+        static NAMES: &str = #names;
         let ::core::option::Option::Some((index, content)) = reader.variant(node, NAMES) else {
             return false;
         };
         *self = match index { #(#made,)* };
-        reader.content(NAMES, TAKES, index, content, self)
+        reader.content(NAMES, #bits, index, content, self)
     });
     Ok(Impl { blank, read, parts: Some(quote!(match self { #(#arms,)* #rest })) })
 }

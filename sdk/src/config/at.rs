@@ -70,25 +70,55 @@ impl<'a> At<'a> {
 
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(outer) = self.outer {
-            fmt::Display::fmt(outer, f)?;
-            if !outer.is_root() && !self.field.is_empty() {
-                f.write_str(".")?;
-            }
-        }
-        f.write_str(self.field)?;
-        if self.index == NONE {
-            return Ok(());
-        }
-        f.write_str("[")?;
-        f.write_str(&self.index.to_string())?;
-        f.write_str("]")
+        f.write_str(&self.text())
     }
 }
 
 impl At<'_> {
-    /// Whether it is displayed as nothing.
-    fn is_root(&self) -> bool {
-        self.field.is_empty() && self.index == NONE && self.outer.is_none_or(At::is_root)
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut path = String::new();
+        self.push_to(&mut path);
+        path
+    }
+}
+
+/// Where something stands in a configuration: an [`At`], or a path as text.
+pub trait Place {
+    /// Adds the place, as text, to what begins a path.
+    fn push_to(&self, path: &mut String);
+}
+
+impl Place for At<'_> {
+    fn push_to(&self, path: &mut String) {
+        if let Some(outer) = self.outer {
+            outer.push_to(path);
+        }
+        if !path.is_empty() && !self.field.is_empty() {
+            path.push('.');
+        }
+        path.push_str(self.field);
+        if self.index != NONE {
+            super::node::push_index(path, self.index);
+        }
+    }
+}
+
+impl Place for str {
+    fn push_to(&self, path: &mut String) {
+        path.push_str(self);
+    }
+}
+
+impl Place for String {
+    fn push_to(&self, path: &mut String) {
+        path.push_str(self);
+    }
+}
+
+impl<P: Place + ?Sized> Place for &P {
+    fn push_to(&self, path: &mut String) {
+        (**self).push_to(path);
     }
 }

@@ -4,6 +4,7 @@
 //! wording; [`super::explain`] does.
 
 use super::explain::{self, Expected};
+use super::names;
 use super::node::{Node, push_index, push_key};
 use super::words::joined;
 use super::{ConfigError, MAX_PROBLEMS, Problems};
@@ -75,7 +76,8 @@ impl<F: FnMut(usize, &Node, &mut Reader) -> bool> Parts for F {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Fields {
-    pub names: &'static [&'static str],
+    /// Each with a NUL behind it: one text is shorter than a list of them.
+    pub names: &'static str,
     /// A bit for each that must be given, the lowest for the first.
     pub required: u64,
 }
@@ -160,8 +162,7 @@ impl Reader {
         let mut missing = fields.required;
         let mut whole = true;
         for (key, value) in given {
-            let index = fields.names.iter().position(|name| *name == key.as_str());
-            if let Some(index) = index {
+            if let Some(index) = names::place(fields.names, key) {
                 missing &= !bit(index);
                 let end = self.enter(key);
                 whole &= parts.fill_part(index, value, self);
@@ -171,10 +172,12 @@ impl Reader {
                 self.note_key(key, explain::unknown("unknown field", key, fields.names, '`'));
             }
         }
-        for (index, name) in fields.names.iter().enumerate() {
-            if missing & bit(index) != 0 {
-                whole = false;
-                self.note_key(name, String::from("is required, but missing"));
+        if missing != 0 {
+            whole = false;
+            for (index, name) in names::all(fields.names).enumerate() {
+                if missing & bit(index) != 0 {
+                    self.note_key(name, String::from("is required, but missing"));
+                }
             }
         }
         whole
@@ -195,15 +198,15 @@ impl Reader {
         whole
     }
 
-    /// Which variant stands there, `"name"` or `{"name": content}`, and its content.
+    /// Which variant stands there, `"name"` or `{"name": content}`, and its content. The names are as those of [`Fields`].
     #[doc(hidden)]
-    pub fn variant<'n>(&mut self, node: &'n Node, known: &[&str]) -> Option<(usize, Option<&'n Node>)> {
+    pub fn variant<'n>(&mut self, node: &'n Node, known: &str) -> Option<(usize, Option<&'n Node>)> {
         let (name, content) = match node {
             Node::Text(name) => (name, None),
             Node::Object(fields) if let [(name, content)] = fields.as_slice() => (name, Some(content)),
             _ => return self.refuse(explain::not_one_variant(node, known)),
         };
-        if let Some(index) = known.iter().position(|known| *known == name.as_str()) {
+        if let Some(index) = names::place(known, name) {
             return Some((index, content));
         }
         if content.is_some() {
@@ -217,38 +220,38 @@ impl Reader {
 
     /// As [`Reader::variant`], of an enum none of whose variants has a content.
     #[doc(hidden)]
-    pub fn plain_variant(&mut self, node: &Node, known: &[&str]) -> Option<usize> {
+    pub fn plain_variant(&mut self, node: &Node, known: &str) -> Option<usize> {
         let (index, content) = self.variant(node, known)?;
-        let name = known.get(index).copied().unwrap_or_default();
-        self.no_value(name, content).then_some(index)
+        self.no_value(known, index, content).then_some(index)
     }
 
     /// Whether a variant without content has none.
-    fn no_value(&mut self, name: &str, content: Option<&Node>) -> bool {
+    fn no_value(&mut self, known: &str, index: usize, content: Option<&Node>) -> bool {
         match content {
             None | Some(Node::Null) => true,
             Some(Node::Object(fields)) if fields.is_empty() => true,
             Some(_) => {
+                let name = names::at(known, index);
                 self.note(joined(&joined("`", name, "` takes no value: write \""), name, "\""));
                 false
             }
         }
     }
 
-    /// Reads the content of a variant, or sees that there is none where it takes none.
+    /// Reads the content of a variant, or sees that there is none where it takes none; `takes` has a bit for each, the lowest for the first.
     #[doc(hidden)]
     pub fn content(
         &mut self,
-        known: &[&str],
-        takes: &[bool],
+        known: &str,
+        takes: u64,
         index: usize,
         content: Option<&Node>,
         parts: &mut dyn Parts,
     ) -> bool {
-        let name = known.get(index).copied().unwrap_or_default();
-        if takes.get(index) != Some(&true) {
-            return self.no_value(name, content);
+        if takes & bit(index) == 0 {
+            return self.no_value(known, index, content);
         }
+        let name = names::at(known, index);
         let Some(node) = content else {
             self.note(joined(&joined("`", name, "` needs a value: write {\""), name, "\": …}"));
             return false;

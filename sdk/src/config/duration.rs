@@ -10,7 +10,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, Serializer};
 
-use super::{FromConfig, Node, Reader, serde_form};
+use super::{FromConfig, Node, Reader, joined, serde_form};
 
 /// The units, largest first, in nanoseconds.
 const UNITS: [(&str, u64); 7] = [
@@ -104,15 +104,21 @@ pub fn nanos(time: Duration) -> u64 {
 
 impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl ConfigDuration {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
         let total = nanos(self.0);
-        let unit = UNITS.iter().find(|(_, scale)| total != 0 && total.is_multiple_of(*scale));
-        match unit.and_then(|(unit, scale)| total.checked_div(*scale).map(|count| (count, unit))) {
-            Some((count, unit)) => {
-                fmt::Display::fmt(&count, f)?;
-                f.write_str(unit)
+        for (unit, scale) in &UNITS {
+            if total != 0 && total.is_multiple_of(*scale) {
+                return joined(&total.checked_div(*scale).unwrap_or(0).to_string(), unit, "");
             }
-            None => f.write_str("0s"),
         }
+        String::from("0s")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sentences for what is wrong with a value, and what would be accepted. Knows no configuration type.
 
+use super::names;
 use super::node::Node;
 use super::words::{decimal, is_decimal, joined, list, nearest, quoted};
 
@@ -21,17 +22,18 @@ pub(super) enum Expected<'w> {
 }
 
 /// A name that is none of the known ones: what it is called, which are known, and which was probably meant.
-pub(super) fn unknown(what: &str, name: &str, known: &[&str], quote: char) -> String {
+pub(super) fn unknown(what: &str, name: &str, known: &str, quote: char) -> String {
     let mut text = String::from(what);
     if known.is_empty() {
         text.push_str("; none is accepted here");
         return text;
     }
     let near = nearest(name, known);
-    if near.is_none() || known.len() <= MAX_LISTED {
+    let count = names::all(known).count();
+    if near.is_none() || count <= MAX_LISTED {
         text.push_str("; accepted: ");
-        text.push_str(&list(known.iter().take(MAX_LISTED).copied(), quote));
-        if known.len() > MAX_LISTED {
+        text.push_str(&list(names::all(known).take(MAX_LISTED), quote));
+        if count > MAX_LISTED {
             text.push_str(", …");
         }
     }
@@ -44,8 +46,8 @@ pub(super) fn unknown(what: &str, name: &str, known: &[&str], quote: char) -> St
 }
 
 /// Neither a variant's name nor an object with the one key that names it.
-pub(super) fn not_one_variant(node: &Node, known: &[&str]) -> String {
-    let names = list(known.iter().take(MAX_LISTED).copied(), '`');
+pub(super) fn not_one_variant(node: &Node, known: &str) -> String {
+    let names = list(names::all(known).take(MAX_LISTED), '`');
     let (only, found) = match node {
         Node::Object(fields) if fields.is_empty() => ("", String::from("none")),
         Node::Object(fields) => {

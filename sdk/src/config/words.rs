@@ -88,23 +88,23 @@ pub fn decimal(value: f64) -> Option<String> {
 }
 
 /// The known name that was probably meant: the same but for case and separators, or few typing errors away.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(name: &str, known: &'k str) -> Option<&'k str> {
     let simple = simplify(name);
     let limit = (simple.len() / 3).max(1);
     if simple.is_empty() || simple.len() > 64 {
         return None;
     }
     let (mut best, mut typing_error, mut longer) = (limit, None, None);
-    for known in known {
+    for known in super::names::all(known) {
         let other = simplify(known);
         let distance = distance(&simple, &other);
         if distance < best || distance == best && typing_error.is_none() {
-            (best, typing_error) = (distance, Some(*known));
+            (best, typing_error) = (distance, Some(known));
         }
         // A plural, a shortened or a lengthened name.
         let long_enough = simple.len() >= 4 && other.len() >= 4;
         if longer.is_none() && long_enough && (other.starts_with(&simple) || simple.starts_with(&other)) {
-            longer = Some(*known);
+            longer = Some(known);
         }
     }
     typing_error.or(longer)

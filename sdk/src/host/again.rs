@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use super::{HostError, abi, logger};
+use crate::config::joined;
 
 /// The way to another call. Registered when it is first needed, as most plugins never are in need of it.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl Again {
                     token
                 }
                 Err(error) => {
-                    logger::debug(format_args!("no queue: {error}"));
+                    logger::say(log::Level::Debug, || joined("no queue: ", &error.text(), ""));
                     self.queue.set(Queue::Refused);
                     return;
                 }

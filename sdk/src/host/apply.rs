@@ -4,6 +4,7 @@ use super::stream::{Point, Until};
 use super::timers::Sleeper;
 use super::wire;
 use super::{Callbacks, HostError, PluginHost, Registered, Status, abi, logger};
+use crate::config::joined;
 use crate::{Decision, Flow, HeaderMap, LocalReply, Mutation};
 
 /// What a decision has come to.
@@ -40,10 +41,8 @@ pub(crate) fn apply<F: Registered>(
         mutate(mutation, point, known, done)?;
         done = decision.mutations.get(..=index).unwrap_or_default();
     }
-    if let Some(explanation) = &decision.explanation
-        && logger::is_enabled(log::Level::Debug)
-    {
-        logger::debug(format_args!("decision: {explanation}"));
+    if let Some(explanation) = &decision.explanation {
+        logger::say(log::Level::Debug, || joined("decision: ", &explanation.line(), ""));
     }
     match &decision.flow {
         Flow::Continue => Ok(Applied::Continue),

@@ -8,6 +8,8 @@ mod answers;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use log::Level;
+
 use answers::grpc_refused;
 
 use super::apply::{Applied, apply, fail_closed};
@@ -21,7 +23,8 @@ use super::{
     Body, Callbacks, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers,
     abi, logger,
 };
-use crate::{CalloutReply, Decision, FailurePolicy, HeaderMap, HttpFilter};
+use crate::config::joined;
+use crate::{CalloutReply, ConfigError, Decision, FailurePolicy, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
 const REFUSALS: u32 = 8;
@@ -194,7 +197,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             // Only streams are many, and only a module with their callback hears of queues.
             Ok(true) if F::CALLBACKS.has(Callbacks::ON_TIMER) => plugin.host.again(),
             Ok(_) => {}
-            Err(error) => logger::error(format_args!("{}: timers: {error}", plugin.host.name())),
+            Err(error) => failed(&plugin.host, ": timers", &error),
         }
         self.leave(before);
     }
@@ -331,7 +334,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         if goes_on(applied, point)
             && let Err(error) = point.go_on()
         {
-            logger::error(format_args!("the stream is held: {error}"));
+            logger::failed("the stream is held", &error);
             hold = Some(Hold { point, until: Until::Never });
         }
         self.give_back(context, state, &[(side, hold)]);
@@ -398,12 +401,12 @@ fn settle<F: HttpFilter + Registered>(
         };
     };
     // The host writes the plugin's name before what a stream logs (`LOG-01`).
-    logger::error(format_args!("callback failed: {error}"));
+    logger::failed("callback failed", &error);
     match filter.failure_policy() {
         FailurePolicy::FailOpen => Applied::Continue,
         FailurePolicy::FailClosed => {
             if let Err(error) = fail_closed(point) {
-                logger::error(format_args!("the stream is held: {error}"));
+                logger::failed("the stream is held", &error);
             }
             Applied::Over
         }
@@ -418,21 +421,35 @@ fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) => {
-            logger::error(format_args!("{}: configuration refused: {error}", host.name()));
+            failed(host, ": configuration refused", &error);
             return None;
         }
     };
     match crate::parse(bytes.as_deref()).and_then(|config| F::configure(config, host)) {
         Ok(filter) => Some(Rc::new(filter)),
         Err(error) => {
-            let text = error.to_string();
-            let mut rest = text.as_str();
-            while !rest.is_empty() {
-                let (line, others) = rest.split_once('\n').unwrap_or((rest, ""));
-                logger::error(format_args!("{}: configuration refused: {line}", host.name()));
-                rest = others;
-            }
+            refused(host, &error);
             None
         }
     }
+}
+
+/// Logs why a configuration is refused, a line for each line of the text.
+#[cold]
+#[inline(never)]
+fn refused(host: &PluginHost, error: &ConfigError) {
+    let text = error.text();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, others) = rest.split_once('\n').unwrap_or((rest, ""));
+        logger::say(Level::Error, || joined(host.name(), ": configuration refused: ", line));
+        rest = others;
+    }
+}
+
+/// Logs what has failed for a plugin.
+#[cold]
+#[inline(never)]
+fn failed(host: &PluginHost, what: &str, error: &HostError) {
+    logger::failed(&joined(host.name(), what, ""), error);
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::joined;
+
 /// A status that is not success: the ABI's numbers by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -61,7 +63,15 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(&self.text())
+    }
+}
+
+impl Status {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(self) -> String {
+        String::from(match self {
             Self::NotFound => "not found",
             Self::BadArgument => "bad argument",
             Self::SerializationFailure => "serialization failure",
@@ -74,7 +84,7 @@ impl fmt::Display for Status {
             Self::InternalFailure => "internal failure",
             Self::BrokenConnection => "broken connection",
             Self::Unimplemented => "unimplemented",
-            Self::Other(number) => return write!(f, "status {number}"),
+            Self::Other(number) => return joined("status ", &u64::from(number).to_string(), ""),
         })
     }
 }
@@ -82,8 +92,7 @@ impl fmt::Display for Status {
 /// A host call that did not succeed.
 ///
 /// Returned from a callback it makes [`HttpFilter::failure_policy`](crate::HttpFilter::failure_policy) decide over the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{call}`: {status}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostError {
     /// The ABI's name of the call.
     pub call: &'static str,
@@ -96,4 +105,20 @@ impl HostError {
     pub(crate) fn new(call: &'static str, status: Status) -> Self {
         Self { call, status }
     }
+
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    #[cold]
+    #[inline(never)]
+    pub fn text(&self) -> String {
+        joined("`", self.call, &joined("`: ", &self.status.text(), ""))
+    }
 }
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl std::error::Error for HostError {}

@@ -53,7 +53,7 @@ pub(crate) fn read_reply(size: u32, limit: usize) -> GrpcReply {
     match message {
         Ok(message) => GrpcReply { status: 0, message: message.unwrap_or_default() },
         Err(error) => {
-            logger::error(format_args!("answer of a gRPC call: {error}"));
+            logger::failed("answer of a gRPC call", &error);
             GrpcReply::failed(INTERNAL)
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_sdk::Draw;
+use weir_sdk::fraction::drawn;
 
 /// Why a stream got what it got.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,7 +55,9 @@ impl fmt::Display for Why {
 }
 
 impl Why {
-    fn text(&self) -> String {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
         let mut text = String::from(&*self.what);
         let mut add = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
         if let Some(why) = &self.passes {
@@ -85,8 +88,7 @@ impl Why {
             add(&[" → nothing"]);
         }
         if let Some(ppm) = self.draw.map(Draw::ppm) {
-            let decimals = padded(ppm % 10_000, 10_000);
-            add(&[" (draw ", &u64::from(ppm / 10_000).to_string(), ".", &decimals, " %)"]);
+            add(&[&drawn(ppm)]);
         }
         text
     }

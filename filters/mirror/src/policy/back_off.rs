@@ -4,6 +4,7 @@ use std::fmt;
 
 use weir_sdk::{At, Problems, nanos};
 
+use super::bytes::joined;
 use super::check;
 pub use crate::config::BackOff;
 
@@ -44,14 +45,21 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl Part {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(self) -> String {
         match self {
-            Self::Halved(0) => f.write_str("gets its whole share again"),
+            Self::Halved(0) => String::from("gets its whole share again"),
             Self::Halved(times) => {
-                f.write_str("gets 1/")?;
-                f.write_str(&1_u64.checked_shl(u32::from(*times)).unwrap_or(0).to_string())?;
-                f.write_str(" of its share")
+                let part = 1_u64.checked_shl(u32::from(times)).unwrap_or(0);
+                joined("gets 1/", &part.to_string(), " of its share")
             }
-            Self::Nothing => f.write_str("gets nothing for a time"),
+            Self::Nothing => String::from("gets nothing for a time"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use weir_sdk::Draw;
+use weir_sdk::fraction::drawn;
 
 use crate::policy::target::Wanted;
 use crate::policy::why::Why;
@@ -94,9 +95,18 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl Plan {
+    /// As it is displayed, without the code that formats.
+    #[must_use]
+    pub fn text(&self) -> String {
         if self.entries.is_empty() {
-            return f.write_str("no target");
+            return String::from("no target");
         }
+        let mut text = String::new();
         for (index, Entry { name, draw, verdict, detail, .. }) in self.entries.iter().enumerate() {
             let comma = if index == 0 { "" } else { "; " };
             let (said, why) = match verdict {
@@ -108,26 +118,16 @@ impl fmt::Display for Plan {
                 Verdict::Skipped(why) => ("not copied, ", why.text()),
             };
             for part in [comma, name, ": ", said, why] {
-                f.write_str(part)?;
+                text.push_str(part);
             }
             if let Some(detail) = detail {
-                f.write_str(": ")?;
-                f.write_str(detail)?;
+                text.push_str(": ");
+                text.push_str(detail);
             }
-            if let Some(ppm) = draw.map(Draw::ppm) {
-                // Four digits behind the point.
-                let decimals = (ppm % 10_000).saturating_add(10_000).to_string();
-                for part in [
-                    " (draw ",
-                    &(ppm / 10_000).to_string(),
-                    ".",
-                    decimals.get(1..).unwrap_or_default(),
-                    " %)",
-                ] {
-                    f.write_str(part)?;
-                }
+            if let Some(draw) = draw {
+                text.push_str(&drawn(draw.ppm()));
             }
         }
-        Ok(())
+        text
     }
 }

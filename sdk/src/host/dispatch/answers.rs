@@ -3,8 +3,8 @@
 use super::super::stream::Until;
 use super::super::views::read_map;
 use super::super::wire::{BufferType, MapType};
-use super::super::{Callbacks, HostError, Registered, abi, grpc, logger};
-use super::Dispatcher;
+use super::super::{Callbacks, HostError, Registered, abi, grpc};
+use super::{Dispatcher, failed};
 use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter};
 
 impl<F: HttpFilter + Registered> Dispatcher<F> {
@@ -19,7 +19,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let before = self.enter(root);
         let limit = plugin.filter().callout_body_limit(CalloutId(token));
         let mut reply = Some(read_reply(headers, body_size, limit).unwrap_or_else(|error| {
-            logger::error(format_args!("{}: answer of a callout: {error}", plugin.host.name()));
+            failed(&plugin.host, ": answer of a callout", &error);
             CalloutReply::default()
         }));
         if let Some((stream, side)) = caller.stream
