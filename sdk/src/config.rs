@@ -38,7 +38,7 @@ pub use types::FromKey;
 pub use weir_sdk_derive::FromConfig;
 
 pub use words::{decimal, joined};
-pub(crate) use words::{list, quoted};
+pub(crate) use words::quoted;
 
 /// Errors reported for one configuration; the rest is cut, since nobody reads on.
 const MAX_PROBLEMS: usize = 32;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::string::Text;
-use super::value::{IntegerRange, ValueMatcher};
+use super::value::{Asked, IntegerRange, ValueMatcher, Written};
 use crate::attributes::{decode_bool, decode_double, decode_int};
 use crate::{At, Attributes, FromConfig, Problems};
 
@@ -71,10 +71,9 @@ pub struct AttributeMatch {
 /// A compiled [`AttributeMatch`].
 #[derive(Clone, Debug)]
 pub struct AttributeMatcher {
-    path: Box<[String]>,
+    path: Vec<String>,
     kind: AttributeType,
     value: ValueMatcher,
-    invert: bool,
 }
 
 compiled!(AttributeMatch => AttributeMatcher);
@@ -91,19 +90,20 @@ impl Compile for AttributeMatch {
             || path.iter().any(|s| s.is_empty() || s.as_bytes().contains(&0))
         {
             let reason = "expected 1 to 12 segments, none of them empty, such as [\"source\", \"port\"]";
-            problems.add(at.field("path"), reason);
+            problems.refuse(at, "path", reason);
         }
         match kind {
-            AttributeType::Int | AttributeType::Double if !text.given().is_empty() => {
-                problems.add(at.field("type"), "a number is compared by `range` only");
+            AttributeType::Int | AttributeType::Double if text.fields.iter().any(Option::is_some) => {
+                problems.refuse(at, "type", "a number is compared by `range` only");
             }
             AttributeType::Bool if range.is_some() => {
-                problems.add(at.field("range"), "does not go with the type `BOOL`")
+                problems.refuse(at, "range", "does not go with the type `BOOL`");
             }
             _ => {}
         }
-        let value = ValueMatcher::new(&text, *range, self.present, at, problems)?;
-        Some(AttributeMatcher { path: path.as_slice().into(), kind, value, invert: self.invert_match })
+        let written = Written { text, range, present: self.present, invert: self.invert_match };
+        let value = ValueMatcher::new(&written, at, problems)?;
+        Some(AttributeMatcher { path: path.clone(), kind, value })
     }
 }
 
@@ -117,23 +117,22 @@ impl AttributeMatcher {
         }
         let bytes = attributes.attribute(path.get(..self.path.len()).unwrap_or_default());
         let bytes = bytes.as_deref();
-        match (&self.value, self.kind) {
-            (ValueMatcher::Range(range), AttributeType::Int) => {
-                bytes.and_then(decode_int).is_some_and(|number| range.contains(number) != self.invert)
+        let invert = self.value.invert;
+        match (&self.value.asked, self.kind) {
+            (Asked::Range(range), AttributeType::Int) => {
+                bytes.and_then(decode_int).is_some_and(|number| range.contains(number) != invert)
             }
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "bounds beyond 2^53 are compared as the nearest double"
             )]
-            (ValueMatcher::Range(range), AttributeType::Double) => {
-                bytes.and_then(decode_double).is_some_and(|number| {
-                    (number >= range.start as f64 && number < range.end as f64) != self.invert
-                })
-            }
-            (ValueMatcher::Text(text), AttributeType::Bool) => bytes
+            (Asked::Range(range), AttributeType::Double) => bytes
+                .and_then(decode_double)
+                .is_some_and(|number| (number >= range.start as f64 && number < range.end as f64) != invert),
+            (Asked::Text(text), AttributeType::Bool) => bytes
                 .and_then(decode_bool)
-                .is_some_and(|truth| text.is_match(if truth { b"true" } else { b"false" }) != self.invert),
-            _ => self.value.is_match(bytes, self.invert),
+                .is_some_and(|truth| text.is_match(if truth { b"true" } else { b"false" }) != invert),
+            _ => self.value.is_match(bytes),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::string::{StringMatcher, Text};
-use super::value::exactly_one;
+use crate::config::joined;
 use crate::{At, FromConfig, Problems};
 
 /// What the host must be: exactly one of `exact`, `wildcard`, `prefix`, `suffix`, `contains` and `regex`. Letters match in either
@@ -55,16 +55,14 @@ impl Compile for AuthorityMatch {
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<AuthorityMatcher> {
         let Self { exact, wildcard, prefix, suffix, contains, regex, include_port } = self;
         if exact.as_ref().is_some_and(|host| host.as_bytes().contains(&b'*')) {
-            problems.add(at.field("exact"), "never matches: a host has no `*`; write `wildcard`");
+            problems.refuse(at, "exact", "never matches: a host has no `*`; write `wildcard`");
             return None;
         }
         for &(field, host) in &[("exact", exact), ("wildcard", wildcard), ("suffix", suffix)] {
             let port = host.as_ref().is_some_and(|host| without_port(host.as_bytes()).len() < host.len());
             if port && !*include_port {
-                problems.add(
-                    at.field(field),
-                    "never matches: it has a port; set `include_port` or leave the port out",
-                );
+                let reason = "never matches: it has a port; set `include_port` or leave the port out";
+                problems.refuse(at, field, reason);
                 return None;
             }
         }
@@ -72,17 +70,15 @@ impl Compile for AuthorityMatch {
         let regex = match regex {
             Some(regex) => {
                 super::string::regex_of(regex, &at.field("regex"), problems)?;
-                Some(["(?i)", regex].concat())
+                Some(joined("(?i)", regex, ""))
             }
             None => None,
         };
         let mut text = Text::of([exact, prefix, suffix, contains, &regex], regex.is_none());
         let mut given = text.given();
-        if wildcard.is_some() {
-            given.push("wildcard");
-        }
+        given.add("wildcard", wildcard.is_some());
         let known = "`exact`, `wildcard`, `prefix`, `suffix`, `contains`, `regex`";
-        if !exactly_one(&given, known, at, problems) {
+        if !given.is_one(known, at, problems) {
             return None;
         }
         let mut min_length = 0;
@@ -91,7 +87,7 @@ impl Compile for AuthorityMatch {
                 .strip_prefix('*')
                 .filter(|rest| rest.len() > 1 && rest.starts_with('.') && !rest.as_bytes().contains(&b'*'));
             let Some(suffix) = suffix else {
-                problems.add(at.field("wildcard"), "expected `*.` and a domain, such as `*.example.com`");
+                problems.refuse(at, "wildcard", "expected `*.` and a domain, such as `*.example.com`");
                 return None;
             };
             min_length = wildcard.len();

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
+use crate::config::joined;
 use crate::{At, ConfigError, FromConfig, Headers, Problems, RequestView, address, names};
 
 /// The addresses a request may come from: any of `ranges`.
@@ -37,7 +38,7 @@ fn is_zero(number: &u32) -> bool {
 /// A compiled [`CidrMatch`].
 #[derive(Clone, Debug)]
 pub struct CidrMatcher {
-    ranges: Box<[Cidr]>,
+    ranges: Vec<Cidr>,
     trusted_hops: u32,
     invert: bool,
 }
@@ -49,7 +50,7 @@ impl Compile for CidrMatch {
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<CidrMatcher> {
         if self.ranges.is_empty() {
-            problems.add(at.field("ranges"), "needs at least one block, such as \"10.0.0.0/8\"");
+            problems.refuse(at, "ranges", "needs at least one block, such as \"10.0.0.0/8\"");
         }
         let mut ranges = Vec::with_capacity(self.ranges.len());
         for (index, range) in self.ranges.iter().enumerate() {
@@ -58,11 +59,7 @@ impl Compile for CidrMatch {
                 Err(reason) => problems.add(at.item("ranges", index), reason),
             }
         }
-        Some(CidrMatcher {
-            ranges: ranges.into(),
-            trusted_hops: self.xff_num_trusted_hops,
-            invert: self.invert_match,
-        })
+        Some(CidrMatcher { ranges, trusted_hops: self.xff_num_trusted_hops, invert: self.invert_match })
     }
 }
 
@@ -104,7 +101,7 @@ impl Cidr {
         };
         let (Some(address), Some(length)) = (address, length) else {
             let known = "expected an address block such as \"10.0.0.0/8\", found ";
-            return Err([known, &crate::config::quoted(text)].concat());
+            return Err(joined(known, &crate::config::quoted(text), ""));
         };
         match u8::try_from(length) {
             Ok(length) if length <= bits => {
@@ -113,7 +110,7 @@ impl Cidr {
             }
             _ => {
                 let (bits, length) = (u64::from(bits).to_string(), length.to_string());
-                Err(["expected a length of at most ", &bits, ", found ", &length].concat())
+                Err(joined("expected a length of at most ", &bits, &joined(", found ", &length, "")))
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::string::Text;
-use super::value::{IntegerRange, ValueMatcher};
+use super::value::{IntegerRange, Named, Written};
 use crate::names::cut;
 use crate::{At, FromConfig, Headers, Problems};
 
@@ -51,11 +51,7 @@ pub struct CookieMatch {
 
 /// A compiled [`CookieMatch`].
 #[derive(Clone, Debug)]
-pub struct CookieMatcher {
-    name: Box<str>,
-    value: ValueMatcher,
-    invert: bool,
-}
+pub struct CookieMatcher(pub(super) Named);
 
 compiled!(CookieMatch => CookieMatcher);
 
@@ -63,16 +59,20 @@ impl Compile for CookieMatch {
     type Matcher = CookieMatcher;
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<CookieMatcher> {
-        let Self { name, exact, prefix, suffix, contains, regex, .. } = self;
-        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
+        let Self { name, exact, prefix, suffix, contains, regex, range, .. } = self;
         if name.is_empty()
             || name
                 .contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, ';' | '=' | ',' | '"'))
         {
-            problems.add(at.field("name"), "expected a cookie's name, without spaces and `;`, `=`, `,`");
+            problems.refuse(at, "name", "expected a cookie's name, without spaces and `;`, `=`, `,`");
         }
-        let value = ValueMatcher::new(&text, self.range, self.present, at, problems)?;
-        Some(CookieMatcher { name: name.as_str().into(), value, invert: self.invert_match })
+        let written = Written {
+            text: Text::of([exact, prefix, suffix, contains, regex], self.ignore_case),
+            range,
+            present: self.present,
+            invert: self.invert_match,
+        };
+        Named::new(name, &written, at, problems).map(CookieMatcher)
     }
 }
 
@@ -80,7 +80,7 @@ impl CookieMatcher {
     /// Whether the request has such a cookie.
     #[must_use]
     pub fn is_match(&self, request: &dyn Headers) -> bool {
-        self.value.is_match(cookie(request, &self.name), self.invert)
+        self.0.value.is_match(cookie(request, &self.0.name))
     }
 }
 

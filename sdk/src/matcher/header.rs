@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::string::Text;
-use super::value::{IntegerRange, ValueMatcher};
+use super::value::{IntegerRange, Named, Written};
+use crate::config::joined;
+use crate::names::is_token;
 use crate::{At, FromConfig, Headers, Problems};
 
 /// A header and what its value must be, as Envoy's `HeaderMatcher`: at most one of `exact`, `prefix`, `suffix`, `contains`, `regex`,
@@ -53,12 +55,7 @@ pub struct HeaderMatch {
 
 /// A compiled [`HeaderMatch`].
 #[derive(Clone, Debug)]
-pub struct HeaderMatcher {
-    name: Box<str>,
-    value: ValueMatcher,
-    invert: bool,
-    missing_is_empty: bool,
-}
+pub struct HeaderMatcher(pub(super) Named);
 
 compiled!(HeaderMatch => HeaderMatcher);
 
@@ -66,16 +63,25 @@ impl Compile for HeaderMatch {
     type Matcher = HeaderMatcher;
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<HeaderMatcher> {
-        let Self { exact, prefix, suffix, contains, regex, .. } = self;
-        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
-        let name = header_name(&self.name, at, problems);
-        let value = ValueMatcher::new(&text, self.range, self.present, at, problems)?;
-        Some(HeaderMatcher {
-            name: name?,
-            value,
+        let Self { name, exact, prefix, suffix, contains, regex, range, .. } = self;
+        if !is_token(name.strip_prefix(':').unwrap_or(name)) {
+            let reason = joined("expected a header's name, found ", &crate::config::quoted(name), "");
+            problems.refuse(at, "name", &reason);
+        }
+        let written = Written {
+            text: Text::of([exact, prefix, suffix, contains, regex], self.ignore_case),
+            range,
+            present: self.present,
             invert: self.invert_match,
-            missing_is_empty: self.treat_missing_header_as_empty,
-        })
+        };
+        let mut named = Named::new(name, &written, at, problems)?;
+        // As blocks have it: lower case, `:authority` for `host`.
+        named.name.make_ascii_lowercase();
+        if named.name == "host" {
+            named.name = String::from(":authority");
+        }
+        named.missing_is_empty = self.treat_missing_header_as_empty;
+        Some(HeaderMatcher(named))
     }
 }
 
@@ -88,22 +94,8 @@ impl HeaderMatcher {
     /// Whether the block has such a header.
     #[must_use]
     pub fn is_match(&self, headers: &dyn Headers) -> bool {
-        let joined = headers.joined(&self.name);
-        let value = joined.as_deref().or(self.missing_is_empty.then_some(&[]));
-        self.value.is_match(value, self.invert)
+        let Named { name, value, missing_is_empty } = &self.0;
+        let joined = headers.joined(name);
+        value.is_match(joined.as_deref().or(missing_is_empty.then_some(&[])))
     }
-}
-
-/// A header's name as blocks have it: lower case, `:authority` for `host`.
-fn header_name(name: &str, at: &At<'_>, problems: &mut Problems) -> Option<Box<str>> {
-    let token = name.strip_prefix(':').unwrap_or(name);
-    if token.is_empty()
-        || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    {
-        let reason = ["expected a header's name, found ", &crate::config::quoted(name)].concat();
-        problems.add(at.field("name"), reason);
-        return None;
-    }
-    let name = name.to_ascii_lowercase();
-    Some(if name == "host" { ":authority".into() } else { name.into() })
 }

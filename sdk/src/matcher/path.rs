@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::string::{StringMatcher, Text};
-use super::value::exactly_one;
 use crate::{At, FromConfig, Problems};
 
 /// What the path must be: exactly one of `exact`, `prefix`, `segment_prefix`, `suffix`, `contains` and `regex`. The query string is
@@ -39,6 +38,12 @@ pub struct PathMatch {
     pub ignore_case: bool,
 }
 
+/// Fields of a [`PathMatch`]; the first three begin as paths do.
+const FIELDS: [&str; 5] = ["exact", "prefix", "segment_prefix", "suffix", "contains"];
+
+const NO_BEGINNING: &str = "never matches: a path begins with `/`";
+const QUERY: &str = "never matches: query and fragment are not part of the path; use `query_parameters`";
+
 /// A compiled [`PathMatch`].
 #[derive(Clone, Debug)]
 pub struct PathMatcher {
@@ -54,34 +59,25 @@ impl Compile for PathMatch {
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<PathMatcher> {
         let Self { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = self;
-        for &(field, text) in &[("exact", exact), ("prefix", prefix), ("segment_prefix", segment_prefix)] {
-            if text.as_ref().is_some_and(|text| !text.starts_with('/')) {
-                problems.add(at.field(field), "never matches: a path begins with `/`");
-                return None;
-            }
-        }
-        for &(field, text) in &[
-            ("exact", exact),
-            ("prefix", prefix),
-            ("segment_prefix", segment_prefix),
-            ("suffix", suffix),
-            ("contains", contains),
-        ] {
-            if text.as_ref().is_some_and(|text| text.bytes().any(|byte| matches!(byte, b'?' | b'#'))) {
-                problems.add(
-                    at.field(field),
-                    "never matches: query and fragment are not part of the path; use `query_parameters`",
-                );
-                return None;
+        for query in [false, true] {
+            let texts = [exact, prefix, segment_prefix, suffix, contains];
+            for (place, (field, text)) in FIELDS.iter().zip(texts).enumerate() {
+                let Some(text) = text else { continue };
+                let is_wrong = match query {
+                    true => text.bytes().any(|byte| matches!(byte, b'?' | b'#')),
+                    false => place < 3 && !text.starts_with('/'),
+                };
+                if is_wrong {
+                    problems.refuse(at, field, if query { QUERY } else { NO_BEGINNING });
+                    return None;
+                }
             }
         }
         let mut text = Text::of([exact, prefix, suffix, contains, regex], *ignore_case);
         let mut given = text.given();
-        if segment_prefix.is_some() {
-            given.push("segment_prefix");
-        }
+        given.add("segment_prefix", segment_prefix.is_some());
         let known = "`exact`, `prefix`, `segment_prefix`, `suffix`, `contains`, `regex`";
-        if !exactly_one(&given, known, at, problems) {
+        if !given.is_one(known, at, problems) {
             return None;
         }
         let mut segments = None;

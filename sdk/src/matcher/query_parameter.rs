@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::string::Text;
-use super::value::{IntegerRange, ValueMatcher};
+use super::value::{IntegerRange, Named, Written};
 use crate::names::cut;
 use crate::{At, FromConfig, Problems};
 
@@ -51,11 +51,7 @@ pub struct QueryParameterMatch {
 
 /// A compiled [`QueryParameterMatch`].
 #[derive(Clone, Debug)]
-pub struct QueryParameterMatcher {
-    name: Box<str>,
-    value: ValueMatcher,
-    invert: bool,
-}
+pub struct QueryParameterMatcher(pub(super) Named);
 
 compiled!(QueryParameterMatch => QueryParameterMatcher);
 
@@ -63,14 +59,18 @@ impl Compile for QueryParameterMatch {
     type Matcher = QueryParameterMatcher;
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<QueryParameterMatcher> {
-        let Self { name, exact, prefix, suffix, contains, regex, .. } = self;
-        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
+        let Self { name, exact, prefix, suffix, contains, regex, range, .. } = self;
         if name.is_empty() || name.bytes().any(|byte| matches!(byte, b'&' | b'=' | b'#')) {
             let reason = "expected a parameter's name as it stands in the URL, without `&`, `=` and `#`";
-            problems.add(at.field("name"), reason);
+            problems.refuse(at, "name", reason);
         }
-        let value = ValueMatcher::new(&text, self.range, self.present, at, problems)?;
-        Some(QueryParameterMatcher { name: name.as_str().into(), value, invert: self.invert_match })
+        let written = Written {
+            text: Text::of([exact, prefix, suffix, contains, regex], self.ignore_case),
+            range,
+            present: self.present,
+            invert: self.invert_match,
+        };
+        Named::new(name, &written, at, problems).map(QueryParameterMatcher)
     }
 }
 
@@ -78,7 +78,7 @@ impl QueryParameterMatcher {
     /// Whether the value of `:path` has such a parameter.
     #[must_use]
     pub fn is_match(&self, path: &[u8]) -> bool {
-        self.value.is_match(query_parameter(path, &self.name), self.invert)
+        self.0.value.is_match(query_parameter(path, &self.0.name))
     }
 }
 

@@ -8,12 +8,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use super::compiled::Compile;
+use super::value::Named;
 use super::{
     AttributeMatch, AttributeMatcher, AuthorityMatch, AuthorityMatcher, CidrMatch, CidrMatcher, CookieMatch,
-    CookieMatcher, HeaderMatch, HeaderMatcher, PathMatch, PathMatcher, QueryParameterMatch,
-    QueryParameterMatcher,
+    HeaderMatch, PathMatch, PathMatcher, QueryParameterMatch, cookie, query_parameter,
 };
-use crate::config::{Node, Reader, serde_form};
+use crate::config::{Node, Reader, joined, serde_form};
 use crate::{At, ConfigError, FromConfig, Problems, RequestView};
 
 /// A block of conditions, all of which a request must meet. An empty block matches every request.
@@ -135,7 +135,7 @@ impl JsonSchema for RequestMatches {
 
 /// Compiled [`RequestMatches`].
 #[derive(Clone, Debug, Default)]
-pub struct RequestMatcher(Box<[Block]>);
+pub struct RequestMatcher(Vec<Block>);
 
 /// Conditions in the order in which they are asked: headers, which are here, before attributes, which are asked for.
 #[derive(Clone, Debug)]
@@ -143,16 +143,22 @@ struct Block(Vec<Condition>);
 
 #[derive(Clone, Debug)]
 enum Condition {
-    Methods(Box<[String]>),
+    Methods(Vec<String>),
     Path(PathMatcher),
     Authority(AuthorityMatcher),
     Scheme(String),
-    Header(HeaderMatcher),
-    QueryParameter(QueryParameterMatcher),
-    Cookie(CookieMatcher),
+    Named(Part, Named),
     SourceAddress(CidrMatcher),
     Attribute(AttributeMatcher),
-    NoneOf(Box<[Block]>),
+    NoneOf(Vec<Block>),
+}
+
+/// What has names.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Header,
+    QueryParameter,
+    Cookie,
 }
 
 impl TryFrom<RequestMatches> for RequestMatcher {
@@ -181,12 +187,12 @@ impl TryFrom<RequestMatch> for RequestMatcher {
     }
 }
 
-fn blocks_of(blocks: &[RequestMatch], at: &At<'_>, problems: &mut Problems) -> Box<[Block]> {
+fn blocks_of(blocks: &[RequestMatch], at: &At<'_>, problems: &mut Problems) -> Vec<Block> {
     let mut compiled = Vec::with_capacity(blocks.len());
     for (index, block) in blocks.iter().enumerate() {
         compiled.push(block_of(block, &at.index(index), problems));
     }
-    compiled.into()
+    compiled
 }
 
 /// Compiles a block. What cannot be compiled is noted and left out: the block is then not used.
@@ -194,12 +200,12 @@ fn blocks_of(blocks: &[RequestMatch], at: &At<'_>, problems: &mut Problems) -> B
 fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block {
     for (index, method) in wire.methods.iter().enumerate() {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_lowercase()) {
-            let reason = String::from("expected a method in upper case, such as \"GET\", found ");
-            problems.add(at.item("methods", index), reason + &crate::config::quoted(method));
+            let reason = "expected a method in upper case, such as \"GET\", found ";
+            problems.add(at.item("methods", index), joined(reason, &crate::config::quoted(method), ""));
         }
     }
     if wire.scheme.as_ref().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
-        problems.add(at.field("scheme"), "expected \"http\" or \"https\"");
+        problems.refuse(at, "scheme", "expected \"http\" or \"https\"");
     }
     for (index, block) in wire.none_of.iter().enumerate() {
         if block.is_empty() {
@@ -216,7 +222,7 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
         }
     };
     if !wire.methods.is_empty() {
-        add(Some(Condition::Methods(wire.methods.as_slice().into())));
+        add(Some(Condition::Methods(wire.methods.clone())));
     }
     add(wire.scheme.clone().map(Condition::Scheme));
     if let Some(path) = &wire.path {
@@ -228,14 +234,17 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
     let source = wire.source_address.as_ref();
     let source = source.and_then(|source| source.compile(&at.field("source_address"), problems));
     for (index, header) in wire.headers.iter().enumerate() {
-        add(header.compile(&at.item("headers", index), problems).map(Condition::Header));
+        let header = header.compile(&at.item("headers", index), problems);
+        add(header.map(|header| Condition::Named(Part::Header, header.0)));
     }
     for (index, parameter) in wire.query_parameters.iter().enumerate() {
         let at = at.item("query_parameters", index);
-        add(parameter.compile(&at, problems).map(Condition::QueryParameter));
+        let parameter = parameter.compile(&at, problems);
+        add(parameter.map(|parameter| Condition::Named(Part::QueryParameter, parameter.0)));
     }
     for (index, cookie) in wire.cookies.iter().enumerate() {
-        add(cookie.compile(&at.item("cookies", index), problems).map(Condition::Cookie));
+        let cookie = cookie.compile(&at.item("cookies", index), problems);
+        add(cookie.map(|cookie| Condition::Named(Part::Cookie, cookie.0)));
     }
     add(source.map(Condition::SourceAddress));
     for (index, attribute) in wire.attributes.iter().enumerate() {
@@ -252,7 +261,7 @@ impl RequestMatcher {
     pub fn compile(wire: &RequestMatches, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let blocks = match wire {
-            RequestMatches::One(block) => Box::new([block_of(block, at, problems)]),
+            RequestMatches::One(block) => vec![block_of(block, at, problems)],
             RequestMatches::Any(blocks) => blocks_of(blocks, at, problems),
         };
         if problems.len() != before {
@@ -283,9 +292,18 @@ impl Condition {
             Self::Scheme(wanted) => {
                 request.get(":scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted.as_bytes()))
             }
-            Self::Header(matcher) => matcher.is_match(request),
-            Self::QueryParameter(matcher) => matcher.is_match(request.path().unwrap_or_default()),
-            Self::Cookie(matcher) => matcher.is_match(request),
+            Self::Named(part, named) => {
+                let joined;
+                let value = match part {
+                    Part::Header => {
+                        joined = request.joined(&named.name);
+                        joined.as_deref().or(named.missing_is_empty.then_some(&[]))
+                    }
+                    Part::QueryParameter => query_parameter(request.path().unwrap_or_default(), &named.name),
+                    Part::Cookie => cookie(request, &named.name),
+                };
+                named.value.is_match(value)
+            }
             Self::SourceAddress(matcher) => matcher.is_match(request),
             Self::Attribute(matcher) => matcher.is_match(request),
             Self::NoneOf(blocks) => !any(blocks, request),

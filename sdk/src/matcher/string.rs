@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
+use super::value::Given;
+use crate::config::joined;
 use crate::{At, FromConfig, Problems, Regex};
 
 /// Longest regular expression, in bytes.
@@ -77,9 +79,13 @@ impl<'w> Text<'w> {
     }
 
     /// The fields that are given, by name.
-    pub(super) fn given(&self) -> Vec<&'static str> {
-        let fields = FIELDS.iter().zip(&self.fields);
-        fields.filter(|(_, value)| value.is_some()).map(|((name, _), _)| *name).collect()
+    #[inline(never)]
+    pub(super) fn given(&self) -> Given {
+        let mut given = Given::default();
+        for ((name, _), text) in FIELDS.iter().zip(&self.fields) {
+            given.add(name, text.is_some());
+        }
+        given
     }
 
     /// Compiles the one field that is given; nothing when none is, or when it means nothing, which is noted.
@@ -91,7 +97,7 @@ impl<'w> Text<'w> {
         if kind == Kind::Regex {
             if ignore_case {
                 let reason = "does not go with `regex`; begin the expression with (?i)";
-                problems.add(at.field("ignore_case"), reason);
+                problems.refuse(at, "ignore_case", reason);
                 return None;
             }
             let regex = regex_of(text, &at.field(field), problems)?;
@@ -99,7 +105,7 @@ impl<'w> Text<'w> {
         }
         if text.is_empty() && kind != Kind::Exact {
             let reason = "is empty and would match everything; leave it out, or use `present`";
-            problems.add(at.field(field), reason);
+            problems.refuse(at, field, reason);
         }
         Some(StringMatcher { kind, text: text.as_bytes().into(), regex: None, ignore_case })
     }
@@ -107,17 +113,19 @@ impl<'w> Text<'w> {
 
 /// A regular expression that matches whole values.
 pub(super) fn regex_of(text: &str, at: &At<'_>, problems: &mut Problems) -> Option<Box<Regex>> {
-    let mut refused = |reason: &[&str]| problems.add(at, reason.concat());
-    if text.is_empty() {
-        refused(&["is empty; to match an empty value use `exact`"]);
-        return None;
-    }
-    if text.len() > MAX_REGEX_LENGTH {
-        refused(&["is ", &text.len().to_string(), " bytes long; at most 1024 are accepted"]);
-        return None;
-    }
-    let regex = Regex::new(text).map_err(|error| refused(&["is not a regular expression: ", &error]));
-    regex.ok().map(Box::new)
+    let reason = if text.is_empty() {
+        String::from("is empty; to match an empty value use `exact`")
+    } else if text.len() > MAX_REGEX_LENGTH {
+        let length = u64::try_from(text.len()).unwrap_or(u64::MAX).to_string();
+        joined("is ", &length, " bytes long; at most 1024 are accepted")
+    } else {
+        match Regex::new(text) {
+            Ok(regex) => return Some(Box::new(regex)),
+            Err(error) => joined("is not a regular expression: ", &error, ""),
+        }
+    };
+    problems.add(at, reason);
+    None
 }
 
 compiled!(StringMatch => StringMatcher);
@@ -129,7 +137,7 @@ impl Compile for StringMatch {
         let Self { exact, prefix, suffix, contains, regex, ignore_case } = self;
         let text = Text::of([exact, prefix, suffix, contains, regex], *ignore_case);
         let known = "`exact`, `prefix`, `suffix`, `contains`, `regex`";
-        if !super::value::exactly_one(&text.given(), known, at, problems) {
+        if !text.given().is_one(known, at, problems) {
             return None;
         }
         text.compile(at, problems)

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::string::{StringMatcher, Text};
+use crate::config::joined;
 use crate::{At, FromConfig, Problems, names};
 
 /// A range of integers, as Envoy's `Int64Range`: from `start` up to, but without, `end`.
@@ -34,75 +35,125 @@ impl IntegerRange {
 
 /// A compiled question.
 #[derive(Clone, Debug)]
-pub(super) enum ValueMatcher {
+pub(super) struct ValueMatcher {
+    pub(super) asked: Asked,
+    pub(super) invert: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
     /// Whether there is a value: `true` wants one.
     Present(bool),
     Range(IntegerRange),
     Text(StringMatcher),
 }
 
+/// What may be asked of a value, as it is written.
+pub(super) struct Written<'w> {
+    pub(super) text: Text<'w>,
+    pub(super) range: &'w Option<IntegerRange>,
+    pub(super) present: Option<bool>,
+    pub(super) invert: bool,
+}
+
 impl ValueMatcher {
     /// Compiles the one question that is asked; none at all asks for presence. What is wrong is noted.
     #[inline(never)]
-    pub(super) fn new(
-        text: &Text<'_>,
-        range: Option<IntegerRange>,
-        present: Option<bool>,
-        at: &At<'_>,
-        problems: &mut Problems,
-    ) -> Option<Self> {
+    pub(super) fn new(written: &Written<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
+        let &Written { ref text, range, present, invert } = written;
         let mut given = text.given();
-        let has_text = !given.is_empty();
-        for &(field, is_given) in &[("range", range.is_some()), ("present", present.is_some())] {
-            if is_given {
-                given.push(field);
-            }
-        }
-        if !at_most_one(&given, at, problems) {
+        let has_text = given.count > 0;
+        given.add("range", range.is_some());
+        given.add("present", present.is_some());
+        if !given.is_at_most_one(at, problems) {
             return None;
         }
         if text.ignore_case && !has_text {
-            problems.add(at.field("ignore_case"), "goes with `exact`, `prefix`, `suffix` or `contains` only");
+            let reason = "goes with `exact`, `prefix`, `suffix` or `contains` only";
+            problems.refuse(at, "ignore_case", reason);
             return None;
         }
-        if let Some(range) = range {
+        let asked = if let Some(range) = *range {
             if range.start >= range.end {
-                problems.add(
-                    at.field("range"),
-                    "contains no number: `end` is not in the range and must be more than `start`",
-                );
+                let reason = "contains no number: `end` is not in the range and must be more than `start`";
+                problems.refuse(at, "range", reason);
             }
-            return Some(Self::Range(range));
-        }
-        match has_text {
-            true => text.compile(at, problems).map(Self::Text),
-            false => Some(Self::Present(present.unwrap_or(true))),
-        }
+            Asked::Range(range)
+        } else if has_text {
+            Asked::Text(text.compile(at, problems)?)
+        } else {
+            Asked::Present(present.unwrap_or(true))
+        };
+        Some(Self { asked, invert })
     }
 
     /// Envoy's rule: a value that is missing does not match, inverted or not, unless presence is what is asked for.
-    pub(super) fn is_match(&self, value: Option<&[u8]>, invert: bool) -> bool {
-        match (self, value) {
-            (Self::Present(wanted), _) => (value.is_some() == *wanted) != invert,
-            (_, None) => false,
-            (Self::Range(range), Some(value)) => range.contains_text(value) != invert,
-            (Self::Text(text), Some(value)) => text.is_match(value) != invert,
+    pub(super) fn is_match(&self, value: Option<&[u8]>) -> bool {
+        let matches = match (&self.asked, value) {
+            (Asked::Present(wanted), _) => value.is_some() == *wanted,
+            (_, None) => return false,
+            (Asked::Range(range), Some(value)) => range.contains_text(value),
+            (Asked::Text(text), Some(value)) => text.is_match(value),
+        };
+        matches != self.invert
+    }
+}
+
+/// A question about what has a name.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) value: ValueMatcher,
+    /// Of a header: one that is missing counts as an empty one.
+    pub(super) missing_is_empty: bool,
+}
+
+impl Named {
+    /// Compiles the question. What is wrong is noted.
+    #[inline(never)]
+    pub(super) fn new(
+        name: &str,
+        written: &Written<'_>,
+        at: &At<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let value = ValueMatcher::new(written, at, problems)?;
+        Some(Self { name: String::from(name), value, missing_is_empty: false })
+    }
+}
+
+/// Which of some fields are given.
+#[derive(Default)]
+pub(super) struct Given {
+    pub(super) count: usize,
+    names: String,
+}
+
+impl Given {
+    #[inline(never)]
+    pub(super) fn add(&mut self, name: &str, is_given: bool) {
+        if is_given {
+            self.names.push_str(if self.count > 0 { ", `" } else { "`" });
+            self.names.push_str(name);
+            self.names.push('`');
+            self.count = self.count.wrapping_add(1);
         }
     }
-}
 
-fn at_most_one(given: &[&str], at: &At<'_>, problems: &mut Problems) -> bool {
-    if given.len() > 1 {
-        let names = crate::config::list(given.iter().copied(), '`');
-        problems.add(at, ["has ", &names, "; only one of them can be given"].concat());
+    fn is_at_most_one(&self, at: &At<'_>, problems: &mut Problems) -> bool {
+        if self.count > 1 {
+            problems.add(at, joined("has ", &self.names, "; only one of them can be given"));
+        }
+        self.count < 2
     }
-    given.len() < 2
-}
 
-/// Whether one of some fields is given; if not, that is noted.
-pub(super) fn exactly_one(given: &[&str], known: &str, at: &At<'_>, problems: &mut Problems) -> bool {
-    if given.is_empty() {
-        problems.add(at, ["needs one of ", known].concat());
+    /// Whether one of the fields is given; if not, that is noted.
+    #[inline(never)]
+    pub(super) fn is_one(&self, known: &str, at: &At<'_>, problems: &mut Problems) -> bool {
+        if self.count == 0 {
+            problems.add(at, joined("needs one of ", known, ""));
+        }
+        self.count > 0 && self.is_at_most_one(at, problems)
     }
-    !given.is_empty() && at_most_one(given, at, problems)
 }
