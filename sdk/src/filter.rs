@@ -12,6 +12,11 @@ pub trait HttpFilter: Sized + 'static {
     /// What one stream remembers between callbacks; `()` when nothing.
     type Stream: Default + 'static;
 
+    /// Whether the filter leaves every stream as it is: all its decisions are [`Decision::next`] and nothing else, not even an explanation; any
+    /// other counts as a callback that failed, with [`Status::Unimplemented`](crate::Status::Unimplemented). Its module then has none of the code
+    /// that carries decisions out, some 3 kB. Default: false.
+    const ONLY_WATCHES: bool = false;
+
     /// Makes the filter. Called at load and at every change of the configuration, on every worker and on the main thread (`LOAD-32`).
     ///
     /// # Errors

@@ -65,6 +65,8 @@ impl HttpFilter for Mirror {
     type Config = Config;
     type Stream = Stream;
 
+    const ONLY_WATCHES: bool = true;
+
     fn configure(config: Config, host: &PluginHost) -> Result<Self, ConfigError> {
         let mut policy = Policy::try_from(config)?;
         let mut definer = Definer { host, refused: None };

@@ -122,7 +122,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let request = Request(Block::new(plugin, MapType::RequestHeaders, end_of_stream));
             let decision = filter.on_request_headers(stream, &request);
-            (decision, request.0.view.failure(), request.0.into_known())
+            (decision, request.0.view.failure(), known_of::<F>(request.0))
         })
     }
 
@@ -142,7 +142,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let trailers = RequestTrailers(Block::new(plugin, MapType::RequestTrailers, true));
             let decision = filter.on_request_trailers(stream, &trailers);
-            (decision, trailers.0.view.failure(), trailers.0.into_known())
+            (decision, trailers.0.view.failure(), known_of::<F>(trailers.0))
         })
     }
 
@@ -152,7 +152,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let response = Response(Block::new(plugin, MapType::ResponseHeaders, end_of_stream));
             let decision = filter.on_response_headers(stream, &response);
-            (decision, response.0.view.failure(), response.0.into_known())
+            (decision, response.0.view.failure(), known_of::<F>(response.0))
         })
     }
 
@@ -172,7 +172,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let trailers = ResponseTrailers(Block::new(plugin, MapType::ResponseTrailers, true));
             let decision = filter.on_response_trailers(stream, &trailers);
-            (decision, trailers.0.view.failure(), trailers.0.into_known())
+            (decision, trailers.0.view.failure(), known_of::<F>(trailers.0))
         })
     }
 
@@ -339,6 +339,11 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         }
         self.give_back(context, state, &[(side, hold)]);
     }
+}
+
+/// The map of a block that has been read, where mutations may change it.
+fn known_of<F: HttpFilter>(block: Block) -> Option<HeaderMap> {
+    if F::ONLY_WATCHES { None } else { block.into_known() }
 }
 
 /// Whether a stream that is not in one of its callbacks has to be told to go on. More of a body that is buffered comes by itself.
