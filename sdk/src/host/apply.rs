@@ -5,7 +5,7 @@ use super::timers::Sleeper;
 use super::wire;
 use super::{Callbacks, HostError, PluginHost, Registered, Status, abi, logger};
 use crate::config::joined;
-use crate::{Decision, Flow, HeaderMap, HttpFilter, LocalReply, Mutation};
+use crate::{Decision, Flow, HeaderMap, LocalReply, Mutation};
 
 /// What a decision has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +28,13 @@ pub(crate) enum Applied {
 ///
 /// # Errors
 /// What the host refuses, and what it must not get; in the latter case nothing has been changed.
-pub(crate) fn apply<F: HttpFilter + Registered>(
+pub(crate) fn apply<F: Registered>(
     decision: &Decision,
     plugin: &PluginHost,
     stream: u32,
     point: Point,
     known: Option<&HeaderMap>,
 ) -> Result<Applied, HostError> {
-    if F::ONLY_WATCHES {
-        let is_none = decision.mutations.is_empty() && decision.explanation.is_none();
-        return match decision.flow {
-            Flow::Continue if is_none => Ok(Applied::Continue),
-            _ => Err(HostError::new("ONLY_WATCHES", Status::Unimplemented)),
-        };
-    }
     check::<F>(decision)?;
     let mut done: &[Mutation] = &[];
     for (index, mutation) in decision.mutations.iter().enumerate() {

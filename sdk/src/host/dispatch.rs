@@ -24,7 +24,7 @@ use super::{
     abi, logger,
 };
 use crate::config::joined;
-use crate::{CalloutReply, ConfigError, Decision, FailurePolicy, HeaderMap, HttpFilter};
+use crate::{CalloutReply, ConfigError, Decision, FailurePolicy, Flow, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
 const REFUSALS: u32 = 8;
@@ -50,13 +50,34 @@ impl<F> Plugin<F> {
 
 /// What a callback has decided; what the host refused to show it, as a decision that rests on that is none; and the map that its mutations
 /// change, where it has read it.
-type Called = (Result<Decision, HostError>, Option<HostError>, Option<HeaderMap>);
+struct Called {
+    decision: Result<Decision, HostError>,
+    failure: Option<HostError>,
+    known: Option<HeaderMap>,
+}
+
+impl Called {
+    /// What has failed in a callback of a filter that only watches.
+    #[inline(never)]
+    fn refusal(&self) -> Option<HostError> {
+        match (self.failure, &self.decision) {
+            (Some(error), _) => Some(error),
+            (None, Err(error)) => Some(*error),
+            (None, Ok(Decision { mutations, flow: Flow::Continue, explanation: None }))
+                if mutations.is_empty() =>
+            {
+                None
+            }
+            _ => Some(HostError::new("ONLY_WATCHES", super::Status::Unimplemented)),
+        }
+    }
+}
 
 /// What decides where a stream goes on.
 type Resumed<'a, F> = &'a mut dyn FnMut(&F, &mut <F as HttpFilter>::Stream) -> Result<Decision, HostError>;
 
 /// What a callback of a stream works with.
-type Lent<F> = (Rc<Plugin<F>>, <F as HttpFilter>::Stream, Holds);
+type Lent<F> = (Rc<Plugin<F>>, <F as HttpFilter>::Stream);
 
 struct Stream<F: HttpFilter> {
     plugin: Rc<Plugin<F>>,
@@ -122,7 +143,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let request = Request(Block::new(plugin, MapType::RequestHeaders, end_of_stream));
             let decision = filter.on_request_headers(stream, &request);
-            (decision, request.0.view.failure(), known_of::<F>(request.0))
+            Called { decision, failure: request.0.view.failure(), known: known_of::<F>(request.0) }
         })
     }
 
@@ -132,7 +153,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let body = Body(Part::new(plugin, BufferType::RequestBody, size, end_of_stream));
             let decision = filter.on_request_body(stream, &body);
-            (decision, body.0.failure(), None)
+            Called { decision, failure: body.0.failure(), known: None }
         })
     }
 
@@ -142,7 +163,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let trailers = RequestTrailers(Block::new(plugin, MapType::RequestTrailers, true));
             let decision = filter.on_request_trailers(stream, &trailers);
-            (decision, trailers.0.view.failure(), known_of::<F>(trailers.0))
+            Called { decision, failure: trailers.0.view.failure(), known: known_of::<F>(trailers.0) }
         })
     }
 
@@ -152,7 +173,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let response = Response(Block::new(plugin, MapType::ResponseHeaders, end_of_stream));
             let decision = filter.on_response_headers(stream, &response);
-            (decision, response.0.view.failure(), known_of::<F>(response.0))
+            Called { decision, failure: response.0.view.failure(), known: known_of::<F>(response.0) }
         })
     }
 
@@ -162,7 +183,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let body = Body(Part::new(plugin, BufferType::ResponseBody, size, end_of_stream));
             let decision = filter.on_response_body(stream, &body);
-            (decision, body.0.failure(), None)
+            Called { decision, failure: body.0.failure(), known: None }
         })
     }
 
@@ -172,7 +193,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         self.callback(context, point, &|plugin, filter, stream| {
             let trailers = ResponseTrailers(Block::new(plugin, MapType::ResponseTrailers, true));
             let decision = filter.on_response_trailers(stream, &trailers);
-            (decision, trailers.0.view.failure(), known_of::<F>(trailers.0))
+            Called { decision, failure: trailers.0.view.failure(), known: known_of::<F>(trailers.0) }
         })
     }
 
@@ -207,10 +228,10 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             Sleeper::Plugin if F::CALLBACKS.has(Callbacks::ON_PLUGIN_TIMER) => {
                 plugin.filter().on_plugin_timer(&plugin.host);
             }
-            Sleeper::Plugin => {}
-            Sleeper::Stream(stream, side) => {
+            Sleeper::Stream(stream, side) if F::CALLBACKS.has(Callbacks::ON_TIMER) => {
                 self.resume(stream, side, Until::Timer(key), &mut |filter, state| filter.on_timer(state));
             }
+            Sleeper::Plugin | Sleeper::Stream(..) => {}
         }
     }
 
@@ -218,9 +239,11 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// as new. Nothing can be decided any more: a local reply here would end Envoy (`DIE-02`).
     pub fn on_log(&self, context: u32) {
         let before = self.enter(context);
-        if let Ok((plugin, mut state, holds)) = self.lend(context, None) {
+        if let Ok((plugin, mut state)) = self.lend(context, None) {
             // From here on nothing may be let go, answered or reset (`DIE-03`, `DIE-04`), so nothing waits.
-            forget_timers::<F>(&plugin.host, &holds);
+            if F::CALLBACKS.has(Callbacks::ON_TIMER) {
+                forget_timers::<F>(&plugin.host, &self.holds(context));
+            }
             plugin.filter().on_log(&mut state, &Ended::new(&plugin.host));
             self.give_back(context, state, &[(Side::Request, None), (Side::Response, None)]);
         }
@@ -258,7 +281,12 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             return Err(point.hold());
         }
         let state = stream.state.take().ok_or(Action::Continue)?;
-        Ok((Rc::clone(&stream.plugin), state, stream.holds))
+        Ok((Rc::clone(&stream.plugin), state))
+    }
+
+    /// What holds a stream.
+    fn holds(&self, context: u32) -> Holds {
+        self.streams.borrow().get(context).map(|stream| stream.holds).unwrap_or_default()
     }
 
     /// Puts the state back, unless the stream has ended meanwhile, and notes which of its halves are held now. The others may have come to
@@ -285,31 +313,37 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         point: Point,
         call: &dyn Fn(&PluginHost, &F, &mut F::Stream) -> Called,
     ) -> u32 {
-        let (plugin, mut state, _) = match self.lend(context, Some(point)) {
+        let (plugin, mut state) = match self.lend(context, Some(point)) {
             Ok(lent) => lent,
             Err(action) => return action as u32,
         };
         let before = self.enter(context);
         let filter = plugin.filter();
-        let (decision, failure, known) = call(&plugin.host, &filter, &mut state);
-        let result = failure.map_or(decision, Err);
-        let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, known.as_ref());
-        self.leave(before);
-        let hold = held_by(applied, point);
-        self.give_back(context, state, &[(point.side, hold)]);
-        let action = match applied {
-            Applied::Continue | Applied::Refused | Applied::GrpcRefused => Action::Continue,
-            Applied::Buffer if point.section == Section::Body && !point.end_of_stream => Action::Stop,
-            // Elsewhere nothing would come that lets go of it (`BODY-04`, `FLOW-01`).
-            Applied::Buffer => Action::Continue,
-            Applied::Hold(_) | Applied::Over => point.hold(),
+        let mut called = call(&plugin.host, &filter, &mut state);
+        let applied = match F::ONLY_WATCHES {
+            true => called.refusal().map_or(Applied::Continue, |error| give_in(&*filter, point, &error)),
+            false => settle(&plugin.host, &*filter, &mut state, context, point, &mut called),
         };
+        self.leave(before);
+        let (held, action) = match applied {
+            Applied::Continue => ((point.side, None), Action::Continue),
+            applied => held_by(applied, point),
+        };
+        self.give_back(context, state, &[held]);
         action as u32
     }
 
     /// What a stream waited for is there: from a callback of the root context.
     fn resume(&self, context: u32, side: Side, until: Until, call: Resumed<'_, F>) {
-        if self.streams.borrow().get(context).and_then(|stream| stream.holds.waits(side, &until)).is_none() {
+        // Of a filter that only watches nothing waits.
+        if F::ONLY_WATCHES
+            || self
+                .streams
+                .borrow()
+                .get(context)
+                .and_then(|stream| stream.holds.waits(side, &until))
+                .is_none()
+        {
             return;
         }
         // A context that the host has forgotten is one that it deletes.
@@ -320,24 +354,24 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     }
 
     fn resume_here(&self, context: u32, side: Side, until: &Until, call: Resumed<'_, F>) {
-        let Ok((plugin, mut state, holds)) = self.lend(context, None) else {
+        let Ok((plugin, mut state)) = self.lend(context, None) else {
             return;
         };
-        let Some(point) = holds.waits(side, until) else {
+        let Some(point) = self.holds(context).waits(side, until) else {
             self.give_back(context, state, &[]);
             return;
         };
         let filter = plugin.filter();
-        let result = call(&filter, &mut state);
-        let applied = settle(&plugin.host, &*filter, &mut state, context, point, result, None);
-        let mut hold = held_by(applied, point);
+        let mut called = Called { decision: call(&filter, &mut state), failure: None, known: None };
+        let applied = settle(&plugin.host, &*filter, &mut state, context, point, &mut called);
+        let (mut held, _) = held_by(applied, point);
         if goes_on(applied, point)
             && let Err(error) = point.go_on()
         {
             logger::failed("the stream is held", &error);
-            hold = Some(Hold { point, until: Until::Never });
+            held.1 = Some(Hold { point, until: Until::Never });
         }
-        self.give_back(context, state, &[(side, hold)]);
+        self.give_back(context, state, &[held]);
     }
 }
 
@@ -363,12 +397,21 @@ fn forget_timers<F: Registered>(host: &PluginHost, holds: &Holds) {
     }
 }
 
-fn held_by(applied: Applied, point: Point) -> Option<Hold> {
-    match applied {
-        Applied::Hold(until) => Some(Hold { point, until }),
-        Applied::Over => Some(Hold { point, until: Until::Never }),
+/// Which half is held, or not any more, and what the callback answers.
+#[inline(never)]
+fn held_by(applied: Applied, point: Point) -> ((Side, Option<Hold>), Action) {
+    let until = match applied {
+        Applied::Hold(until) => Some(until),
+        Applied::Over => Some(Until::Never),
         Applied::Continue | Applied::Refused | Applied::GrpcRefused | Applied::Buffer => None,
-    }
+    };
+    let action = match applied {
+        Applied::Hold(_) | Applied::Over => point.hold(),
+        Applied::Buffer if point.section == Section::Body && !point.end_of_stream => Action::Stop,
+        // Elsewhere nothing would come that lets go of it (`BODY-04`, `FLOW-01`).
+        Applied::Buffer | Applied::Continue | Applied::Refused | Applied::GrpcRefused => Action::Continue,
+    };
+    ((point.side, until.map(|until| Hold { point, until })), action)
 }
 
 /// Carries out what a callback decided, and what becomes of it where that fails.
@@ -378,12 +421,16 @@ fn settle<F: HttpFilter + Registered>(
     state: &mut F::Stream,
     stream: u32,
     point: Point,
-    mut result: Result<Decision, HostError>,
-    mut known: Option<&HeaderMap>,
+    called: &mut Called,
 ) -> Applied {
     let mut refusals = 0;
     let error = loop {
-        let applied = match result.and_then(|decision| apply::<F>(&decision, host, stream, point, known)) {
+        let applied = match (called.failure, &called.decision) {
+            (Some(error), _) => break error,
+            (None, Err(error)) => break *error,
+            (None, Ok(decision)) => apply::<F>(decision, host, stream, point, called.known.as_ref()),
+        };
+        let applied = match applied {
             Ok(applied) => applied,
             Err(error) => break error,
         };
@@ -399,14 +446,19 @@ fn settle<F: HttpFilter + Registered>(
         }
         refusals = refusals.saturating_add(1);
         // The mutations before the call have been made.
-        known = None;
-        result = match is_grpc {
+        called.known = None;
+        called.decision = match is_grpc {
             true => filter.on_grpc_reply(state, grpc_refused()),
             false => filter.on_callout_reply(state, CalloutReply::default()),
         };
     };
+    give_in(filter, point, &error)
+}
+
+/// A callback has failed.
+fn give_in<F: HttpFilter>(filter: &F, point: Point, error: &HostError) -> Applied {
     // The host writes the plugin's name before what a stream logs (`LOG-01`).
-    logger::failed("callback failed", &error);
+    logger::failed("callback failed", error);
     match filter.failure_policy() {
         FailurePolicy::FailOpen => Applied::Continue,
         FailurePolicy::FailClosed => {
