@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::config::push_hex;
 use crate::names::{cut, digits};
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -128,30 +129,30 @@ fn v6(text: &[u8]) -> Option<Ipv6Addr> {
 
 /// An address as text: IPv6 in the form of RFC 5952, and an IPv4 address in it in the form of an IPv4 address.
 pub(crate) fn text(address: IpAddr) -> Vec<u8> {
-    let mut text = Vec::new();
+    let mut text = String::new();
     match address {
         IpAddr::V4(address) => push_v4(&mut text, address),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(address) => {
-                text.extend_from_slice(b"::ffff:");
+                text.push_str("::ffff:");
                 push_v4(&mut text, address);
             }
             None => push_v6(&mut text, address.octets().as_chunks().0),
         },
     }
-    text
+    text.into_bytes()
 }
 
-fn push_v4(text: &mut Vec<u8>, address: Ipv4Addr) {
+fn push_v4(text: &mut String, address: Ipv4Addr) {
     for (index, octet) in address.octets().into_iter().enumerate() {
         if index > 0 {
-            text.push(b'.');
+            text.push('.');
         }
-        text.extend_from_slice(u64::from(octet).to_string().as_bytes());
+        text.push_str(&u64::from(octet).to_string());
     }
 }
 
-fn push_v6(text: &mut Vec<u8>, groups: &[[u8; 2]]) {
+fn push_v6(text: &mut String, groups: &[[u8; 2]]) {
     // The first of the longest runs of zeros.
     let (mut gap, mut longest, mut run) = (8, 1, 0_usize);
     for (index, group) in groups.iter().enumerate() {
@@ -165,25 +166,14 @@ fn push_v6(text: &mut Vec<u8>, groups: &[[u8; 2]]) {
         let in_gap = index >= gap && index < gap.saturating_add(longest);
         // One colon between two groups, and two for the gap.
         if index == gap || (index > 0 && !in_gap) {
-            text.push(b':');
+            text.push(':');
         }
         if in_gap {
             if index == 7 {
-                text.push(b':');
+                text.push(':');
             }
             continue;
         }
-        let group = u16::from_be_bytes(*group);
-        let mut shift = 12_u32;
-        // Zeros at the left are left out, but for the last digit.
-        while shift > 0 && group.checked_shr(shift) == Some(0) {
-            shift = shift.saturating_sub(4);
-        }
-        loop {
-            let digit = group.checked_shr(shift).unwrap_or(0) & 15;
-            text.extend(char::from_digit(digit.into(), 16).map(|digit| digit as u8));
-            let Some(next) = shift.checked_sub(4) else { break };
-            shift = next;
-        }
+        push_hex(text, u16::from_be_bytes(*group).into());
     }
 }

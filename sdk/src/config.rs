@@ -37,8 +37,8 @@ pub use types::FromKey;
 /// Reads a type by its fields or variants; follows the attributes of serde that `JsonSchema` follows, and gives serde's `Deserialize` as well.
 pub use weir_sdk_derive::FromConfig;
 
-pub(crate) use words::quoted;
 pub use words::{decimal, joined};
+pub(crate) use words::{push_hex, quoted};
 
 /// Errors reported for one configuration; the rest is cut, since nobody reads on.
 const MAX_PROBLEMS: usize = 32;

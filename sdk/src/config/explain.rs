@@ -91,11 +91,10 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
                 Node::Text(text) => text,
                 _ => &scalar(node)?,
             };
-            let words = [("true", ["true", "yes", "on", "1"]), ("false", ["false", "no", "off", "0"])];
-            let (value, _) = words
-                .iter()
-                .find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(written)))?;
-            Some(String::from(*value))
+            let written = written.to_ascii_lowercase();
+            // In turns what means true and what means false.
+            let place = names::place("true\0false\0yes\0no\0on\0off\x001\x000\0", &written)?;
+            Some(String::from(if place & 1 == 0 { "true" } else { "false" }))
         }
         (Expected::Whole(_), Node::Text(text)) => {
             crate::names::integer(text.trim().as_bytes()).map(|number| number.to_string())

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::Problems;
+use super::words::push_unicode;
 
 /// What is written at one place of a configuration: a JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,8 +69,13 @@ impl Node {
 /// Extends the path of a list by an item: `a.b[2]`.
 pub(super) fn push_index(path: &mut String, index: usize) {
     path.push('[');
-    path.push_str(&index.to_string());
+    push_number(path, index);
     path.push(']');
+}
+
+/// Writes a number that counts something.
+pub(super) fn push_number(text: &mut String, number: usize) {
+    text.push_str(&u64::try_from(number).unwrap_or(u64::MAX).to_string());
 }
 
 /// Extends the path of an object by a field as people write it: `a.b`, with keys that are not words quoted: `a["b.c"]`.
@@ -81,7 +87,16 @@ pub(super) fn push_key(path: &mut String, key: &str) {
         path.push_str(key);
     } else {
         path.push_str("[\"");
-        path.extend(key.chars().flat_map(char::escape_default));
+        for c in key.chars() {
+            match c {
+                '\t' => path.push_str("\\t"),
+                '\r' => path.push_str("\\r"),
+                '\n' => path.push_str("\\n"),
+                '\'' | '"' | '\\' => path.extend(['\\', c]),
+                ' '..='~' => path.push(c),
+                _ => push_unicode(path, c),
+            }
+        }
         path.push_str("\"]");
     }
 }

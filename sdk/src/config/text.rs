@@ -4,34 +4,33 @@
 
 use std::str;
 
-use super::node::Node;
+use super::node::{Node, push_number};
 use super::words::{joined, list, quoted};
 use super::{ConfigError, json};
+use crate::names::cut;
 
 /// Reads JSON.
 ///
 /// # Errors
 /// Not JSON: says what it is instead, or where it stops being JSON.
 pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
-    let refused = |reason: String| Err(ConfigError::invalid("", reason));
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(_) if let Some(reason) = protobuf(bytes) => return refused(reason),
+    let text = str::from_utf8(bytes);
+    let reason = match text {
+        Ok(text) => match json::parse(text) {
+            Ok(node) => return Ok(node),
+            Err(error) => not_json(error.line, error.column, error.reason),
+        },
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
             let (line, column) = json::position(before);
-            let place = at(line, column.saturating_add(1));
-            let place = joined(&place, ": byte ", &u32::from(byte).to_string());
-            return refused(joined(&place, " is not UTF-8; write JSON text", ""));
+            let reason = joined("byte ", &u64::from(byte).to_string(), " is not UTF-8; write JSON text");
+            not_json(line, column.saturating_add(1), &reason)
         }
     };
-    match json::parse(text) {
-        Ok(node) => Ok(node),
-        Err(_) if let Some(reason) = protobuf(bytes).or_else(|| yaml(text)) => refused(reason),
-        Err(error) => refused(joined(&at(error.line, error.column), ": ", error.reason)),
-    }
+    let known = protobuf(bytes).or_else(|| if text.is_ok() { yaml(bytes) } else { None });
+    Err(ConfigError::invalid("", known.unwrap_or(reason)))
 }
 
 /// What to say when a filter that needs a configuration got none.
@@ -40,8 +39,12 @@ pub(super) fn none_given(error: ConfigError) -> ConfigError {
     ConfigError::invalid("", joined("a configuration is missing; required: ", &required, ""))
 }
 
-fn at(line: usize, column: usize) -> String {
-    joined(&joined("not JSON: line ", &line.to_string(), ", column "), &column.to_string(), "")
+fn not_json(line: usize, column: usize, reason: &str) -> String {
+    let mut text = String::from("not JSON: line ");
+    push_number(&mut text, line);
+    text.push_str(", column ");
+    push_number(&mut text, column);
+    joined(&text, ": ", reason)
 }
 
 /// Says so when the bytes are a protobuf message: Envoy hands over everything but a `StringValue` or `BytesValue` in that form
@@ -56,10 +59,8 @@ fn protobuf(bytes: &[u8]) -> Option<String> {
         && (value.is_empty() || value.first() == Some(&0x12))
         && (rest.is_empty() || rest.first() == Some(&0x0a))
     {
-        let found = String::from(
-            "the configuration is a protobuf `google.protobuf.Struct`, not JSON text (it begins with the field ",
-        );
-        return Some(joined(&joined(&found, &quoted(key), ")"), WRAP, ""));
+        let found = "the configuration is a protobuf `google.protobuf.Struct`, not JSON text (it begins with the field ";
+        return Some(joined(found, &quoted(key), &joined(")", WRAP, "")));
     }
     let control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     let binary = bytes.iter().any(control) || str::from_utf8(bytes).is_err();
@@ -89,19 +90,23 @@ fn field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Says so when the text is YAML: its first line is `key: value`, `key:`, `- item` or `---`.
-fn yaml(text: &str) -> Option<String> {
-    let mut lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let line = lines.next()?;
-    let plain =
-        |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    let field =
-        line.split_once(':').filter(|(key, value)| plain(key.trim_end()) && !value.starts_with(|c| c != ' '));
-    if line != "---" && !line.starts_with("- ") && field.is_none() {
-        return None;
+fn yaml(text: &[u8]) -> Option<String> {
+    let mut rest = Some(text);
+    let mut line: &[u8] = b"";
+    while line.is_empty() || line.starts_with(b"#") {
+        let (first, others) = cut(rest?, b'\n');
+        line = first.trim_ascii();
+        rest = others;
     }
-    let example = match field {
-        Some((key, _)) => joined("{\"", key.trim_end(), "\": …}"),
-        None => String::from("{…} or […]"),
+    let (key, value) = cut(line, b':');
+    let key = key.trim_ascii_end();
+    let is_key = value.is_some_and(|value| matches!(value, [] | [b' ', ..]))
+        && !key.is_empty()
+        && key.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
+    let example = match str::from_utf8(key) {
+        Ok(key) if is_key => joined("{\"", key, "\": …}"),
+        _ if line == b"---" || line.starts_with(b"- ") => String::from("{…} or […]"),
+        _ => return None,
     };
     Some(joined("the configuration looks like YAML; write it as JSON: ", &example, ""))
 }

@@ -53,12 +53,34 @@ pub(crate) fn quoted(text: &str) -> String {
         }
         match character {
             '"' | '\\' => whole.extend(['\\', character]),
-            _ if character.is_control() => whole.extend(character.escape_unicode()),
+            _ if character.is_control() => push_unicode(&mut whole, character),
             _ => whole.push(character),
         }
     }
     whole.push('"');
     whole
+}
+
+/// A character as its number: `\u{7f}`.
+#[inline(never)]
+pub(super) fn push_unicode(text: &mut String, character: char) {
+    text.push_str("\\u{");
+    push_hex(text, character.into());
+    text.push('}');
+}
+
+/// A number in hexadecimal digits, without zeros at the left.
+#[inline(never)]
+pub(crate) fn push_hex(text: &mut String, number: u32) {
+    let mut shift = 28_u32;
+    while shift > 0 && number >> shift == 0 {
+        shift = shift.wrapping_sub(4);
+    }
+    loop {
+        text.extend(char::from_digit((number >> shift) & 15, 16));
+        let Some(next) = shift.checked_sub(4) else { break };
+        shift = next;
+    }
 }
 
 /// A number as text without the code that prints any `f64`; `None` when it has more than six decimals or is beyond 10^12.
@@ -111,32 +133,34 @@ pub(super) fn nearest<'k>(name: &str, known: &'k str) -> Option<&'k str> {
 }
 
 fn simplify(name: &str) -> Vec<u8> {
-    name.bytes().filter(|byte| !b"_- ".contains(byte)).map(|byte| byte.to_ascii_lowercase()).collect()
+    let mut simple = name.to_ascii_lowercase().into_bytes();
+    simple.retain(|byte| !b"_- ".contains(byte));
+    simple
 }
 
 /// How many bytes are typed wrongly, left out, added or swapped with their neighbour between two names.
 fn distance(left: &[u8], right: &[u8]) -> usize {
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    let mut previous = None;
-    for (row, a) in left.iter().enumerate() {
-        let mut line = vec![row.saturating_add(1)];
-        for (column, b) in right.iter().enumerate() {
-            let at = |line: &[usize], column: usize| line.get(column).copied().unwrap_or(usize::MAX);
-            let next = column.saturating_add(1);
-            let changed = at(&last, column).saturating_add(usize::from(a != b));
-            let removed = at(&last, next).saturating_add(1);
-            let added = at(&line, column).saturating_add(1);
-            let mut best = changed.min(removed).min(added);
-            let swapped =
-                column.checked_sub(1).filter(|left| right.get(*left) == Some(a) && previous == Some(b));
-            if let Some(left) = swapped {
-                best = best.min(at(&before_last, left).saturating_add(1));
+    let width = right.len().wrapping_add(1);
+    // Between the first bytes of one and the first of the other: a row for each byte of `left`, behind that of none.
+    let mut all: Vec<usize> = Vec::new();
+    for row in 0..=left.len() {
+        for column in 0..=right.len() {
+            let before = |rows: usize, columns: usize| {
+                let back = rows.wrapping_mul(width).wrapping_add(columns);
+                all.get(all.len().wrapping_sub(back)).copied().unwrap_or(usize::MAX)
+            };
+            let a = |back: usize| left.get(row.wrapping_sub(back));
+            let b = |back: usize| right.get(column.wrapping_sub(back));
+            let mut best = if row == 0 { column } else { row };
+            if row > 0 && column > 0 {
+                let changed = before(1, 1).saturating_add(usize::from(a(1) != b(1)));
+                best = changed.min(before(1, 0).min(before(0, 1)).saturating_add(1));
+                if row > 1 && a(1) == b(2) && a(2) == b(1) {
+                    best = best.min(before(2, 2).saturating_add(1));
+                }
             }
-            line.push(best);
+            all.push(best);
         }
-        previous = Some(a);
-        before_last = std::mem::replace(&mut last, line);
     }
-    last.last().copied().unwrap_or(usize::MAX)
+    all.last().copied().unwrap_or(usize::MAX)
 }
