@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::push_hex;
+use crate::config::{number, push_hex};
 use crate::names::{cut, digits};
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -148,7 +148,7 @@ fn push_v4(text: &mut String, address: Ipv4Addr) {
         if index > 0 {
             text.push('.');
         }
-        text.push_str(&u64::from(octet).to_string());
+        text.push_str(&number(octet.into()));
     }
 }
 

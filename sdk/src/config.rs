@@ -37,7 +37,7 @@ pub use types::FromKey;
 /// Reads a type by its fields or variants; follows the attributes of serde that `JsonSchema` follows, and gives serde's `Deserialize` as well.
 pub use weir_sdk_derive::FromConfig;
 
-pub use words::{decimal, joined};
+pub use words::{decimal, joined, number, signed};
 pub(crate) use words::{push_hex, quoted};
 
 /// Errors reported for one configuration; the rest is cut, since nobody reads on.

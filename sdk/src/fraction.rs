@@ -39,7 +39,7 @@ mod tests;
 use std::fmt;
 
 use crate::FromConfig;
-use crate::config::joined;
+use crate::config::{joined, number};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -102,9 +102,9 @@ impl TryFrom<Written> for FractionalPercent {
         if numerator > denominator.value() {
             return Err([
                 "expected a numerator of at most ",
-                &u64::from(denominator.value()).to_string(),
+                &number(denominator.value().into()),
                 ", which is all of the traffic, found ",
-                &u64::from(numerator).to_string(),
+                &number(numerator.into()),
             ]
             .concat());
         }
@@ -139,9 +139,9 @@ impl fmt::Display for FractionalPercent {
 #[inline(never)]
 pub fn drawn(ppm: u32) -> String {
     // Four digits behind the point: those behind the 1.
-    let decimals = u64::from((ppm % 10_000).wrapping_add(10_000)).to_string();
+    let decimals = number(((ppm % 10_000).wrapping_add(10_000)).into());
     let decimals = joined(".", decimals.strip_prefix('1').unwrap_or_default(), " %)");
-    joined(" (draw ", &u64::from(ppm / 10_000).to_string(), &decimals)
+    joined(" (draw ", &number((ppm / 10_000).into()), &decimals)
 }
 
 impl FractionalPercent {
@@ -151,10 +151,10 @@ impl FractionalPercent {
         let scale = self.denominator.value() / 100;
         let whole = self.numerator.checked_div(scale).unwrap_or_default();
         let part = self.numerator.checked_rem(scale).unwrap_or_default();
-        let mut text = u64::from(whole).to_string();
+        let mut text = number(whole.into());
         if part != 0 {
             // The digits after the point: `scale` is a power of ten, so those of scale + part after its leading 1.
-            let digits = u64::from(part.saturating_add(scale)).to_string();
+            let digits = number(part.saturating_add(scale).into());
             text.push('.');
             text.push_str(digits.strip_prefix('1').unwrap_or_default().trim_end_matches('0'));
         }

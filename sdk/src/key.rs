@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use schemars::JsonSchema;
 
-use crate::{At, FromConfig, Problems, RequestView, address, cookie, names, query_parameter, source_address};
+use crate::{
+    At, FromConfig, Problems, RequestView, address, config, cookie, names, query_parameter, source_address,
+};
 
 /// Where a key comes from.
 #[derive(Clone, Debug, FromConfig, JsonSchema)]
@@ -94,7 +96,7 @@ impl Key {
                     ("source_address.prefix_len_v6", options.prefix_len_v6, 128),
                 ] {
                     if !(1..=most).contains(&value) {
-                        let (most, value) = (u64::from(most).to_string(), u64::from(value).to_string());
+                        let (most, value) = (config::number(most.into()), config::number(value.into()));
                         refuse(field, &["expected 1 to ", &most, ", found ", &value].concat());
                     }
                 }

@@ -59,7 +59,7 @@ pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
     if fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
         return Ok(());
     }
-    let most = u64::try_from(most).unwrap_or(u64::MAX).to_string();
+    let most = crate::config::number(u64::try_from(most).unwrap_or(u64::MAX));
     Err(["`", name, "` cannot name ", what, "; expected 1 to ", &most, " letters, digits, `_`, `-` and `.`"]
         .concat())
 }

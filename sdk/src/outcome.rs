@@ -198,7 +198,8 @@ impl Judge {
             match status {
                 1..=16 => grpc_statuses |= 1 << status,
                 _ => {
-                    let reason = ["expected 1 to 16, found ", &u64::from(*status).to_string()].concat();
+                    let reason =
+                        ["expected 1 to 16, found ", &crate::config::number((*status).into())].concat();
                     problems.add(at.item("grpc_statuses", index), reason);
                 }
             }

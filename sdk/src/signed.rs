@@ -121,7 +121,7 @@ impl Secrets {
     #[must_use]
     pub fn sign(&self, expires: u64, text: &[u8]) -> String {
         let key = self.0.first().map(Vec::as_slice).unwrap_or_default();
-        ["expires=", &expires.to_string(), ",sha256=", &hex(&hmac_sha256(key, text))].concat()
+        ["expires=", &crate::config::number(expires), ",sha256=", &hex(&hmac_sha256(key, text))].concat()
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, Serializer};
 
-use super::{FromConfig, Node, Reader, joined, serde_form};
+use super::{FromConfig, Node, Reader, joined, number, serde_form};
 
 /// The units, largest first, in nanoseconds.
 const UNITS: [(&str, u64); 7] = [
@@ -115,7 +115,7 @@ impl ConfigDuration {
         let total = nanos(self.0);
         for (unit, scale) in &UNITS {
             if total != 0 && total.is_multiple_of(*scale) {
-                return joined(&total.checked_div(*scale).unwrap_or(0).to_string(), unit, "");
+                return joined(&number(total.checked_div(*scale).unwrap_or(0)), unit, "");
             }
         }
         String::from("0s")
@@ -132,7 +132,7 @@ serde_form!(ConfigDuration);
 
 impl FromConfig for ConfigDuration {
     fn from_config(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let number = match node {
+        let written = match node {
             Node::Text(text) => match nanoseconds(text) {
                 Some(total) => return Some(Self(Duration::from_nanos(total))),
                 None => {
@@ -140,12 +140,12 @@ impl FromConfig for ConfigDuration {
                     return None;
                 }
             },
-            Node::Unsigned(number) => Some(number.to_string()),
-            Node::Float(number) => super::words::decimal(*number),
+            Node::Unsigned(value) => Some(number(*value)),
+            Node::Float(value) => super::words::decimal(*value),
             _ => return reader.expected(EXPECTED, node),
         };
-        let found = number.as_deref().unwrap_or("a number");
-        let meant = number.as_ref().filter(|number| !number.starts_with('-'));
+        let found = written.as_deref().unwrap_or("a number");
+        let meant = written.as_ref().filter(|number| !number.starts_with('-'));
         let meant = meant.map(|number| ["\"", number, "s\""].concat());
         unexpected(reader, EXPECTED, found, meant.as_deref());
         None

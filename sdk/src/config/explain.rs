@@ -2,7 +2,7 @@
 
 use super::names;
 use super::node::Node;
-use super::words::{decimal, is_decimal, joined, list, nearest, quoted};
+use super::words::{decimal, is_decimal, joined, list, nearest, number, quoted, signed};
 
 /// Known names are listed up to this many.
 const MAX_LISTED: usize = 16;
@@ -96,9 +96,7 @@ fn fix(expected: Expected<'_>, node: &Node) -> Option<String> {
             let place = names::place("true\0false\0yes\0no\0on\0off\x001\x000\0", &written)?;
             Some(String::from(if place & 1 == 0 { "true" } else { "false" }))
         }
-        (Expected::Whole(_), Node::Text(text)) => {
-            crate::names::integer(text.trim().as_bytes()).map(|number| number.to_string())
-        }
+        (Expected::Whole(_), Node::Text(text)) => crate::names::integer(text.trim().as_bytes()).map(signed),
         (Expected::Number, Node::Text(text)) if is_decimal(text.trim()) => Some(String::from(text.trim())),
         (Expected::Whole(_), Node::Float(_)) => scalar(node).filter(|text| !text.as_bytes().contains(&b'.')),
         (Expected::List, Node::Text(_) | Node::Unsigned(_) | Node::Negative(_) | Node::Bool(_)) => {
@@ -125,8 +123,8 @@ pub(super) fn describe(node: &Node) -> String {
 fn scalar(node: &Node) -> Option<String> {
     match node {
         Node::Bool(value) => Some(String::from(if *value { "true" } else { "false" })),
-        Node::Unsigned(value) => Some(value.to_string()),
-        Node::Negative(value) => Some(value.to_string()),
+        Node::Unsigned(value) => Some(number(*value)),
+        Node::Negative(value) => Some(signed(*value)),
         Node::Float(value) => decimal(*value),
         _ => None,
     }

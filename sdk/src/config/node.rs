@@ -75,7 +75,7 @@ pub(super) fn push_index(path: &mut String, index: usize) {
 
 /// Writes a number that counts something.
 pub(super) fn push_number(text: &mut String, number: usize) {
-    text.push_str(&u64::try_from(number).unwrap_or(u64::MAX).to_string());
+    text.push_str(&super::number(u64::try_from(number).unwrap_or(u64::MAX)));
 }
 
 /// Extends the path of an object by a field as people write it: `a.b`, with keys that are not words quoted: `a["b.c"]`.

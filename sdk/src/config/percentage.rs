@@ -64,9 +64,9 @@ impl FromConfig for Percentage {
                 Ok(percent @ 0..=100) => {
                     return Some(Self::from_ppm(percent.saturating_mul(PPM_PER_PERCENT)));
                 }
-                _ => Some(percent.to_string()),
+                _ => Some(super::number(*percent)),
             },
-            Node::Negative(percent) => Some(percent.to_string()),
+            Node::Negative(percent) => Some(super::signed(*percent)),
             // Refuses also what is not a number.
             Node::Float(percent) if (0.0..=100.0).contains(percent) => {
                 return of_decimal(*percent).or_else(|| {

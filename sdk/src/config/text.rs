@@ -5,7 +5,7 @@
 use std::str;
 
 use super::node::{Node, push_number};
-use super::words::{joined, list, quoted};
+use super::words::{joined, list, number, quoted};
 use super::{ConfigError, json};
 use crate::names::cut;
 
@@ -25,7 +25,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, ConfigError> {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
             let (line, column) = json::position(before);
-            let reason = joined("byte ", &u64::from(byte).to_string(), " is not UTF-8; write JSON text");
+            let reason = joined("byte ", &number(byte.into()), " is not UTF-8; write JSON text");
             not_json(line, column.saturating_add(1), &reason)
         }
     };

@@ -194,7 +194,7 @@ fn text(time: SystemTime) -> String {
 
 /// A number in so many digits, with zeros at the left.
 fn push(text: &mut String, number: u32, digits: usize) {
-    let number = u64::from(number).to_string();
+    let number = super::number(number.into());
     for _ in number.len()..digits {
         text.push('0');
     }
@@ -226,7 +226,7 @@ impl FromConfig for Timestamp {
                 // They may be those since 1970; this is the last second of 9999.
                 let is_known = *seconds <= 253_402_300_799;
                 let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(*seconds));
-                (seconds.to_string(), time.filter(|_| is_known).map(self::text))
+                (super::number(*seconds), time.filter(|_| is_known).map(self::text))
             }
             _ => return reader.expected("a time in RFC 3339, such as \"2026-05-04T09:00:00Z\"", node),
         };

@@ -83,6 +83,28 @@ pub(crate) fn push_hex(text: &mut String, number: u32) {
     }
 }
 
+/// A whole number as text: a third of the code that the standard library has for it, once for every type.
+#[must_use]
+#[inline(never)]
+pub fn number(value: u64) -> String {
+    let mut text = String::new();
+    push_digits(&mut text, value);
+    text
+}
+
+fn push_digits(text: &mut String, value: u64) {
+    if value > 9 {
+        push_digits(text, value / 10);
+    }
+    text.extend(u32::try_from(value % 10).ok().and_then(|digit| char::from_digit(digit, 10)));
+}
+
+/// As [`number`], with a sign where it is below 0.
+#[must_use]
+pub fn signed(value: i64) -> String {
+    joined(if value < 0 { "-" } else { "" }, &number(value.unsigned_abs()), "")
+}
+
 /// A number as text without the code that prints any `f64`; `None` when it has more than six decimals or is beyond 10^12.
 #[expect(
     clippy::cast_possible_truncation,
@@ -99,8 +121,8 @@ pub fn decimal(value: f64) -> Option<String> {
     }
     let scaled = scaled.round() as u64;
     let mut text = String::from(if value < 0.0 { "-" } else { "" });
-    text.push_str(&(scaled / SCALE).to_string());
-    let decimals = (scaled % SCALE).saturating_add(SCALE).to_string();
+    text.push_str(&number(scaled / SCALE));
+    let decimals = number((scaled % SCALE).wrapping_add(SCALE));
     let decimals = decimals.strip_prefix('1').unwrap_or_default().trim_end_matches('0');
     if !decimals.is_empty() {
         text.push('.');

@@ -84,7 +84,7 @@ impl Status {
             Self::InternalFailure => "internal failure",
             Self::BrokenConnection => "broken connection",
             Self::Unimplemented => "unimplemented",
-            Self::Other(number) => return joined("status ", &u64::from(number).to_string(), ""),
+            Self::Other(number) => return joined("status ", &crate::config::number(number.into()), ""),
         })
     }
 }

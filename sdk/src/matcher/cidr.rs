@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use crate::config::joined;
+use crate::config::{joined, number};
 use crate::{At, ConfigError, FromConfig, Headers, Problems, RequestView, address, names};
 
 /// The addresses a request may come from: any of `ranges`.
@@ -109,7 +109,7 @@ impl Cidr {
                 Ok(Self { network: masked(octets(address), length), length })
             }
             _ => {
-                let (bits, length) = (u64::from(bits).to_string(), length.to_string());
+                let (bits, length) = (number(bits.into()), number(length));
                 Err(joined("expected a length of at most ", &bits, &joined(", found ", &length, "")))
             }
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
 use super::value::Given;
-use crate::config::joined;
+use crate::config::{joined, number};
 use crate::{At, FromConfig, Problems, Regex};
 
 /// Longest regular expression, in bytes.
@@ -116,7 +116,7 @@ pub(super) fn regex_of(text: &str, at: &At<'_>, problems: &mut Problems) -> Opti
     let reason = if text.is_empty() {
         String::from("is empty; to match an empty value use `exact`")
     } else if text.len() > MAX_REGEX_LENGTH {
-        let length = u64::try_from(text.len()).unwrap_or(u64::MAX).to_string();
+        let length = number(u64::try_from(text.len()).unwrap_or(u64::MAX));
         joined("is ", &length, " bytes long; at most 1024 are accepted")
     } else {
         match Regex::new(text) {

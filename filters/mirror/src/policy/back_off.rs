@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use weir_sdk::config::number;
 use weir_sdk::{At, Problems, nanos};
 
 use super::bytes::joined;
@@ -57,7 +58,7 @@ impl Part {
             Self::Halved(0) => String::from("gets its whole share again"),
             Self::Halved(times) => {
                 let part = 1_u64.checked_shl(u32::from(times)).unwrap_or(0);
-                joined("gets 1/", &part.to_string(), " of its share")
+                joined("gets 1/", &number(part), " of its share")
             }
             Self::Nothing => String::from("gets nothing for a time"),
         }
