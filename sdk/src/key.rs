@@ -159,7 +159,11 @@ pub fn masked(address: IpAddr, v4: u8, v6: u8) -> Vec<u8> {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(v4.into())).unwrap_or(0);
             IpAddr::V4((u32::from(address) & mask).into())
         }
-        IpAddr::V6(address) => IpAddr::V6(crate::matcher::masked(address.octets(), v6).into()),
+        IpAddr::V6(address) => {
+            let mut octets = address.octets();
+            crate::matcher::mask(&mut octets, v6);
+            IpAddr::V6(octets.into())
+        }
     };
     address::text(masked)
 }

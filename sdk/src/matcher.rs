@@ -21,7 +21,7 @@ mod tests;
 
 pub use attribute::{AttributeMatch, AttributeMatcher, AttributeType};
 pub use authority::{AuthorityMatch, AuthorityMatcher};
-pub(crate) use cidr::masked;
+pub(crate) use cidr::mask;
 pub use cidr::{Cidr, CidrMatch, CidrMatcher, source_address};
 pub use cookie::{CookieMatch, CookieMatcher, cookie};
 pub use header::{HeaderMatch, HeaderMatcher};

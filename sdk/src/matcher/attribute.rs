@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use super::string::Text;
 use super::value::{Asked, IntegerRange, ValueMatcher, Written};
 use crate::attributes::{decode_bool, decode_double, decode_int};
 use crate::{At, Attributes, FromConfig, Problems};
@@ -83,7 +82,7 @@ impl Compile for AttributeMatch {
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<AttributeMatcher> {
         let Self { path, kind, exact, prefix, suffix, contains, regex, range, .. } = self;
-        let text = Text::of([exact, prefix, suffix, contains, regex], self.ignore_case);
+        let texts = [exact, prefix, suffix, contains, regex];
         let kind = kind.unwrap_or(if range.is_some() { AttributeType::Int } else { AttributeType::String });
         if path.is_empty()
             || path.len() > MAX_SEGMENTS
@@ -93,7 +92,7 @@ impl Compile for AttributeMatch {
             problems.refuse(at, "path", reason);
         }
         match kind {
-            AttributeType::Int | AttributeType::Double if text.fields.iter().any(Option::is_some) => {
+            AttributeType::Int | AttributeType::Double if texts.iter().any(|text| text.is_some()) => {
                 problems.refuse(at, "type", "a number is compared by `range` only");
             }
             AttributeType::Bool if range.is_some() => {
@@ -101,7 +100,8 @@ impl Compile for AttributeMatch {
             }
             _ => {}
         }
-        let written = Written { text, range, present: self.present, invert: self.invert_match };
+        let (ignore_case, invert) = (self.ignore_case, self.invert_match);
+        let written = Written { texts, ignore_case, range, present: self.present, invert };
         let value = ValueMatcher::new(&written, at, problems)?;
         Some(AttributeMatcher { path: path.clone(), kind, value })
     }

@@ -106,7 +106,9 @@ impl Cidr {
         match u8::try_from(length) {
             Ok(length) if length <= bits => {
                 let length = before.saturating_add(length);
-                Ok(Self { network: masked(octets(address), length), length })
+                let mut network = octets(address);
+                mask(&mut network, length);
+                Ok(Self { network, length })
             }
             _ => {
                 let (bits, length) = (number(bits.into()), number(length));
@@ -118,7 +120,9 @@ impl Cidr {
     /// Whether the address lies in the block. An IPv4 address mapped into IPv6 is that IPv4 address.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
-        masked(octets(address), self.length) == self.network
+        let mut network = octets(address);
+        mask(&mut network, self.length);
+        network == self.network
     }
 }
 
@@ -129,15 +133,14 @@ fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The first bits of an address, and 0 behind them.
+/// Leaves the first bits of an address, and 0 behind them.
 #[inline(never)]
-pub(crate) fn masked(mut octets: [u8; 16], length: u8) -> [u8; 16] {
+pub(crate) fn mask(octets: &mut [u8; 16], length: u8) {
     let mut left = u32::from(length);
-    for octet in &mut octets {
+    for octet in octets {
         *octet &= !0xff_u8.checked_shr(left).unwrap_or(0);
         left = left.saturating_sub(8);
     }
-    octets
 }
 
 /// The address of the client: what Envoy takes for it, or with `trusted_hops` the one before that many in `x-forwarded-for`

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use super::string::Text;
 use super::value::{IntegerRange, Named, Written};
 use crate::names::cut;
 use crate::{At, FromConfig, Headers, Problems};
@@ -51,7 +50,7 @@ pub struct CookieMatch {
 
 /// A compiled [`CookieMatch`].
 #[derive(Clone, Debug)]
-pub struct CookieMatcher(pub(super) Named);
+pub struct CookieMatcher(pub(super) Box<Named>);
 
 compiled!(CookieMatch => CookieMatcher);
 
@@ -67,7 +66,8 @@ impl Compile for CookieMatch {
             problems.refuse(at, "name", "expected a cookie's name, without spaces and `;`, `=`, `,`");
         }
         let written = Written {
-            text: Text::of([exact, prefix, suffix, contains, regex], self.ignore_case),
+            texts: [exact, prefix, suffix, contains, regex],
+            ignore_case: self.ignore_case,
             range,
             present: self.present,
             invert: self.invert_match,

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use super::string::Text;
 use super::value::{IntegerRange, Named, Written};
 use crate::config::joined;
 use crate::names::is_token;
@@ -55,7 +54,7 @@ pub struct HeaderMatch {
 
 /// A compiled [`HeaderMatch`].
 #[derive(Clone, Debug)]
-pub struct HeaderMatcher(pub(super) Named);
+pub struct HeaderMatcher(pub(super) Box<Named>);
 
 compiled!(HeaderMatch => HeaderMatcher);
 
@@ -69,7 +68,8 @@ impl Compile for HeaderMatch {
             problems.refuse(at, "name", &reason);
         }
         let written = Written {
-            text: Text::of([exact, prefix, suffix, contains, regex], self.ignore_case),
+            texts: [exact, prefix, suffix, contains, regex],
+            ignore_case: self.ignore_case,
             range,
             present: self.present,
             invert: self.invert_match,
@@ -94,7 +94,7 @@ impl HeaderMatcher {
     /// Whether the block has such a header.
     #[must_use]
     pub fn is_match(&self, headers: &dyn Headers) -> bool {
-        let Named { name, value, missing_is_empty } = &self.0;
+        let Named { name, value, missing_is_empty } = &*self.0;
         let joined = headers.joined(name);
         value.is_match(joined.as_deref().or(missing_is_empty.then_some(&[])))
     }

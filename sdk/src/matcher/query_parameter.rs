@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compile, compiled};
-use super::string::Text;
 use super::value::{IntegerRange, Named, Written};
 use crate::names::cut;
 use crate::{At, FromConfig, Problems};
@@ -51,7 +50,7 @@ pub struct QueryParameterMatch {
 
 /// A compiled [`QueryParameterMatch`].
 #[derive(Clone, Debug)]
-pub struct QueryParameterMatcher(pub(super) Named);
+pub struct QueryParameterMatcher(pub(super) Box<Named>);
 
 compiled!(QueryParameterMatch => QueryParameterMatcher);
 
@@ -65,7 +64,8 @@ impl Compile for QueryParameterMatch {
             problems.refuse(at, "name", reason);
         }
         let written = Written {
-            text: Text::of([exact, prefix, suffix, contains, regex], self.ignore_case),
+            texts: [exact, prefix, suffix, contains, regex],
+            ignore_case: self.ignore_case,
             range,
             present: self.present,
             invert: self.invert_match,

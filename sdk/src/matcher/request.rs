@@ -147,7 +147,7 @@ enum Condition {
     Path(PathMatcher),
     Authority(AuthorityMatcher),
     Scheme(String),
-    Named(Part, Named),
+    Named(Part, Box<Named>),
     SourceAddress(CidrMatcher),
     Attribute(AttributeMatcher),
     NoneOf(Vec<Block>),

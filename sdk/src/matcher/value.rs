@@ -51,7 +51,9 @@ pub(super) enum Asked {
 
 /// What may be asked of a value, as it is written.
 pub(super) struct Written<'w> {
-    pub(super) text: Text<'w>,
+    /// As those of [`Text`].
+    pub(super) texts: [&'w Option<String>; 5],
+    pub(super) ignore_case: bool,
     pub(super) range: &'w Option<IntegerRange>,
     pub(super) present: Option<bool>,
     pub(super) invert: bool,
@@ -61,7 +63,8 @@ impl ValueMatcher {
     /// Compiles the one question that is asked; none at all asks for presence. What is wrong is noted.
     #[inline(never)]
     pub(super) fn new(written: &Written<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
-        let &Written { ref text, range, present, invert } = written;
+        let &Written { texts, ignore_case, range, present, invert } = written;
+        let text = Text::of(texts, ignore_case);
         let mut given = text.given();
         let has_text = given.count > 0;
         given.add("range", range.is_some());
@@ -69,7 +72,7 @@ impl ValueMatcher {
         if !given.is_at_most_one(at, problems) {
             return None;
         }
-        if text.ignore_case && !has_text {
+        if ignore_case && !has_text {
             let reason = "goes with `exact`, `prefix`, `suffix` or `contains` only";
             problems.refuse(at, "ignore_case", reason);
             return None;
@@ -117,9 +120,9 @@ impl Named {
         written: &Written<'_>,
         at: &At<'_>,
         problems: &mut Problems,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let value = ValueMatcher::new(written, at, problems)?;
-        Some(Self { name: String::from(name), value, missing_is_empty: false })
+        Some(Box::new(Self { name: String::from(name), value, missing_is_empty: false }))
     }
 }
 
