@@ -100,13 +100,11 @@ impl TryFrom<Written> for FractionalPercent {
     fn try_from(written: Written) -> Result<Self, String> {
         let Written { numerator, denominator } = written;
         if numerator > denominator.value() {
-            return Err([
+            return Err(joined(
                 "expected a numerator of at most ",
                 &number(denominator.value().into()),
-                ", which is all of the traffic, found ",
-                &number(numerator.into()),
-            ]
-            .concat());
+                &joined(", which is all of the traffic, found ", &number(numerator.into()), ""),
+            ));
         }
         Ok(Self { numerator, denominator })
     }

@@ -97,7 +97,10 @@ impl Key {
                 ] {
                     if !(1..=most).contains(&value) {
                         let (most, value) = (config::number(most.into()), config::number(value.into()));
-                        refuse(field, &["expected 1 to ", &most, ", found ", &value].concat());
+                        refuse(
+                            field,
+                            &config::joined("expected 1 to ", &most, &config::joined(", found ", &value, "")),
+                        );
                     }
                 }
                 Self::SourceAddress(options.clone())
@@ -147,7 +150,7 @@ impl Key {
                 ("attribute `", path.as_str())
             }
         };
-        [kind, name, "`"].concat()
+        config::joined(kind, name, "`")
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use crate::config::joined;
+
 /// A request or response header that a filter may set, in lower case. `example` shows what would be accepted.
 ///
 /// # Errors
@@ -10,11 +12,11 @@ use std::rc::Rc;
 pub fn header(name: &str, example: &str) -> Result<Rc<str>, String> {
     if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
         let reason = "` is not a header that this filter may set; expected an ordinary one such as `";
-        return Err(["`", name, reason, example, "`"].concat());
+        return Err(joined(&joined("`", name, reason), example, "`"));
     }
     if !is_token(name) {
         let reason = "` is not a header name; expected letters, digits and `-`, such as `";
-        return Err(["`", name, reason, example, "`"].concat());
+        return Err(joined(&joined("`", name, reason), example, "`"));
     }
     Ok(name.to_ascii_lowercase().into())
 }
@@ -60,8 +62,8 @@ pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
         return Ok(());
     }
     let most = crate::config::number(u64::try_from(most).unwrap_or(u64::MAX));
-    Err(["`", name, "` cannot name ", what, "; expected 1 to ", &most, " letters, digits, `_`, `-` and `.`"]
-        .concat())
+    let most = joined("; expected 1 to ", &most, " letters, digits, `_`, `-` and `.`");
+    Err(joined(&joined("`", name, "` cannot name "), what, &most))
 }
 
 /// A cookie's name.
@@ -71,7 +73,7 @@ pub fn plain(what: &str, name: &str, most: usize) -> Result<(), String> {
 pub fn cookie(name: &str) -> Result<(), String> {
     if !is_token(name) {
         let reason = "` is not a cookie name; expected letters, digits, `-` and `_`, such as `session`";
-        return Err(["`", name, reason].concat());
+        return Err(joined("`", name, reason));
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ impl FromConfig for ConfigDuration {
         };
         let found = written.as_deref().unwrap_or("a number");
         let meant = written.as_ref().filter(|number| !number.starts_with('-'));
-        let meant = meant.map(|number| ["\"", number, "s\""].concat());
+        let meant = meant.map(|number| joined("\"", number, "s\""));
         unexpected(reader, EXPECTED, found, meant.as_deref());
         None
     }
@@ -163,8 +163,8 @@ fn unlike(text: &str, reader: &mut Reader) {
         compact.push_str(part);
     }
     compact.make_ascii_lowercase();
-    let seconds = super::words::is_decimal(text) && nanoseconds(&[&compact, "s"].concat()).is_some();
-    let meant = if seconds { ["\"", text, "s\""] } else { ["\"", &compact, "\""] }.concat();
+    let seconds = super::words::is_decimal(text) && nanoseconds(&joined(&compact, "s", "")).is_some();
+    let meant = if seconds { joined("\"", text, "s\"") } else { joined("\"", &compact, "\"") };
     let is_meant = seconds || nanoseconds(&compact).is_some();
     unexpected(reader, EXPECTED, &super::words::quoted(text), is_meant.then_some(&meant));
 }
@@ -173,12 +173,8 @@ fn unlike(text: &str, reader: &mut Reader) {
 #[cold]
 #[inline(never)]
 pub(super) fn unexpected(reader: &mut Reader, expected: &str, found: &str, meant: Option<&str>) {
-    let mut reason = ["expected ", expected, ", found ", found].concat();
-    if let Some(meant) = meant {
-        for part in &["; did you mean ", meant, "?"] {
-            reason.push_str(part);
-        }
-    }
+    let meant = meant.map(|meant| joined("; did you mean ", meant, "?")).unwrap_or_default();
+    let reason = joined(&joined("expected ", expected, ", found "), found, &meant);
     reader.refuse::<()>(reason);
 }
 

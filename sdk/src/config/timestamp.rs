@@ -216,9 +216,9 @@ impl FromConfig for Timestamp {
                 if let Some(time) = time(text.as_bytes()) {
                     return Some(Self(time));
                 }
-                let mut meant = [text, "Z"].concat();
+                let mut meant = super::joined(text, "Z", "");
                 if time(meant.as_bytes()).is_none() {
-                    meant = [text, "T00:00:00Z"].concat();
+                    meant = super::joined(text, "T00:00:00Z", "");
                 }
                 (super::words::quoted(text), time(meant.as_bytes()).map(|_| meant))
             }
@@ -230,7 +230,7 @@ impl FromConfig for Timestamp {
             }
             _ => return reader.expected("a time in RFC 3339, such as \"2026-05-04T09:00:00Z\"", node),
         };
-        let meant = meant.map(|meant| ["\"", &meant, "\""].concat());
+        let meant = meant.map(|meant| super::joined("\"", &meant, "\""));
         unexpected(reader, EXPECTED, &found, meant.as_deref());
         None
     }

@@ -10,6 +10,7 @@ use super::ids::IdMap;
 use super::timers::{Lateness, Sleeper, TimerKey, Timers};
 use super::wire::{self, BufferType, Side};
 use super::{Callbacks, Counter, Gauge, Histogram, HostError, Shared, SharedValue, Status, abi};
+use crate::config::joined;
 use crate::signed::Secret;
 use crate::{Attributes, Callout, CalloutId, HeaderMap};
 
@@ -157,7 +158,7 @@ impl PluginHost {
     ) -> Result<[Counter; N], HostError> {
         let mut counters = [Counter::NONE; N];
         for (counter, name) in counters.iter_mut().zip(names) {
-            *counter = self.counter(&[prefix, name].concat())?;
+            *counter = self.counter(&joined(prefix, name, ""))?;
         }
         Ok(counters)
     }
@@ -410,7 +411,7 @@ fn clock_ns() -> Result<u64, HostError> {
 impl Attributes for PluginHost {
     /// Attributes of the node (`["xds", "node", "id"]`); in a stream's callback also that stream's.
     fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
-        abi::property(path.join("\0").as_bytes()).ok().flatten()
+        abi::property(&wire::path(path)).ok().flatten()
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::plugin::time_of;
-use super::wire::{BufferType, MapType};
+use super::wire::{self, BufferType, MapType};
 use super::{HostError, PluginHost, Status, abi};
 use crate::headers::EMPTY;
 use crate::{Attributes, HeaderMap, Headers};
@@ -47,7 +47,7 @@ impl View {
     }
 
     fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
-        match abi::property(path.join("\0").as_bytes()) {
+        match abi::property(&wire::path(path)) {
             // A whole group, or a message that is not set (`PROP-03`, `PROP-10`).
             Err(error) if error.status == Status::SerializationFailure => None,
             result => self.note(result).flatten(),

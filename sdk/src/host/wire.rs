@@ -141,6 +141,19 @@ pub(crate) fn grpc_service(cluster: &[u8]) -> Vec<u8> {
     service
 }
 
+/// An attribute's path: a NUL between segments.
+#[inline(never)]
+pub(crate) fn path(segments: &[&str]) -> Vec<u8> {
+    let mut path = Vec::new();
+    for (index, segment) in segments.iter().enumerate() {
+        if index > 0 {
+            path.push(0);
+        }
+        path.extend_from_slice(segment.as_bytes());
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

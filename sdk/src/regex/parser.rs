@@ -4,6 +4,7 @@ use std::str::Chars;
 
 use super::classes::{CLASSES, DIGIT, Item, SPACE, WORD};
 use super::{Assertion, Instruction};
+use crate::config::joined;
 
 /// Most steps of a program: with them and its length a text bounds what a match costs.
 const MAX_STEPS: usize = 5000;
@@ -36,7 +37,7 @@ pub(super) fn parse(expression: &str) -> Result<Parsed, String> {
         if read.len() == expression.len() {
             reason.to_owned()
         } else {
-            [reason, " at the end of `", read, "`"].concat()
+            joined(&joined(reason, " at the end of `", read), "`", "")
         }
     })?;
     Ok(parser.out)
