@@ -17,19 +17,34 @@ mod run;
 #[cfg(not(target_arch = "wasm32"))]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::fmt;
 
 /// Longest expression in bytes.
 const MAX_LENGTH: usize = 1024;
 
 /// A compiled regular expression.
-#[derive(Clone, Debug)]
 pub struct Regex {
-    program: Box<[Instruction]>,
+    program: Vec<Instruction>,
     /// Characters from and to, both included, of all the classes.
-    ranges: Box<[(u32, u32)]>,
+    ranges: Vec<(u32, u32)>,
     groups: usize,
-    memory: RefCell<run::Memory>,
+    /// Of the last run, for the next.
+    memory: Cell<Option<Box<run::Memory>>>,
+}
+
+impl Clone for Regex {
+    fn clone(&self) -> Self {
+        let Self { program, ranges, groups, .. } = self;
+        Self { program: program.clone(), ranges: ranges.clone(), groups: *groups, memory: Cell::default() }
+    }
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, ranges, .. } = self;
+        f.debug_struct("Regex").field("program", program).field("ranges", ranges).finish_non_exhaustive()
+    }
 }
 
 /// One step of a program. Distances are counted from the step itself, so that a part of a program can be copied and moved.
@@ -70,14 +85,8 @@ impl Regex {
         if expression.len() > MAX_LENGTH {
             return Err(String::from("it is longer than 1024 bytes"));
         }
-        let parsed = parser::parse(expression)?;
-        let memory = RefCell::default();
-        Ok(Self {
-            program: parsed.program.into(),
-            ranges: parsed.ranges.into(),
-            groups: parsed.groups,
-            memory,
-        })
+        let parser::Parsed { program, ranges, groups } = parser::parse(expression)?;
+        Ok(Self { program, ranges, groups, memory: Cell::default() })
     }
 
     /// How many groups it has.

@@ -10,7 +10,7 @@ pub(super) const SPACE: Ranges = &[(b'\t', b'\n'), (0x0c, b'\r'), (b' ', b' ')];
 pub(super) const WORD: Ranges = &[(b'0', b'9'), (b'A', b'Z'), (b'_', b'_'), (b'a', b'z')];
 
 /// The POSIX classes by their names.
-pub(super) const CLASSES: [(&str, Ranges); 14] = [
+pub(super) static CLASSES: [(&str, Ranges); 14] = [
     ("alnum", &[(b'0', b'9'), (b'A', b'Z'), (b'a', b'z')]),
     ("alpha", &[(b'A', b'Z'), (b'a', b'z')]),
     ("ascii", &[(0, 0x7f)]),

@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 50;
 /// Most repetitions of one operator, as in RE2.
 const MAX_REPETITIONS: usize = 1000;
 
+/// As often as there is something to match.
+const ENDLESS: usize = usize::MAX;
+
 /// A compiled expression.
 pub(super) struct Parsed {
     pub(super) program: Vec<Instruction>,
@@ -29,18 +32,16 @@ pub(super) fn parse(expression: &str) -> Result<Parsed, String> {
         flags: Flags::default(),
         depth: 0,
         out: Parsed { program: Vec::new(), ranges: Vec::new(), groups: 0 },
+        reason: "",
     };
-    let parsed = parser.whole();
-    parsed.map_err(|reason| {
-        let read = expression.len().saturating_sub(parser.rest.as_str().len());
-        let read = expression.get(..read).unwrap_or_default();
-        if read.len() == expression.len() {
-            reason.to_owned()
-        } else {
-            joined(&joined(reason, " at the end of `", read), "`", "")
-        }
-    })?;
-    Ok(parser.out)
+    if parser.whole().is_some() {
+        return Ok(parser.out);
+    }
+    let rest = parser.rest.as_str();
+    Err(match expression.strip_suffix(rest) {
+        Some(read) if !rest.is_empty() => joined(&joined(parser.reason, " at the end of `", read), "`", ""),
+        _ => String::from(parser.reason),
+    })
 }
 
 /// Why an expression is none.
@@ -69,9 +70,19 @@ struct Parser<'e> {
     flags: Flags,
     depth: usize,
     out: Parsed,
+    /// Why the expression is none, where a function returns nothing.
+    reason: Reason,
 }
 
 impl Parser<'_> {
+    /// Notes why the expression is none.
+    #[inline(never)]
+    fn refuse<T>(&mut self, reason: Reason) -> Option<T> {
+        self.reason = reason;
+        None
+    }
+
+    #[inline(never)]
     fn peek(&self) -> Option<char> {
         self.rest.clone().next()
     }
@@ -82,16 +93,16 @@ impl Parser<'_> {
         rest.map(|rest| self.rest = rest.chars()).is_some()
     }
 
-    fn add(&mut self, instruction: Instruction) -> Result<(), Reason> {
+    fn add(&mut self, instruction: Instruction) -> Option<()> {
         self.insert(self.out.program.len(), instruction)
     }
 
-    fn insert(&mut self, at: usize, instruction: Instruction) -> Result<(), Reason> {
+    fn insert(&mut self, at: usize, instruction: Instruction) -> Option<()> {
         if self.out.program.len() >= MAX_STEPS {
-            return Err(TOO_LARGE);
+            return self.refuse(TOO_LARGE);
         }
         self.out.program.insert(at, instruction);
-        Ok(())
+        Some(())
     }
 
     /// Steps of the program from there on.
@@ -99,18 +110,18 @@ impl Parser<'_> {
         self.out.program.len().wrapping_sub(start).cast_signed()
     }
 
-    fn whole(&mut self) -> Result<(), Reason> {
+    fn whole(&mut self) -> Option<()> {
         self.add(Instruction::Save(0))?;
         self.alternatives()?;
         if self.rest.next().is_some() {
-            return Err("a `)` closes no group");
+            return self.refuse("a `)` closes no group");
         }
         self.add(Instruction::Save(1))?;
         self.add(Instruction::Match)
     }
 
     /// Up to a closing bracket, or the end. Flags that are set within hold until there.
-    fn alternatives(&mut self) -> Result<(), Reason> {
+    fn alternatives(&mut self) -> Option<()> {
         let flags = self.flags;
         let mut start = self.out.program.len();
         // The jumps from the ends of the alternatives to the end of all.
@@ -135,7 +146,7 @@ impl Parser<'_> {
             }
         }
         self.flags = flags;
-        Ok(())
+        Some(())
     }
 
     /// Skips what `(?x)` makes meaningless.
@@ -152,111 +163,104 @@ impl Parser<'_> {
     }
 
     /// Something and how often it may come.
-    fn repeated(&mut self) -> Result<(), Reason> {
+    fn repeated(&mut self) -> Option<()> {
         self.skip_space();
         let start = self.out.program.len();
         if !self.one()? {
-            return Ok(());
+            return Some(());
         }
         loop {
             self.skip_space();
-            let Some((least, most)) = self.repetitions()? else { return Ok(()) };
+            let Some((least, most)) = self.repetitions()? else { return Some(()) };
             let greedy = self.eat("?") == self.flags.swap_greed;
             self.repeat(start, least, most, greedy)?;
         }
     }
 
-    /// Reads how often something may come, if that is what comes next.
-    fn repetitions(&mut self) -> Result<Option<(usize, Option<usize>)>, Reason> {
+    /// Reads how often something may come, if that is what comes next: at least, and at most, where that is not [`ENDLESS`].
+    fn repetitions(&mut self) -> Option<Option<(usize, usize)>> {
         let (least, most) = match self.peek() {
-            Some('*') => (0, None),
-            Some('+') => (1, None),
-            Some('?') => (0, Some(1)),
+            Some('*') => (0, ENDLESS),
+            Some('+') => (1, ENDLESS),
+            Some('?') => (0, 1),
             Some('{') => {
                 let before = self.rest.clone();
                 self.rest.next();
                 let least = self.number();
                 let most = if self.eat(",") { self.number() } else { least };
-                let open = most.is_none();
                 let Some(least) = least.filter(|_| self.eat("}")) else {
                     // A bracket that counts nothing is one, as in RE2.
                     self.rest = before;
-                    return Ok(None);
+                    return Some(None);
                 };
-                if most.is_some_and(|most| most < least) {
-                    return Err("the most is below the least");
+                let bound = most.unwrap_or(least);
+                if bound < least {
+                    return self.refuse("the most is below the least");
                 }
-                if least.max(most.unwrap_or(0)) > MAX_REPETITIONS {
-                    return Err("more than 1000 repetitions");
+                if bound > MAX_REPETITIONS {
+                    return self.refuse("more than 1000 repetitions");
                 }
-                return Ok(Some((least, most.filter(|_| !open))));
+                return Some(Some((least, most.unwrap_or(ENDLESS))));
             }
-            _ => return Ok(None),
+            _ => return Some(None),
         };
         self.rest.next();
-        Ok(Some((least, most)))
+        Some(Some((least, most)))
     }
 
+    /// Whatever is too long for a number is too much.
     fn number(&mut self) -> Option<usize> {
-        let text = self.rest.as_str();
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = text.split_at_checked(digits).filter(|(number, _)| !number.is_empty())?;
-        self.rest = rest.chars();
-        // Whatever is too long for a number is too much.
-        Some(number.parse().unwrap_or(usize::MAX))
+        let mut number = None;
+        while let Some(digit) = self.peek().and_then(|next| next.to_digit(10)) {
+            self.rest.next();
+            let before = number.unwrap_or(0_u32);
+            number = Some(before.saturating_mul(10).saturating_add(digit));
+        }
+        usize::try_from(number?).ok()
     }
 
     /// Makes what begins at `start` come so often.
-    fn repeat(
-        &mut self,
-        start: usize,
-        least: usize,
-        most: Option<usize>,
-        greedy: bool,
-    ) -> Result<(), Reason> {
+    fn repeat(&mut self, start: usize, least: usize, most: usize, greedy: bool) -> Option<()> {
         let once = self.out.program.get(start..).unwrap_or_default().to_vec();
         let split = |on: isize, past: isize| {
             if greedy { Instruction::Split(on, past) } else { Instruction::Split(past, on) }
         };
         let length = self.since(start);
-        let back = length.saturating_neg();
+        let back = length.wrapping_neg();
         self.out.program.truncate(start);
         for _ in 0..least {
             self.copy(&once)?;
         }
-        match most {
+        if most == ENDLESS {
             // Once more and again, or past it: so what matches nothing is tried once, and does not go round for ever.
-            None if least == 0 => {
-                self.add(split(1, length.saturating_add(2)))?;
+            if least == 0 {
+                self.add(split(1, length.wrapping_add(2)))?;
                 self.copy(&once)?;
-                self.add(split(back, 1))
             }
-            None => self.add(split(back, 1)),
-            Some(most) => {
-                let step = length.saturating_add(1);
-                for left in (1..=most.saturating_sub(least)).rev() {
-                    self.add(split(1, step.saturating_mul(left.cast_signed())))?;
-                    self.copy(&once)?;
-                }
-                Ok(())
-            }
+            return self.add(split(back, 1));
         }
+        let step = length.wrapping_add(1);
+        for left in (1..=most.saturating_sub(least)).rev() {
+            self.add(split(1, step.wrapping_mul(left.cast_signed())))?;
+            self.copy(&once)?;
+        }
+        Some(())
     }
 
-    fn copy(&mut self, part: &[Instruction]) -> Result<(), Reason> {
+    fn copy(&mut self, part: &[Instruction]) -> Option<()> {
         if self.out.program.len().saturating_add(part.len()) > MAX_STEPS {
-            return Err(TOO_LARGE);
+            return self.refuse(TOO_LARGE);
         }
         self.out.program.extend_from_slice(part);
-        Ok(())
+        Some(())
     }
 
     /// A character, a class, a group or an assertion; whether there was something, and not only flags.
-    fn one(&mut self) -> Result<bool, Reason> {
+    fn one(&mut self) -> Option<bool> {
         if self.repetitions()?.is_some() {
-            return Err("there is nothing to repeat");
+            return self.refuse("there is nothing to repeat");
         }
-        let Some(next) = self.rest.next() else { return Ok(false) };
+        let Some(next) = self.rest.next() else { return Some(false) };
         let first = self.out.ranges.len();
         let mut negated = false;
         match next {
@@ -284,12 +288,12 @@ impl Parser<'_> {
         }
         let last = self.out.ranges.len();
         self.add(Instruction::Class { first, last, negated })?;
-        Ok(true)
+        Some(true)
     }
 
-    fn assert(&mut self, assertion: Assertion) -> Result<bool, Reason> {
+    fn assert(&mut self, assertion: Assertion) -> Option<bool> {
         self.add(Instruction::Assert(assertion))?;
-        Ok(true)
+        Some(true)
     }
 
     /// Adds the ranges of a part of a class.
@@ -331,7 +335,7 @@ impl Parser<'_> {
     }
 
     /// Behind `(`; whether it was more than flags.
-    fn group(&mut self) -> Result<bool, Reason> {
+    fn group(&mut self) -> Option<bool> {
         let before = self.flags;
         let mut number = None;
         if !self.eat("?") {
@@ -343,12 +347,15 @@ impl Parser<'_> {
                 match self.rest.next() {
                     Some('>') if named => break,
                     Some(char) if is_name(char) => named = true,
-                    _ => return Err("expected a name of a group, of ASCII letters, digits and `_`, and `>`"),
+                    _ => {
+                        return self
+                            .refuse("expected a name of a group, of ASCII letters, digits and `_`, and `>`");
+                    }
                 }
             }
             number = Some(());
         } else if self.set_flags()? {
-            return Ok(false);
+            return Some(false);
         }
         let number = number.map(|()| {
             self.out.groups = self.out.groups.saturating_add(1);
@@ -356,25 +363,25 @@ impl Parser<'_> {
         });
         self.depth = self.depth.saturating_add(1);
         if self.depth > MAX_DEPTH {
-            return Err("groups within more than 50 groups");
+            return self.refuse("groups within more than 50 groups");
         }
         if let Some(number) = number {
             self.add(Instruction::Save(number))?;
         }
         self.alternatives()?;
         if !self.eat(")") {
-            return Err(UNFINISHED_GROUP);
+            return self.refuse(UNFINISHED_GROUP);
         }
         if let Some(number) = number {
             self.add(Instruction::Save(number.saturating_add(1)))?;
         }
         self.depth = self.depth.saturating_sub(1);
         self.flags = before;
-        Ok(true)
+        Some(true)
     }
 
     /// Behind `(?`; whether the bracket was closed, and the flags are for what follows.
-    fn set_flags(&mut self) -> Result<bool, Reason> {
+    fn set_flags(&mut self) -> Option<bool> {
         let mut on = true;
         let mut given = false;
         loop {
@@ -388,10 +395,10 @@ impl Parser<'_> {
                     (on, given) = (false, false);
                     continue;
                 }
-                Some(')') if given => return Ok(true),
-                Some(':') if given || on => return Ok(false),
-                None => return Err(UNFINISHED_GROUP),
-                _ => return Err(UNKNOWN_GROUP),
+                Some(')') if given => return Some(true),
+                Some(':') if given || on => return Some(false),
+                None => return self.refuse(UNFINISHED_GROUP),
+                _ => return self.refuse(UNKNOWN_GROUP),
             };
             *flag = on;
             given = true;
@@ -399,29 +406,30 @@ impl Parser<'_> {
     }
 
     /// Behind `[`, up to its end; whether it is negated.
-    fn class(&mut self) -> Result<bool, Reason> {
+    fn class(&mut self) -> Option<bool> {
         let negated = self.eat("^");
         let mut first = true;
         loop {
-            let item = match self.rest.next().ok_or(UNFINISHED_CLASS)? {
-                ']' if !first => return Ok(negated),
-                '[' if self.peek() == Some(':') => self.posix()?,
-                '\\' => self.escape()?,
-                char => Item::Char(char),
+            let item = match self.rest.next() {
+                None => return self.refuse(UNFINISHED_CLASS),
+                Some(']') if !first => return Some(negated),
+                Some('[') if self.peek() == Some(':') => self.posix()?,
+                Some('\\') => self.escape()?,
+                Some(char) => Item::Char(char),
             };
             first = false;
             match item {
-                Item::Assert(_) => return Err(UNKNOWN_ESCAPE),
+                Item::Assert(_) => return self.refuse(UNKNOWN_ESCAPE),
                 Item::Char(from) if self.is_range() => {
                     self.rest.next();
                     let to = match self.rest.next() {
                         Some('\\') => self.escape()?,
                         Some(char) => Item::Char(char),
-                        None => return Err(UNFINISHED_CLASS),
+                        None => return self.refuse(UNFINISHED_CLASS),
                     };
                     match to {
                         Item::Char(to) if from <= to => self.range(u32::from(from), u32::from(to)),
-                        _ => return Err(BAD_RANGE),
+                        _ => return self.refuse(BAD_RANGE),
                     }
                 }
                 item => self.item(&item),
@@ -435,21 +443,23 @@ impl Parser<'_> {
     }
 
     /// Behind the bracket of `[:alpha:]`.
-    fn posix(&mut self) -> Result<Item, Reason> {
+    fn posix(&mut self) -> Option<Item> {
         self.rest.next();
         let negated = self.eat("^");
-        for (name, ranges) in CLASSES {
+        for (name, ranges) in &CLASSES {
             if self.eat(name) && self.eat(":]") {
-                return Ok(Item::Ranges(ranges, negated));
+                return Some(Item::Ranges(ranges, negated));
             }
         }
-        Err("expected a class such as `[:alpha:]`")
+        self.refuse("expected a class such as `[:alpha:]`")
     }
 
     /// Behind a backslash.
-    fn escape(&mut self) -> Result<Item, Reason> {
-        let next = self.rest.next().ok_or("a backslash at the end")?;
-        Ok(match next {
+    fn escape(&mut self) -> Option<Item> {
+        let Some(next) = self.rest.next() else {
+            return self.refuse("a backslash at the end");
+        };
+        Some(match next {
             'd' => Item::Ranges(DIGIT, false),
             'D' => Item::Ranges(DIGIT, true),
             's' => Item::Ranges(SPACE, false),
@@ -468,12 +478,12 @@ impl Parser<'_> {
             'v' => Item::Char('\x0b'),
             'x' => Item::Char(self.hexadecimal()?),
             char if char.is_ascii_punctuation() || (self.flags.spaced && char == ' ') => Item::Char(char),
-            _ => return Err(UNKNOWN_ESCAPE),
+            _ => return self.refuse(UNKNOWN_ESCAPE),
         })
     }
 
     /// Behind `\x`: two digits, or some in curly brackets.
-    fn hexadecimal(&mut self) -> Result<char, Reason> {
+    fn hexadecimal(&mut self) -> Option<char> {
         let braced = self.eat("{");
         let mut number = 0u32;
         let mut digits = 0u32;
@@ -482,13 +492,13 @@ impl Parser<'_> {
             if braced && digits > 0 && next == Some('}') {
                 break;
             }
-            let digit = next
-                .and_then(|next| next.to_digit(16))
-                .filter(|_| number <= u32::from(char::MAX))
-                .ok_or(BAD_NUMBER)?;
-            number = number.saturating_mul(16).saturating_add(digit);
-            digits = digits.saturating_add(1);
+            let digit = next.and_then(|next| next.to_digit(16)).filter(|_| number <= u32::from(char::MAX));
+            let Some(digit) = digit else {
+                return self.refuse(BAD_NUMBER);
+            };
+            number = number.wrapping_mul(16).wrapping_add(digit);
+            digits = digits.wrapping_add(1);
         }
-        char::from_u32(number).ok_or(BAD_NUMBER)
+        char::from_u32(number).or_else(|| self.refuse(BAD_NUMBER))
     }
 }

@@ -42,8 +42,21 @@ impl Ways {
 impl Regex {
     /// Whether it matches: the whole text, or from `start` on; the places of the match.
     pub(super) fn run(&self, text: &str, start: usize, whole: bool, places: &mut [Option<usize>]) -> bool {
-        let mut memory = self.memory.borrow_mut();
-        let Memory { now, next, stack, places: noted } = &mut *memory;
+        let mut memory = self.memory.take().unwrap_or_default();
+        let matched = self.run_with(&mut memory, text, start, whole, places);
+        self.memory.set(Some(memory));
+        matched
+    }
+
+    fn run_with(
+        &self,
+        memory: &mut Memory,
+        text: &str,
+        start: usize,
+        whole: bool,
+        places: &mut [Option<usize>],
+    ) -> bool {
+        let Memory { now, next, stack, places: noted } = memory;
         let mut matched = false;
         let mut at = start;
         now.clear(self.program.len());
