@@ -8,7 +8,7 @@ mod decode;
 mod duration;
 mod explain;
 mod json;
-mod names;
+pub(crate) mod names;
 mod node;
 mod percentage;
 mod text;

@@ -2,6 +2,8 @@
 //!
 //! Knows no configuration.
 
+use crate::names::cut;
+
 /// Text is quoted up to this many characters.
 const MAX_QUOTED: usize = 60;
 
@@ -37,10 +39,10 @@ pub fn joined(first: &str, second: &str, third: &str) -> String {
 
 /// Whether text is digits, with at most one point between them and a sign before them.
 pub(super) fn is_decimal(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let (before, after) = digits.split_once('.').unwrap_or((digits, "0"));
-    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits(before) && all_digits(after)
+    let text = text.as_bytes();
+    let (before, after) = cut(text.strip_prefix(b"-").unwrap_or(text), b'.');
+    let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    all_digits(before) && after.is_none_or(all_digits)
 }
 
 /// Text as JSON writes it, cut when it is long.

@@ -24,6 +24,7 @@ use super::{
     abi, logger,
 };
 use crate::config::joined;
+use crate::names::front;
 use crate::{CalloutReply, ConfigError, Decision, FailurePolicy, Flow, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
@@ -498,9 +499,8 @@ fn refused(host: &PluginHost, error: &ConfigError) {
     let text = error.text();
     let mut rest = text.as_str();
     while !rest.is_empty() {
-        let (line, others) = rest.split_once('\n').unwrap_or((rest, ""));
+        let line = front(&mut rest, b'\n');
         logger::say(Level::Error, || joined(host.name(), ": configuration refused: ", line));
-        rest = others;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::joined;
+use crate::config::{joined, names};
 
 /// A status that is not success: the ABI's numbers by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,21 +71,25 @@ impl Status {
     /// As it is displayed, without the code that formats.
     #[must_use]
     pub fn text(self) -> String {
-        String::from(match self {
-            Self::NotFound => "not found",
-            Self::BadArgument => "bad argument",
-            Self::SerializationFailure => "serialization failure",
-            Self::ParseFailure => "parse failure",
-            Self::BadExpression => "bad expression",
-            Self::InvalidMemoryAccess => "invalid memory access",
-            Self::Empty => "empty",
-            Self::CasMismatch => "changed by somebody else",
-            Self::ResultMismatch => "result mismatch",
-            Self::InternalFailure => "internal failure",
-            Self::BrokenConnection => "broken connection",
-            Self::Unimplemented => "unimplemented",
+        // One text is shorter than a list of them.
+        let texts = "not found\0bad argument\0serialization failure\0parse failure\0bad expression\0invalid memory access\0empty\0\
+                     changed by somebody else\0result mismatch\0internal failure\0broken connection\0unimplemented\0";
+        let place = match self {
+            Self::NotFound => 0,
+            Self::BadArgument => 1,
+            Self::SerializationFailure => 2,
+            Self::ParseFailure => 3,
+            Self::BadExpression => 4,
+            Self::InvalidMemoryAccess => 5,
+            Self::Empty => 6,
+            Self::CasMismatch => 7,
+            Self::ResultMismatch => 8,
+            Self::InternalFailure => 9,
+            Self::BrokenConnection => 10,
+            Self::Unimplemented => 11,
             Self::Other(number) => return joined("status ", &crate::config::number(number.into()), ""),
-        })
+        };
+        String::from(names::at(texts, place))
     }
 }
 

@@ -460,12 +460,9 @@ impl Parser<'_> {
             return self.refuse("a backslash at the end");
         };
         Some(match next {
-            'd' => Item::Ranges(DIGIT, false),
-            'D' => Item::Ranges(DIGIT, true),
-            's' => Item::Ranges(SPACE, false),
-            'S' => Item::Ranges(SPACE, true),
-            'w' => Item::Ranges(WORD, false),
-            'W' => Item::Ranges(WORD, true),
+            'd' | 'D' => Item::Ranges(DIGIT, next == 'D'),
+            's' | 'S' => Item::Ranges(SPACE, next == 'S'),
+            'w' | 'W' => Item::Ranges(WORD, next == 'W'),
             'A' => Item::Assert(Assertion::Start),
             'z' => Item::Assert(Assertion::End),
             'b' => Item::Assert(Assertion::WordBoundary),
