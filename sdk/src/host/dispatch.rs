@@ -5,7 +5,7 @@
 
 mod answers;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use log::Level;
@@ -32,7 +32,8 @@ const REFUSALS: u32 = 8;
 
 /// All plugins and streams of a filter in one VM: the other side of the module's exports. Made by [`register!`](crate::register).
 pub struct Dispatcher<F: HttpFilter> {
-    vm: Rc<Vm>,
+    /// Made when it is first needed, so that a dispatcher is a constant.
+    vm: OnceCell<Rc<Vm>>,
     /// By root context; few, so a list.
     plugins: RefCell<Vec<Rc<Plugin<F>>>>,
     streams: RefCell<IdMap<Stream<F>>>,
@@ -89,22 +90,33 @@ struct Stream<F: HttpFilter> {
 
 impl<F: HttpFilter + Registered> Default for Dispatcher<F> {
     fn default() -> Self {
-        Self { vm: Rc::default(), plugins: RefCell::default(), streams: RefCell::default() }
+        Self::new()
     }
 }
 
 impl<F: HttpFilter + Registered> Dispatcher<F> {
+    /// No plugin and no stream.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { vm: OnceCell::new(), plugins: RefCell::new(Vec::new()), streams: RefCell::new(IdMap::new()) }
+    }
+
+    #[inline(never)]
+    fn vm(&self) -> &Rc<Vm> {
+        self.vm.get_or_init(Rc::default)
+    }
+
     fn plugin(&self, root: u32) -> Option<Rc<Plugin<F>>> {
         self.plugins.borrow().iter().find(|plugin| plugin.host.root() == root).map(Rc::clone)
     }
 
     /// A callback for `context` begins. Returns what to go back to: callbacks may nest.
     fn enter(&self, context: u32) -> u32 {
-        self.vm.context.replace(context)
+        self.vm().context.replace(context)
     }
 
     fn leave(&self, before: u32) {
-        self.vm.context.set(before);
+        self.vm().context.set(before);
     }
 
     /// `proxy_on_context_create`. Several plugins may share the VM (`LOAD-30`), so this is what tells whose a stream is.
@@ -122,7 +134,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         let before = self.enter(root);
         let host = match self.plugin(root) {
             Some(plugin) => plugin.host.clone(),
-            None => PluginHost::new(Rc::clone(&self.vm), root, F::CALLBACKS),
+            None => PluginHost::new(Rc::clone(self.vm()), root, F::CALLBACKS),
         };
         let filter = configure::<F>(&host, size);
         self.leave(before);
@@ -265,7 +277,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             drop(plugins);
             drop(gone);
             if F::CALLBACKS.has(Callbacks::REPLIES) {
-                self.vm.calls.borrow_mut().keep(|caller| caller.root != context);
+                self.vm().calls.borrow_mut().keep(|caller| caller.root != context);
             }
         }
     }
@@ -348,9 +360,9 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
             return;
         }
         // A context that the host has forgotten is one that it deletes.
-        if let Ok(before) = self.vm.go_to(context) {
+        if let Ok(before) = self.vm().go_to(context) {
             self.resume_here(context, side, &until, call);
-            self.vm.go_back(before);
+            self.vm().go_back(before);
         }
     }
 

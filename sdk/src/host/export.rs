@@ -29,7 +29,9 @@ macro_rules! register {
 
             #[cfg(target_arch = "wasm32")]
             ::std::thread_local! {
-                static DISPATCHER: $crate::Dispatcher<$filter> = <$crate::Dispatcher<$filter>>::default();
+                // Never dropped, as the module never ends: neither code that does nor code that asks whether it has been made.
+                static DISPATCHER: ::core::mem::ManuallyDrop<$crate::Dispatcher<$filter>> =
+                    const { ::core::mem::ManuallyDrop::new(<$crate::Dispatcher<$filter>>::new()) };
             }
 
             $crate::__export! { _initialize() => $crate::initialize() }

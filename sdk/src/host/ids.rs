@@ -15,11 +15,16 @@ pub(crate) struct IdMap<V> {
 
 impl<V> Default for IdMap<V> {
     fn default() -> Self {
-        Self { index: Index::default(), values: Vec::new() }
+        Self::new()
     }
 }
 
 impl<V> IdMap<V> {
+    pub(crate) const fn new() -> Self {
+        let index = Index { ring: Vec::new(), taken: 0, places: 0, unused: Vec::new() };
+        Self { index, values: Vec::new() }
+    }
+
     /// What an id stands for.
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut V> {
         self.values.get_mut(self.index.find(id)?)?.as_mut()

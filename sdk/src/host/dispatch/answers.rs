@@ -10,7 +10,7 @@ use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter};
 impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_http_call_response`: always to the root context (`CALL-05`), also after the stream's end (`CALL-08`).
     pub fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32) {
-        let Some(caller) = self.vm.calls.borrow_mut().remove(token) else {
+        let Some(caller) = self.vm().calls.borrow_mut().remove(token) else {
             return;
         };
         let Some(plugin) = self.plugin(caller.root) else {
@@ -48,7 +48,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     }
 
     fn grpc_reply(&self, root: u32, token: u32, read: &dyn Fn(usize) -> GrpcReply) {
-        let Some(caller) = self.vm.calls.borrow_mut().remove(token) else {
+        let Some(caller) = self.vm().calls.borrow_mut().remove(token) else {
             return;
         };
         let Some(plugin) = self.plugin(caller.root) else {
