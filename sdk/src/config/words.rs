@@ -164,27 +164,35 @@ fn simplify(name: &str) -> Vec<u8> {
 
 /// How many bytes are typed wrongly, left out, added or swapped with their neighbour between two names.
 fn distance(left: &[u8], right: &[u8]) -> usize {
-    let width = right.len().wrapping_add(1);
+    let (height, width) = (left.len().wrapping_add(1), right.len().wrapping_add(1));
     // Between the first bytes of one and the first of the other: a row for each byte of `left`, behind that of none.
-    let mut all: Vec<usize> = Vec::new();
-    for row in 0..=left.len() {
-        for column in 0..=right.len() {
-            let before = |rows: usize, columns: usize| {
-                let back = rows.wrapping_mul(width).wrapping_add(columns);
-                all.get(all.len().wrapping_sub(back)).copied().unwrap_or(usize::MAX)
-            };
-            let a = |back: usize| left.get(row.wrapping_sub(back));
-            let b = |back: usize| right.get(column.wrapping_sub(back));
+    let mut all = Vec::new();
+    for row in 0..height {
+        for column in 0..width {
             let mut best = if row == 0 { column } else { row };
             if row > 0 && column > 0 {
-                let changed = before(1, 1).saturating_add(usize::from(a(1) != b(1)));
-                best = changed.min(before(1, 0).min(before(0, 1)).saturating_add(1));
-                if row > 1 && a(1) == b(2) && a(2) == b(1) {
-                    best = best.min(before(2, 2).saturating_add(1));
+                let (a, b) = (row.wrapping_sub(1), column.wrapping_sub(1));
+                let up = width.wrapping_add(1);
+                best = before(&all, width).min(before(&all, 1)).wrapping_add(1);
+                best = best.min(before(&all, up).wrapping_add(usize::from(!is_same(left, a, right, b))));
+                let (other_a, other_b) = (a.wrapping_sub(1), b.wrapping_sub(1));
+                if is_same(left, a, right, other_b) && is_same(left, other_a, right, b) {
+                    best = best.min(before(&all, up.wrapping_mul(2)).wrapping_add(1));
                 }
             }
             all.push(best);
         }
     }
-    all.last().copied().unwrap_or(usize::MAX)
+    before(&all, 1)
+}
+
+/// What stands so far from the end.
+#[inline(never)]
+fn before(all: &[usize], back: usize) -> usize {
+    all.get(all.len().wrapping_sub(back)).copied().unwrap_or(0)
+}
+
+#[inline(never)]
+fn is_same(left: &[u8], a: usize, right: &[u8], b: usize) -> bool {
+    left.get(a).is_some_and(|byte| right.get(b) == Some(byte))
 }
