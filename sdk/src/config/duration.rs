@@ -159,13 +159,17 @@ impl FromConfig for ConfigDuration {
 /// Text that is no duration.
 fn unlike(text: &str, reader: &mut Reader) {
     let mut compact = String::new();
-    for part in text.split_whitespace() {
-        compact.push_str(part);
+    for character in text.chars() {
+        if !character.is_whitespace() {
+            compact.push(character.to_ascii_lowercase());
+        }
     }
-    compact.make_ascii_lowercase();
-    let seconds = super::words::is_decimal(text) && nanoseconds(&joined(&compact, "s", "")).is_some();
-    let meant = if seconds { joined("\"", text, "s\"") } else { joined("\"", &compact, "\"") };
-    let is_meant = seconds || nanoseconds(&compact).is_some();
+    // A number alone may be one of seconds.
+    if super::words::is_decimal(text) {
+        compact.push('s');
+    }
+    let meant = joined("\"", &compact, "\"");
+    let is_meant = nanoseconds(&compact).is_some();
     unexpected(reader, EXPECTED, &super::words::quoted(text), is_meant.then_some(&meant));
 }
 
