@@ -59,9 +59,9 @@ impl Compile for PathMatch {
 
     fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<PathMatcher> {
         let Self { exact, prefix, segment_prefix, suffix, contains, regex, ignore_case } = self;
+        let texts = [exact, prefix, segment_prefix, suffix, contains];
         for query in [false, true] {
-            let texts = [exact, prefix, segment_prefix, suffix, contains];
-            for (place, (field, text)) in FIELDS.iter().zip(texts).enumerate() {
+            for (place, (field, text)) in FIELDS.iter().zip(&texts).enumerate() {
                 let Some(text) = text else { continue };
                 let is_wrong = match query {
                     true => text.bytes().any(|byte| matches!(byte, b'?' | b'#')),

@@ -5,7 +5,7 @@ use super::super::views::read_map;
 use super::super::wire::{BufferType, MapType};
 use super::super::{Callbacks, HostError, Registered, abi, grpc};
 use super::{Dispatcher, failed};
-use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter};
+use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter, names};
 
 impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_http_call_response`: always to the root context (`CALL-05`), also after the stream's end (`CALL-08`).
@@ -83,7 +83,8 @@ fn read_reply(headers: u32, body_size: u32, limit: usize) -> Result<CalloutReply
         return Ok(CalloutReply::default());
     }
     let headers = read_map(MapType::CalloutHeaders)?;
-    let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    let status = headers.first(":status").and_then(names::digits);
+    let status = status.and_then(|status| u16::try_from(status).ok());
     let body = match usize::try_from(body_size).unwrap_or(usize::MAX).min(limit) {
         0 => Vec::new(),
         size => abi::buffer(BufferType::CalloutBody, 0, size)?.unwrap_or_default(),
