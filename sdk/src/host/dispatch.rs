@@ -4,13 +4,13 @@
 //! filter or the host is called, and a stream's state is lent out for the time of its callback.
 
 mod answers;
+mod configure;
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use log::Level;
-
 use answers::grpc_refused;
+use configure::configure;
 
 use super::apply::{Applied, apply, fail_closed};
 use super::ids::IdMap;
@@ -21,11 +21,10 @@ use super::views::{Block, Ended, Part};
 use super::wire::{BufferType, MapType, Side};
 use super::{
     Body, Callbacks, HostError, PluginHost, Registered, Request, RequestTrailers, Response, ResponseTrailers,
-    abi, logger,
+    logger,
 };
 use crate::config::joined;
-use crate::names::front;
-use crate::{CalloutReply, ConfigError, Decision, FailurePolicy, Flow, HeaderMap, HttpFilter};
+use crate::{CalloutReply, Decision, FailurePolicy, Flow, HeaderMap, HttpFilter};
 
 /// How many callouts in a row of one stream may be refused at once before that is a failure.
 const REFUSALS: u32 = 8;
@@ -480,39 +479,6 @@ fn give_in<F: HttpFilter>(filter: &F, point: Point, error: &HostError) -> Applie
             }
             Applied::Over
         }
-    }
-}
-
-fn configure<F: HttpFilter>(host: &PluginHost, size: u32) -> Option<Rc<F>> {
-    let bytes = match size {
-        0 => Ok(None),
-        _ => abi::buffer(BufferType::PluginConfiguration, 0, usize::try_from(size).unwrap_or(usize::MAX)),
-    };
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            failed(host, ": configuration refused", &error);
-            return None;
-        }
-    };
-    match crate::parse(bytes.as_deref()).and_then(|config| F::configure(config, host)) {
-        Ok(filter) => Some(Rc::new(filter)),
-        Err(error) => {
-            refused(host, &error);
-            None
-        }
-    }
-}
-
-/// Logs why a configuration is refused, a line for each line of the text.
-#[cold]
-#[inline(never)]
-fn refused(host: &PluginHost, error: &ConfigError) {
-    let text = error.text();
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let line = front(&mut rest, b'\n');
-        logger::say(Level::Error, || joined(host.name(), ": configuration refused: ", line));
     }
 }
 

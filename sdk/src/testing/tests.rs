@@ -3,6 +3,7 @@
 mod grpc;
 mod plugin;
 mod timers;
+mod watcher;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
