@@ -92,10 +92,9 @@ pub fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
 /// Takes from the front of a text what stands before the first of these bytes, which must be ASCII, or all of it.
 #[inline(never)]
 pub(crate) fn front<'t>(rest: &mut &'t str, end: u8) -> &'t str {
-    let place = rest.bytes().position(|byte| byte == end).unwrap_or(rest.len());
-    let (front, others) = rest.split_at_checked(place).unwrap_or_default();
-    *rest = others.get(1..).unwrap_or_default();
-    front
+    let (front, others) = cut(rest.as_bytes(), end);
+    *rest = str::from_utf8(others.unwrap_or_default()).unwrap_or_default();
+    str::from_utf8(front).unwrap_or_default()
 }
 
 /// Names with a point between them, as people write a path.

@@ -53,13 +53,13 @@ const MAX_PAIRS_BYTES: usize = 1 << 20;
 /// [`Status::BadArgument`] for what the host would misread (`HDR-11`) or put on the wire as two lines (`HDR-27`).
 pub(crate) fn pairs<'a, I>(call: &'static str, lines: I) -> Result<Vec<u8>, HostError>
 where
-    I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    I: Iterator<Item = (&'a [u8], &'a [u8])>,
 {
-    write_pairs(call, &|visit| {
-        for (name, value) in lines.clone() {
-            visit(name, value);
-        }
-    })
+    let mut pairs = Pairs { head: vec![0; 4], texts: Vec::new(), is_good: true };
+    for (name, value) in lines {
+        pairs.push(name, value);
+    }
+    pairs.finish(call)
 }
 
 /// As [`pairs`], of lines of a decision.
@@ -73,38 +73,45 @@ pub(crate) fn lines_or_none(call: &'static str, lines: &[(Rc<str>, Bytes)]) -> R
     if lines.is_empty() { Ok(Vec::new()) } else { self::lines(call, lines) }
 }
 
-/// Gets a line's name and value.
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
+/// Lines on their way into the ABI's form.
+struct Pairs {
+    /// The count, and the lengths of all names and values.
+    head: Vec<u8>,
+    /// They themselves.
+    texts: Vec<u8>,
+    is_good: bool,
+}
 
-/// As [`pairs`], of lines that come one after the other, as often as they are asked for.
-fn write_pairs(call: &'static str, lines: &dyn Fn(Visit<'_>)) -> Result<Vec<u8>, HostError> {
-    let mut count = 0_usize;
-    let mut size = 4_usize;
-    let mut is_good = true;
-    lines(&mut |name, value| {
-        is_good &= is_name(name) && is_value(value);
-        count = count.saturating_add(1);
-        size = size.saturating_add(name.len()).saturating_add(value.len()).saturating_add(10);
-    });
-    if !is_good || count > MAX_PAIRS || size > MAX_PAIRS_BYTES {
-        return Err(HostError::new(call, Status::BadArgument));
-    }
-    let mut bytes = Vec::with_capacity(size);
-    let put_number = |bytes: &mut Vec<u8>, number: usize| {
-        bytes.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
-    };
-    put_number(&mut bytes, count);
-    lines(&mut |name, value| {
-        put_number(&mut bytes, name.len());
-        put_number(&mut bytes, value.len());
-    });
-    lines(&mut |name, value| {
-        for text in [name, value] {
-            bytes.extend_from_slice(text);
-            bytes.push(0);
+impl Pairs {
+    #[inline(never)]
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let size = self.texts.len().saturating_add(name.len()).saturating_add(value.len());
+        // More than that is refused, and so not kept.
+        self.is_good &= is_name(name) && is_value(value) && size <= MAX_PAIRS_BYTES;
+        if !self.is_good {
+            return;
         }
-    });
-    Ok(bytes)
+        for text in [name, value] {
+            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            self.head.extend_from_slice(&length.to_le_bytes());
+            self.texts.extend_from_slice(text);
+            self.texts.push(0);
+        }
+    }
+
+    #[inline(never)]
+    fn finish(mut self, call: &'static str) -> Result<Vec<u8>, HostError> {
+        let count = self.head.len() / 8;
+        let size = self.head.len().saturating_add(self.texts.len());
+        if !self.is_good || count > MAX_PAIRS || size > MAX_PAIRS_BYTES {
+            return Err(HostError::new(call, Status::BadArgument));
+        }
+        if let Some(place) = self.head.first_chunk_mut() {
+            *place = u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
+        }
+        self.head.append(&mut self.texts);
+        Ok(self.head)
+    }
 }
 
 /// Whether a header may be called so: the host does not look (`HDR-25`), and HTTP/1 would send it as it is.

@@ -195,3 +195,30 @@ fn a_callback_that_is_not_registered_is_not_called_nor_waited_for() {
     assert!(host.log()[0].text.contains("`on_timer`: unimplemented"), "{:?}", host.log());
     assert_eq!(plugin.stream().response(&OK).header("x-never"), None);
 }
+
+#[test]
+fn what_is_formatted_is_logged_and_what_is_only_said_too() {
+    let (mut host, plugin) = start(|called| {
+        if let Called::Request(request) = called {
+            let path = String::from_utf8_lossy(request.path().unwrap_or_default());
+            log::info!("asked for {path:?}");
+            log::debug!("{} is not formatted", NotFormatted);
+            crate::say(log::Level::Warn, || String::from("said"));
+            crate::say(log::Level::Debug, || unreachable!("what the host drops is not made"));
+        }
+        Ok(Decision::next())
+    });
+    host.set_log_level(log::Level::Info);
+    let _ = plugin.stream().request(&GET);
+    let said: Vec<_> = host.log().into_iter().map(|line| (line.level, line.text)).collect();
+    let want = [(log::Level::Info, "asked for \"/p?q\""), (log::Level::Warn, "said")];
+    assert_eq!(said, want.map(|(level, text)| (level, text.to_owned())));
+}
+
+struct NotFormatted;
+
+impl std::fmt::Display for NotFormatted {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        unreachable!("what the host drops is not formatted")
+    }
+}
