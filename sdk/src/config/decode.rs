@@ -5,7 +5,7 @@
 
 use super::explain::{self, Expected};
 use super::names;
-use super::node::{Node, push_index, push_key};
+use super::node::{Node, push_index, push_key, shorten};
 use super::words::joined;
 use super::{ConfigError, MAX_PROBLEMS, Problems};
 
@@ -145,7 +145,7 @@ impl Reader {
 
     /// The value of a key has been read.
     pub fn leave(&mut self, end: usize) {
-        self.path.truncate(end);
+        shorten(&mut self.path, end);
     }
 
     /// Whether everything that was read was right, and what was not.

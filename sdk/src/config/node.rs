@@ -39,7 +39,7 @@ impl Node {
                 for (index, item) in items.iter_mut().enumerate() {
                     push_index(path, index);
                     item.remove_duplicates(path, problems);
-                    path.truncate(end);
+                    shorten(path, end);
                 }
             }
             Self::Object(fields) => {
@@ -49,7 +49,7 @@ impl Node {
                     if fields.iter().take(index).any(|(known, _)| known == key) {
                         push_key(path, key);
                         problems.add(&*path, "is there twice; leave one of them");
-                        path.truncate(end);
+                        shorten(path, end);
                         fields.remove(index);
                     } else {
                         index = index.saturating_add(1);
@@ -58,11 +58,19 @@ impl Node {
                 for (key, value) in fields {
                     push_key(path, key);
                     value.remove_duplicates(path, problems);
-                    path.truncate(end);
+                    shorten(path, end);
                 }
             }
             _ => {}
         }
+    }
+}
+
+/// Back to the length that a path had before.
+#[inline(never)]
+pub(super) fn shorten(path: &mut String, end: usize) {
+    while path.len() > end {
+        path.pop();
     }
 }
 

@@ -7,6 +7,7 @@ mod answers;
 mod configure;
 
 use std::cell::{OnceCell, RefCell};
+use std::mem;
 use std::rc::Rc;
 
 use answers::grpc_refused;
@@ -14,7 +15,7 @@ use configure::configure;
 
 use super::apply::{Applied, apply, fail_closed};
 use super::ids::IdMap;
-use super::plugin::Vm;
+use super::plugin::{Vm, lent};
 use super::stream::{Action, Hold, Holds, Point, Section, Until};
 use super::timers::{Sleeper, TimerKey};
 use super::views::{Block, Ended, Part};
@@ -45,7 +46,7 @@ struct Plugin<F> {
 
 impl<F> Plugin<F> {
     fn filter(&self) -> Rc<F> {
-        Rc::clone(&self.filter.borrow())
+        Rc::clone(&lent(&self.filter))
     }
 }
 
@@ -106,7 +107,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     }
 
     fn plugin(&self, root: u32) -> Option<Rc<Plugin<F>>> {
-        self.plugins.borrow().iter().find(|plugin| plugin.host.root() == root).map(Rc::clone)
+        lent(&self.plugins).iter().find(|plugin| plugin.host.root() == root).map(Rc::clone)
     }
 
     /// A callback for `context` begins. Returns what to go back to: callbacks may nest.
@@ -123,7 +124,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         if let Some(plugin) = self.plugin(root) {
             // A filter's own `default` is not called while the table is borrowed.
             let stream = Stream { plugin, state: Some(F::Stream::default()), holds: Holds::default() };
-            self.streams.borrow_mut().insert(context, stream);
+            lent(&self.streams).insert(context, stream);
         }
     }
 
@@ -142,9 +143,11 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
         };
         match self.plugin(root) {
             Some(plugin) => {
-                plugin.filter.replace(filter);
+                let before = mem::replace(&mut *lent(&plugin.filter), filter);
+                // A filter's own `drop` may call the host.
+                drop(before);
             }
-            None => self.plugins.borrow_mut().push(Rc::new(Plugin { host, filter: RefCell::new(filter) })),
+            None => lent(&self.plugins).push(Rc::new(Plugin { host, filter: RefCell::new(filter) })),
         }
         true
     }
@@ -264,19 +267,19 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     /// `proxy_on_delete`: of a stream or of a plugin.
     pub fn on_delete(&self, context: u32) {
-        let gone = self.streams.borrow_mut().remove(context);
+        let gone = lent(&self.streams).remove(context);
         if let Some(stream) = gone {
             forget_timers::<F>(&stream.plugin.host, &stream.holds);
             return;
         }
-        let mut plugins = self.plugins.borrow_mut();
+        let mut plugins = lent(&self.plugins);
         if let Some(place) = plugins.iter().position(|plugin| plugin.host.root() == context) {
             let gone = plugins.remove(place);
             // A filter's own `drop` may call the host.
             drop(plugins);
             drop(gone);
             if F::CALLBACKS.has(Callbacks::REPLIES) {
-                self.vm().calls.borrow_mut().keep(|caller| caller.root != context);
+                lent(&self.vm().calls).keep(|caller| caller.root != context);
             }
         }
     }
@@ -285,7 +288,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// that a callback has already; and where it waits, as what waits goes on waiting, whatever comes behind it: asserted anew in every
     /// callback (`BODY-03`).
     fn lend(&self, context: u32, point: Option<Point>) -> Result<Lent<F>, Action> {
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = lent(&self.streams);
         let stream = streams.get_mut(context).ok_or(Action::Continue)?;
         if let Some(point) = point
             && stream.holds.see(point)
@@ -298,14 +301,14 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
 
     /// What holds a stream.
     fn holds(&self, context: u32) -> Holds {
-        self.streams.borrow().get(context).map(|stream| stream.holds).unwrap_or_default()
+        lent(&self.streams).get(context).map(|stream| stream.holds).unwrap_or_default()
     }
 
     /// Puts the state back, unless the stream has ended meanwhile, and notes which of its halves are held now. The others may have come to
     /// their end meanwhile.
     #[inline(never)]
     fn give_back(&self, context: u32, state: F::Stream, held: &[(Side, Option<Hold>)]) {
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = lent(&self.streams);
         let Some(stream) = streams.get_mut(context) else {
             // A stream's own `drop` may call the host.
             drop(streams);
@@ -349,12 +352,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     fn resume(&self, context: u32, side: Side, until: Until, call: Resumed<'_, F>) {
         // Of a filter that only watches nothing waits.
         if F::ONLY_WATCHES
-            || self
-                .streams
-                .borrow()
-                .get(context)
-                .and_then(|stream| stream.holds.waits(side, &until))
-                .is_none()
+            || lent(&self.streams).get(context).and_then(|stream| stream.holds.waits(side, &until)).is_none()
         {
             return;
         }

@@ -1,5 +1,6 @@
 //! Answers of callouts and gRPC calls: whose they are, and who hears of them.
 
+use super::super::plugin::lent;
 use super::super::stream::Until;
 use super::super::views::read_map;
 use super::super::wire::{BufferType, MapType};
@@ -10,7 +11,7 @@ use crate::{CalloutId, CalloutReply, GrpcReply, HttpFilter, names};
 impl<F: HttpFilter + Registered> Dispatcher<F> {
     /// `proxy_on_http_call_response`: always to the root context (`CALL-05`), also after the stream's end (`CALL-08`).
     pub fn on_callout_reply(&self, root: u32, token: u32, headers: u32, body_size: u32) {
-        let Some(caller) = self.vm().calls.borrow_mut().remove(token) else {
+        let Some(caller) = lent(&self.vm().calls).remove(token) else {
             return;
         };
         let Some(plugin) = self.plugin(caller.root) else {
@@ -48,7 +49,7 @@ impl<F: HttpFilter + Registered> Dispatcher<F> {
     }
 
     fn grpc_reply(&self, root: u32, token: u32, read: &dyn Fn(usize) -> GrpcReply) {
-        let Some(caller) = self.vm().calls.borrow_mut().remove(token) else {
+        let Some(caller) = lent(&self.vm().calls).remove(token) else {
             return;
         };
         let Some(plugin) = self.plugin(caller.root) else {
