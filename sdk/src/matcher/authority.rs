@@ -41,7 +41,7 @@ pub struct AuthorityMatch {
 /// A compiled [`AuthorityMatch`].
 #[derive(Clone, Debug)]
 pub struct AuthorityMatcher {
-    text: StringMatcher,
+    text: Box<StringMatcher>,
     include_port: bool,
     /// A wildcard stands for at least one character.
     min_length: usize,

@@ -47,7 +47,7 @@ const QUERY: &str = "never matches: query and fragment are not part of the path;
 /// A compiled [`PathMatch`].
 #[derive(Clone, Debug)]
 pub struct PathMatcher {
-    text: StringMatcher,
+    text: Box<StringMatcher>,
     /// How long a prefix of whole segments is.
     segments: Option<usize>,
 }

@@ -149,7 +149,7 @@ enum Condition {
     Scheme(String),
     Named(Part, Box<Named>),
     SourceAddress(CidrMatcher),
-    Attribute(AttributeMatcher),
+    Attribute(Box<AttributeMatcher>),
     NoneOf(Vec<Block>),
 }
 
@@ -248,7 +248,9 @@ fn block_of(wire: &RequestMatch, at: &At<'_>, problems: &mut Problems) -> Block 
     }
     add(source.map(Condition::SourceAddress));
     for (index, attribute) in wire.attributes.iter().enumerate() {
-        add(attribute.compile(&at.item("attributes", index), problems).map(Condition::Attribute));
+        add(attribute
+            .compile(&at.item("attributes", index), problems)
+            .map(|attribute| Condition::Attribute(Box::new(attribute))));
     }
     if !wire.none_of.is_empty() {
         add(Some(Condition::NoneOf(blocks_of(&wire.none_of, &at.field("none_of"), problems))));

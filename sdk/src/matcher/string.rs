@@ -42,7 +42,7 @@ pub struct StringMatch {
 pub struct StringMatcher {
     kind: Kind,
     /// Empty for a regular expression.
-    text: Box<[u8]>,
+    text: Vec<u8>,
     regex: Option<Box<Regex>>,
     ignore_case: bool,
 }
@@ -90,7 +90,7 @@ impl<'w> Text<'w> {
 
     /// Compiles the one field that is given; nothing when none is, or when it means nothing, which is noted.
     #[inline(never)]
-    pub(super) fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<StringMatcher> {
+    pub(super) fn compile(&self, at: &At<'_>, problems: &mut Problems) -> Option<Box<StringMatcher>> {
         let mut fields = FIELDS.iter().zip(&self.fields);
         let ((field, kind), text) = fields.find(|(_, value)| value.is_some())?;
         let (kind, text, ignore_case) = (*kind, (*text)?, self.ignore_case);
@@ -101,13 +101,14 @@ impl<'w> Text<'w> {
                 return None;
             }
             let regex = regex_of(text, &at.field(field), problems)?;
-            return Some(StringMatcher { kind, text: Box::default(), regex: Some(regex), ignore_case });
+            let regex = Some(regex);
+            return Some(Box::new(StringMatcher { kind, text: Vec::new(), regex, ignore_case }));
         }
         if text.is_empty() && kind != Kind::Exact {
             let reason = "is empty and would match everything; leave it out, or use `present`";
             problems.refuse(at, field, reason);
         }
-        Some(StringMatcher { kind, text: text.as_bytes().into(), regex: None, ignore_case })
+        Some(Box::new(StringMatcher { kind, text: text.as_bytes().to_vec(), regex: None, ignore_case }))
     }
 }
 
@@ -140,7 +141,7 @@ impl Compile for StringMatch {
         if !text.given().is_one(known, at, problems) {
             return None;
         }
-        text.compile(at, problems)
+        text.compile(at, problems).map(|matcher| *matcher)
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Asked {
     /// Whether there is a value: `true` wants one.
     Present(bool),
     Range(IntegerRange),
-    Text(StringMatcher),
+    Text(Box<StringMatcher>),
 }
 
 /// What may be asked of a value, as it is written.
