@@ -25,11 +25,14 @@ const NO_NUMBER: &str = "invalid number";
 /// # Errors
 /// It is none.
 pub(super) fn parse(text: &str) -> Result<Node, NotJson> {
-    let mut parser = Parser { text, next: 0, depth: 0 };
-    let node = parser.value()?;
-    match parser.after_space() {
+    let mut parser = Parser { text, next: 0, depth: 0, wrong: None };
+    let node = parser.value();
+    if parser.after_space().is_some() {
+        parser.refuse("expected nothing after the configuration");
+    }
+    match parser.wrong {
         None => Ok(node),
-        Some(_) => parser.refuse("expected nothing after the configuration"),
+        Some(wrong) => Err(wrong),
     }
 }
 
@@ -38,6 +41,8 @@ struct Parser<'t> {
     /// The place of the next byte.
     next: usize,
     depth: u8,
+    /// What is wrong, once something is: nothing is left to read then, and what was read means nothing.
+    wrong: Option<NotJson>,
 }
 
 impl Parser<'_> {
@@ -65,60 +70,61 @@ impl Parser<'_> {
     }
 
     /// The next byte is wrong; at the end, the last one.
-    fn refuse<T>(&mut self, reason: &'static str) -> Result<T, NotJson> {
-        self.take_any();
-        self.refuse_last(reason)
-    }
-
     #[cold]
     #[inline(never)]
-    fn take_any(&mut self) {
+    fn refuse(&mut self, reason: &'static str) {
         self.next = self.next.saturating_add(1).min(self.text.len());
+        self.refuse_last(reason);
     }
 
-    /// The byte that was taken last is wrong.
-    fn refuse_last<T>(&self, reason: &'static str) -> Result<T, NotJson> {
-        Err(self.wrong(reason))
-    }
-
+    /// The byte that was taken last is wrong. The first one that is counts.
     #[cold]
     #[inline(never)]
-    fn wrong(&self, reason: &'static str) -> NotJson {
-        let (line, column) = position(self.text.as_bytes().get(..self.next).unwrap_or_default());
-        NotJson { line, column, reason }
+    fn refuse_last(&mut self, reason: &'static str) {
+        if self.wrong.is_none() {
+            let (line, column) = position(self.text.as_bytes().get(..self.next).unwrap_or_default());
+            self.wrong = Some(NotJson { line, column, reason });
+        }
+        self.next = self.text.len();
     }
 
-    fn value(&mut self) -> Result<Node, NotJson> {
+    fn value(&mut self) -> Node {
         match self.after_space() {
             Some(b'{') => self.nested(Self::object),
             Some(b'[') => self.nested(Self::list),
-            Some(b'"') => self.string().map(Node::Text),
+            Some(b'"') => Node::Text(self.string()),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'n') => self.word(b"null").map(|()| Node::Null),
-            Some(b't') => self.word(b"true").map(|()| Node::Bool(true)),
-            Some(b'f') => self.word(b"false").map(|()| Node::Bool(false)),
-            Some(_) => self.refuse(
-                "expected a value: an object, a list, a string in double quotes, a number, true, false or null",
-            ),
-            None => self.refuse(VALUE_MISSING),
+            Some(b'n') => self.word(b"null", Node::Null),
+            Some(b't') => self.word(b"true", Node::Bool(true)),
+            Some(b'f') => self.word(b"false", Node::Bool(false)),
+            Some(_) => {
+                self.refuse(
+                    "expected a value: an object, a list, a string in double quotes, a number, true, false or null",
+                );
+                Node::Null
+            }
+            None => {
+                self.refuse(VALUE_MISSING);
+                Node::Null
+            }
         }
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), NotJson> {
+    fn word(&mut self, word: &[u8], node: Node) -> Node {
         for letter in word {
             match self.take() {
                 Some(byte) if byte == *letter => {}
-                Some(_) => return self.refuse_last("expected ident"),
-                None => return self.refuse_last(VALUE_MISSING),
+                Some(_) => self.refuse_last("expected ident"),
+                None => self.refuse_last(VALUE_MISSING),
             }
         }
-        Ok(())
+        node
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Node, NotJson>) -> Result<Node, NotJson> {
+    fn nested(&mut self, read: fn(&mut Self) -> Node) -> Node {
         self.depth = self.depth.saturating_add(1);
         if self.depth >= MAX_DEPTH {
-            return self.refuse("nested deeper than 128 levels");
+            self.refuse("nested deeper than 128 levels");
         }
         self.skip();
         let node = read(self);
@@ -126,66 +132,59 @@ impl Parser<'_> {
         node
     }
 
-    fn list(&mut self) -> Result<Node, NotJson> {
-        let mut items = Vec::new();
-        loop {
-            match self.after_space() {
-                Some(b']') => {
-                    self.skip();
-                    return Ok(Node::List(items));
-                }
-                Some(b',') if !items.is_empty() => {
-                    self.skip();
-                    match self.after_space() {
-                        Some(b']') => return self.refuse(TRAILING_COMMA),
-                        Some(_) => {}
-                        None => return self.refuse(VALUE_MISSING),
-                    }
-                }
-                Some(_) if items.is_empty() => {}
-                Some(_) => return self.refuse("expected `,` or `]`"),
-                None => return self.refuse("the text ends inside a list; `]` is missing"),
+    /// Whether one more item follows the so many that were read.
+    #[inline(never)]
+    fn goes_on(&mut self, read: usize, close: u8, inside: &'static str, expected: &'static str) -> bool {
+        let reason = match self.after_space() {
+            Some(byte) if byte == close => {
+                self.skip();
+                return false;
             }
-            items.push(self.value()?);
-        }
+            Some(b',') if read > 0 => {
+                self.skip();
+                match self.after_space() {
+                    Some(byte) if byte == close => TRAILING_COMMA,
+                    Some(_) => return true,
+                    None => VALUE_MISSING,
+                }
+            }
+            Some(_) if read == 0 => return true,
+            Some(_) => expected,
+            None => inside,
+        };
+        self.refuse(reason);
+        false
     }
 
-    fn object(&mut self) -> Result<Node, NotJson> {
+    fn list(&mut self) -> Node {
+        const INSIDE: &str = "the text ends inside a list; `]` is missing";
+        let mut items = Vec::new();
+        while self.goes_on(items.len(), b']', INSIDE, "expected `,` or `]`") {
+            items.push(self.value());
+        }
+        Node::List(items)
+    }
+
+    fn object(&mut self) -> Node {
         const INSIDE: &str = "the text ends inside an object; `}` is missing";
         let mut fields = Vec::new();
-        loop {
-            match self.after_space() {
-                Some(b'}') => {
-                    self.skip();
-                    return Ok(Node::Object(fields));
-                }
-                Some(b',') if !fields.is_empty() => {
-                    self.skip();
-                    match self.after_space() {
-                        Some(b'}') => return self.refuse(TRAILING_COMMA),
-                        Some(_) => {}
-                        None => return self.refuse(VALUE_MISSING),
-                    }
-                }
-                Some(_) if fields.is_empty() => {}
-                Some(_) => return self.refuse("expected `,` or `}`"),
-                None => return self.refuse(INSIDE),
-            }
+        while self.goes_on(fields.len(), b'}', INSIDE, "expected `,` or `}`") {
             if self.peek() != Some(b'"') {
-                return self.refuse("expected a field's name in double quotes");
+                self.refuse("expected a field's name in double quotes");
             }
-            let key = self.string()?;
+            let key = self.string();
             match self.after_space() {
                 Some(b':') => self.skip(),
-                Some(_) => return self.refuse("expected `:`"),
-                None => return self.refuse(INSIDE),
+                Some(_) => self.refuse("expected `:`"),
+                None => self.refuse(INSIDE),
             }
-            fields.push((key, self.value()?));
+            fields.push((key, self.value()));
         }
+        Node::Object(fields)
     }
 
     /// From the quote before to the quote behind.
-    fn string(&mut self) -> Result<String, NotJson> {
+    fn string(&mut self) -> String {
         const INSIDE: &str = "the text ends inside a string; `\"` is missing";
         self.skip();
         let mut whole = String::new();
@@ -197,108 +196,111 @@ impl Parser<'_> {
             // Quotes, backslashes and control characters are characters of one byte.
             whole.push_str(self.text.get(start..self.next).unwrap_or_default());
             match self.take() {
-                Some(b'"') => return Ok(whole),
+                Some(b'"') => return whole,
                 Some(b'\\') => match self.take() {
-                    Some(b'u') => whole.push(self.escaped(INSIDE)?),
+                    Some(b'u') => whole.push(self.escaped(INSIDE)),
                     Some(byte) => match ESCAPES.iter().find(|(name, _)| *name == byte) {
                         Some((_, character)) => whole.push(*character),
-                        None => return self.refuse_last("invalid escape"),
+                        None => self.refuse_last("invalid escape"),
                     },
-                    None => return self.refuse_last(INSIDE),
+                    None => self.refuse_last(INSIDE),
                 },
-                Some(_) => {
-                    return self.refuse_last(
-                        "a line break or control character inside a string; write \\n, \\t or \\u00XX",
-                    );
+                Some(_) => self.refuse_last(
+                    "a line break or control character inside a string; write \\n, \\t or \\u00XX",
+                ),
+                None => {
+                    self.refuse_last(INSIDE);
+                    return whole;
                 }
-                None => return self.refuse_last(INSIDE),
             }
         }
     }
 
     /// What stands behind `\u`: a character, or the first half of one that the second half in another `\u` follows.
-    fn escaped(&mut self, inside: &'static str) -> Result<char, NotJson> {
+    fn escaped(&mut self, inside: &'static str) -> char {
         const LONE: &str = "lone leading surrogate in hex escape";
-        let first = self.four_digits(inside)?;
+        let first = self.four_digits(inside);
         let mut code = first;
         if (0xd800..0xdc00).contains(&first) {
-            for expected in [b'\\', b'u'] {
+            for expected in b"\\u" {
                 match self.take() {
-                    Some(byte) if byte == expected => {}
-                    Some(_) => return self.refuse_last("unexpected end of hex escape"),
-                    None => return self.refuse_last(inside),
+                    Some(byte) if byte == *expected => {}
+                    Some(_) => self.refuse_last("unexpected end of hex escape"),
+                    None => self.refuse_last(inside),
                 }
             }
-            let second = self.four_digits(inside)?;
+            let second = self.four_digits(inside);
             if !(0xdc00..0xe000).contains(&second) {
-                return self.refuse_last(LONE);
+                self.refuse_last(LONE);
             }
             code = (first & 0x3ff) << 10 | second & 0x3ff;
             code = code.saturating_add(0x1_0000);
         }
-        match char::from_u32(code) {
-            Some(character) => Ok(character),
-            None => self.refuse_last(LONE),
-        }
+        char::from_u32(code).unwrap_or_else(|| {
+            self.refuse_last(LONE);
+            char::REPLACEMENT_CHARACTER
+        })
     }
 
-    fn four_digits(&mut self, inside: &'static str) -> Result<u32, NotJson> {
+    #[inline(never)]
+    fn four_digits(&mut self, inside: &'static str) -> u32 {
         let end = self.next.saturating_add(4);
         let Some(digits) = self.text.as_bytes().get(self.next..end) else {
             self.next = self.text.len();
-            return self.refuse_last(inside);
+            self.refuse_last(inside);
+            return 0;
         };
         self.next = end;
         let mut code = 0_u32;
         for digit in digits {
             match char::from(*digit).to_digit(16) {
                 Some(digit) => code = code << 4 | digit,
-                None => return self.refuse_last("invalid escape"),
+                None => self.refuse_last("invalid escape"),
             }
         }
-        Ok(code)
+        code
     }
 
-    fn number(&mut self) -> Result<Node, NotJson> {
+    fn number(&mut self) -> Node {
         let mut number = Number::default();
         let is_negative = self.peek() == Some(b'-');
         if is_negative {
             self.skip();
         }
         match self.take() {
-            Some(b'0') if self.peek().is_some_and(|byte| byte.is_ascii_digit()) => {
-                return self.refuse(NO_NUMBER);
-            }
+            Some(b'0') if self.peek().is_some_and(|byte| byte.is_ascii_digit()) => self.refuse(NO_NUMBER),
             Some(byte @ b'0'..=b'9') => {
                 number.push(byte, false);
                 self.digits(&mut number, false);
             }
-            Some(_) => return self.refuse_last(NO_NUMBER),
-            None => return self.refuse_last(VALUE_MISSING),
+            Some(_) => self.refuse_last(NO_NUMBER),
+            None => self.refuse_last(VALUE_MISSING),
         }
         let mut is_whole = !number.is_full;
         if self.peek() == Some(b'.') {
             is_whole = false;
             self.skip();
             if !self.digits(&mut number, true) {
-                let reason = if self.peek().is_some() { NO_NUMBER } else { VALUE_MISSING };
-                return self.refuse(reason);
+                self.refuse(if self.peek().is_some() { NO_NUMBER } else { VALUE_MISSING });
             }
         }
         if let Some(b'e' | b'E') = self.peek() {
             is_whole = false;
             self.skip();
-            self.exponent(&mut number)?;
+            self.exponent(&mut number);
         }
         let negative = 0_i64.checked_sub_unsigned(number.digits).filter(|value| *value < 0);
         match negative {
-            _ if is_whole && !is_negative => return Ok(Node::Unsigned(number.digits)),
-            Some(value) if is_whole => return Ok(Node::Negative(value)),
+            _ if is_whole && !is_negative => return Node::Unsigned(number.digits),
+            Some(value) if is_whole => return Node::Negative(value),
             _ => {}
         }
         match number.value() {
-            Some(value) => Ok(Node::Float(if is_negative { -value } else { value })),
-            None => self.refuse_last("number out of range"),
+            Some(value) => Node::Float(if is_negative { -value } else { value }),
+            None => {
+                self.refuse_last("number out of range");
+                Node::Null
+            }
         }
     }
 
@@ -312,15 +314,15 @@ impl Parser<'_> {
         self.next != start
     }
 
-    fn exponent(&mut self, number: &mut Number) -> Result<(), NotJson> {
+    fn exponent(&mut self, number: &mut Number) {
         let is_negative = self.peek() == Some(b'-');
         if let Some(b'+' | b'-') = self.peek() {
             self.skip();
         }
         match self.peek() {
             Some(b'0'..=b'9') => {}
-            Some(_) => return self.refuse(NO_NUMBER),
-            None => return self.refuse_last(VALUE_MISSING),
+            Some(_) => self.refuse(NO_NUMBER),
+            None => self.refuse_last(VALUE_MISSING),
         }
         let mut exponent = 0_i32;
         while let Some(byte @ b'0'..=b'9') = self.peek() {
@@ -331,7 +333,6 @@ impl Parser<'_> {
             true => number.exponent.saturating_sub(exponent),
             false => number.exponent.saturating_add(exponent),
         };
-        Ok(())
     }
 }
 
