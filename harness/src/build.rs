@@ -9,11 +9,13 @@
 //! the names of its functions at the end is `target/weir/<package>.named.wasm`: the same code at the same offsets, so it explains the
 //! backtraces of the other.
 
+pub mod branches;
 mod cargo;
 mod constants;
 mod facts;
 mod find;
 mod finish;
+pub mod order;
 pub mod outline;
 mod remap;
 pub mod slim;

@@ -1,17 +1,21 @@
-//! Modules with repeated code made functions do what they did: the same results, calls, memory and traps. Random modules, much alike in themselves, in
-//! both forms side by side.
+//! Modules with shorter jumps, with repeated code made functions and with functions in another order do what they did: the same results, calls, memory and traps. Random modules,
+//! much alike in themselves, in both forms side by side.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are outside of `#[test]`")]
 
 use proptest::prelude::*;
 use wasmtime::{Caller, Engine, Func, Instance, Module, Store, Val};
+use weir_harness::build::branches::branches;
+use weir_harness::build::order::order;
 use weir_harness::build::outline::outline;
 
-/// A function of two numbers; locals 2 and 3 are of 32 bits, 4 is of 64.
+/// Functions of two numbers, each body once with a result and once without; locals 2 and 3 are of 32 bits, 4 is of 64.
 fn module(bodies: &[String]) -> Vec<u8> {
     let functions = bodies.iter().enumerate().map(|(number, body)| {
+        let (with, without) = (2 * number, 2 * number + 1);
         format!(
-            "(func (export \"{number}\") (param i32 i64) (result i32) (local i32 i32 i64) {body} (i32.add (local.get 2) (local.get 3)))"
+            "(func (export \"{with}\") (param i32 i64) (result i32) (local i32 i32 i64) {body} (i32.add (local.get 2) (local.get 3)))
+             (func (export \"{without}\") (param i32 i64) (local i32 i32 i64) {body} (i32.store offset=99 (local.get 2) (local.get 3)) {body})"
         )
     });
     let functions: String = functions.collect();
@@ -23,7 +27,7 @@ fn module(bodies: &[String]) -> Vec<u8> {
 }
 
 /// What the functions of a module give, one after the other, and what they call; then what is in memory.
-fn run(wasm: &[u8], functions: usize) -> (Vec<String>, Vec<(usize, u8)>) {
+fn run(wasm: &[u8], bodies: usize) -> (Vec<String>, Vec<(usize, u8)>) {
     let engine = Engine::default();
     let module = Module::new(&engine, wasm).unwrap();
     let mut store = Store::new(&engine, Vec::<String>::new());
@@ -32,12 +36,13 @@ fn run(wasm: &[u8], functions: usize) -> (Vec<String>, Vec<(usize, u8)>) {
         a.wrapping_mul(31).wrapping_add(b)
     });
     let instance = Instance::new(&mut store, &module, &[f.into()]).unwrap();
-    for number in 0..functions {
+    for number in 0..2 * bodies {
         let function = instance.get_func(&mut store, &number.to_string()).unwrap();
         for arguments in [(0, 5), (1, -1), (4096, 1 << 40), (-70_000, 0)] {
             let mut result = [Val::I32(0)];
+            let results = function.ty(&store).results().len();
             let parameters = [Val::I32(arguments.0), Val::I64(arguments.1)];
-            let end = match function.call(&mut store, &parameters, &mut result) {
+            let end = match function.call(&mut store, &parameters, &mut result[..results]) {
                 Ok(()) => format!("{:?}", result[0].i32()),
                 Err(trap) => format!("{:?}", trap.downcast_ref::<wasmtime::Trap>()),
             };
@@ -102,7 +107,7 @@ fn statement() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn what_it_does_is_what_it_did(
         bodies in prop::collection::vec(prop::collection::vec(statement(), 1..6), 1..4),
@@ -117,10 +122,13 @@ proptest! {
         }
         let bodies: Vec<String> = bodies.iter().map(|body| body.concat()).collect();
         let before = module(&bodies);
-        let once = outline(&before).unwrap().wasm;
+        let shorter = branches(&before).unwrap();
+        let once = outline(&shorter).unwrap().wasm;
         let twice = outline(&once).unwrap().wasm;
         let expected = run(&before, bodies.len());
+        prop_assert_eq!(&run(&shorter, bodies.len()), &expected);
         prop_assert_eq!(&run(&once, bodies.len()), &expected);
         prop_assert_eq!(&run(&twice, bodies.len()), &expected);
+        prop_assert_eq!(&run(&order(&twice).unwrap().wasm, bodies.len()), &expected);
     }
 }

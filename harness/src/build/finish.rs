@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::slim::{self, SlimError, Wanted};
-use super::{BuildError, Crate, constants, facts, outline};
+use super::{BuildError, Crate, branches, constants, facts, order, outline};
 use crate::inspect::{InspectError, METADATA_SECTION, Metadata, inspect, validate};
 
 /// A module that can be shipped.
@@ -19,7 +19,7 @@ pub(super) fn of_crate(found: &Crate, linked: &[u8]) -> Result<Finished, BuildEr
     let slim =
         slim::slim(linked, Wanted { callbacks: found.weir.callbacks.as_ref(), panics: found.weir.panics })
             .map_err(failed)?;
-    let slim = outlined(slim).map_err(failed)?;
+    let slim = shortened(slim).map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     finished(slim, &facts::metadata(found, &inspection)?)
 }
@@ -31,14 +31,15 @@ pub(super) fn of_file(path: &str, name: &str, linked: &[u8]) -> Result<Finished,
     // What is not valid may be so no longer when a part of it is gone, and do something else.
     validate(linked).map_err(|error| failed(InspectError::from(error).into()))?;
     let slim = slim::slim(linked, Wanted::default()).map_err(failed)?;
-    let slim = outlined(slim).map_err(failed)?;
+    let slim = shortened(slim).map_err(failed)?;
     let inspection = inspect(&slim.wasm).map_err(|error| failed(error.into()))?;
     let said = said.unwrap_or_else(|| Metadata { name: name.to_owned(), ..Metadata::default() });
     finished(slim, &Metadata { hostcalls: facts::hostcalls(&inspection), ..said })
 }
 
-/// Makes repeated code functions, then long constants globals.
-fn outlined(mut slim: slim::Slim) -> Result<slim::Slim, SlimError> {
+/// Makes jumps shorter, repeated code functions and long constants globals, and gives the functions that are called most the shortest numbers.
+fn shortened(mut slim: slim::Slim) -> Result<slim::Slim, SlimError> {
+    slim.wasm = branches::branches(&slim.wasm)?;
     let outlined = outline::outline(&slim.wasm)?;
     if outlined.wasm.len() < slim.wasm.len() {
         let added = outlined.functions.saturating_sub(outlined.added)..outlined.functions;
@@ -46,7 +47,10 @@ fn outlined(mut slim: slim::Slim) -> Result<slim::Slim, SlimError> {
             .extend(added.filter_map(|index| Some((u32::try_from(index).ok()?, "repeated".to_owned()))));
         slim.wasm = outlined.wasm;
     }
-    slim.wasm = constants::constants(&slim.wasm)?;
+    let ordered = order::order(&constants::constants(&slim.wasm)?)?;
+    let number = |old: u32| ordered.numbers.get(usize::try_from(old).ok()?).copied();
+    slim.names = slim.names.into_iter().filter_map(|(old, name)| Some((number(old)?, name))).collect();
+    slim.wasm = ordered.wasm;
     Ok(slim)
 }
 

@@ -1,6 +1,7 @@
 //! What several places of a module do alike, step by step, becomes a function that they call.
 //!
-//! Whole blocks and what is between them; jumps only within. What it reads of the function's locals it is given; what it sets nobody may read behind it.
+//! Whole blocks and what is between them; jumps only within. What it reads of the function's locals it is given, and what it sets and is read
+//! behind it, it returns.
 //! Nothing in a loop that calls nothing: a call costs a nanosecond or two, and such a loop has its work in its few steps.
 
 mod live;
@@ -9,6 +10,8 @@ mod repeats;
 mod write;
 
 use super::slim::SlimError;
+
+pub(in crate::build) use read::is_known;
 
 /// The largest code that is searched, in bytes: it takes a second or two then, and memory of some hundred times its size.
 const LARGEST: usize = 1 << 19;

@@ -105,7 +105,7 @@ pub fn slim(wasm: &[u8], wanted: Wanted<'_>) -> Result<Slim, SlimError> {
     }
     let reached = reach::reached(wasm, &kept, &code, &linked)?;
     let named = |(new, old): (u32, &usize)| Some((new, names.get(&u32::try_from(*old).ok()?)?.clone()));
-    let names = (0..).zip(&reached.order).filter_map(named).collect();
+    let names = (0..).zip(&reached.functions).filter_map(named).collect();
     Ok(Slim { wasm: rewrite::rewrite(wasm, &kept, &code, &reached)?, names, removed })
 }
 

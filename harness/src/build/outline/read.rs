@@ -229,7 +229,7 @@ fn nesting(operator: &Operator<'_>) -> (isize, u32) {
 }
 
 /// Whether it means the same in another function, its jumps aside. What is newer than WebAssembly 2.0 is left where it is.
-fn is_known(operator: &Operator<'_>) -> bool {
+pub(in crate::build) fn is_known(operator: &Operator<'_>) -> bool {
     macro_rules! is_old {
         ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
             match operator {

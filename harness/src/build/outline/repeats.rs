@@ -13,6 +13,9 @@ const LONGEST: usize = 48;
 /// Most parameters: each is a step at every place.
 const MOST_PARAMETERS: usize = 8;
 
+/// Most results.
+const MOST_RESULTS: usize = 2;
+
 /// The bytes of a call: the operator, and an index of two bytes.
 const CALL: usize = 3;
 
@@ -27,7 +30,10 @@ pub(super) struct Repeat {
     pub(super) length: usize,
     /// What it takes from the stack.
     pub(super) operands: Vec<ValType>,
-    pub(super) result: Option<ValType>,
+    /// What it leaves there.
+    pub(super) results: Vec<ValType>,
+    /// The first steps with the locals that are read behind it: they are results too, the last ones.
+    pub(super) kept: Vec<usize>,
 }
 
 /// Where code begins: the body, and the step in it.
@@ -104,13 +110,16 @@ impl Repeat {
         }
         let mut before = 0_usize;
         let own = self.own(code).len();
-        let mut after = self.operands.len().saturating_add(own).saturating_mul(2).saturating_add(FUNCTION);
+        let handed = self.operands.len().saturating_add(own).saturating_add(self.kept.len());
+        let mut after = handed.saturating_mul(2).saturating_add(FUNCTION);
         for (number, place) in self.places.iter().enumerate() {
             let steps = place.steps(code, self.length)?;
             let size = steps.last()?.place.end.saturating_sub(steps.first()?.place.start);
             let of_arguments = arguments.iter().filter_map(|at| steps.get(*at)).map(|step| step.place.len());
             before = before.saturating_add(size);
-            after = after.saturating_add(of_arguments.sum::<usize>()).saturating_add(CALL);
+            let of_kept = self.kept.iter().filter_map(|at| steps.get(*at)).map(|step| step.place.len());
+            let handed = of_arguments.chain(of_kept).sum::<usize>();
+            after = after.saturating_add(handed).saturating_add(CALL);
             if number == 0 {
                 after = after.saturating_add(size);
             }
@@ -248,39 +257,51 @@ fn of_length(code: &Code<'_>, places: impl Iterator<Item = (Place, usize)>, leng
     let mut found: Vec<Repeat> = Vec::new();
     for (place, class) in places {
         let Some(steps) = place.steps(code, length) else { continue };
-        let Some((operands, result)) = effect(code, place, steps) else { continue };
+        let Some(effect) = effect(code, place, steps) else { continue };
         // Once with those whose constants differ, which are arguments then, and once with those that have the same.
         let constants: Vec<u32> =
             steps.iter().filter(|step| step.is_constant).map(|step| step.token).collect();
         let mut add = |group: usize| match found.get_mut(group) {
             Some(repeat) => repeat.places.push(place),
-            None => found.push(Repeat { places: vec![place], length, operands: operands.clone(), result }),
+            None => {
+                let Effect { operands, results, kept } = effect.clone();
+                found.push(Repeat { places: vec![place], length, operands, results, kept });
+            }
         };
         let known = groups.len() + exact.len();
-        add(*groups.entry((class, operands.clone(), result)).or_insert(known));
+        add(*groups.entry((class, effect.clone())).or_insert(known));
         if !constants.is_empty() {
             let known = groups.len() + exact.len();
-            add(*exact.entry((class, operands.clone(), result, constants)).or_insert(known));
+            add(*exact.entry((class, effect.clone(), constants)).or_insert(known));
         }
     }
     found.retain(|repeat| repeat.saved(code).is_some());
     found
 }
 
-/// What code takes from the stack and leaves there; `None` when it leaves more than a function may, or in locals.
-fn effect(code: &Code<'_>, place: Place, steps: &[Step]) -> Option<(Vec<ValType>, Option<ValType>)> {
+/// What code takes and leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Effect {
+    /// Of the stack.
+    operands: Vec<ValType>,
+    /// On the stack.
+    results: Vec<ValType>,
+    /// In locals: the first steps with them.
+    kept: Vec<usize>,
+}
+
+/// What code does to the stack and to locals; `None` when it leaves more than a function may.
+fn effect(code: &Code<'_>, place: Place, steps: &[Step]) -> Option<Effect> {
     let behind = code.bodies.get(place.body)?.steps.get(place.step.saturating_add(steps.len()))?;
-    let is_read_behind = |step: &Step| {
-        step.local.is_some_and(|(local, _)| live::has(&behind.live, local) && is_set(steps, local))
+    let is_kept = |(at, step): &(usize, &Step)| {
+        step.local.is_some_and(|(local, _)| {
+            live::has(&behind.live, local) && is_set(steps, local) && is_first(steps, *at)
+        })
     };
-    if steps.iter().any(is_read_behind) {
-        return None;
-    }
+    let kept: Vec<usize> = steps.iter().enumerate().filter(is_kept).map(|(at, _)| at).collect();
     let untouched = steps.iter().map(|step| step.untouched).min()?;
     let operands = steps.first()?.stack.get(untouched..)?.to_vec();
-    match place.stack(code, steps.len())?.get(untouched..)? {
-        [] => Some((operands, None)),
-        [result] => Some((operands, Some(*result))),
-        _ => None,
-    }
+    let results = place.stack(code, steps.len())?.get(untouched..)?.to_vec();
+    let most = results.len().saturating_add(kept.len()) <= MOST_RESULTS;
+    most.then_some(Effect { operands, results, kept })
 }

@@ -6,7 +6,7 @@ use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection, ValType};
 use wasmparser_of_encoder::{CodeSectionReader, FunctionSectionReader, Parser, TypeSectionReader};
 
-use super::read::{Access, Body, Code};
+use super::read::{Access, Body, Code, Step};
 use super::repeats::Repeat;
 use crate::build::slim::SlimError;
 
@@ -59,6 +59,11 @@ impl Writer<'_> {
                 }
             }
             encode(&Instruction::Call(self.index(*repeat)), &mut written);
+            for step in found.kept.iter().rev().filter_map(|at| steps.get(*at)) {
+                if let Some((local, _)) = step.local {
+                    encode(&Instruction::LocalSet(local), &mut written);
+                }
+            }
             copied = last.place.end;
         }
         written.extend_from_slice(body.bytes.get(copied..).unwrap_or_default());
@@ -77,22 +82,29 @@ impl Writer<'_> {
         for operand in 0..operands {
             written.instruction(&Instruction::LocalGet(operand));
         }
-        for (at, step) in steps.iter().enumerate() {
-            let is_same = |first: &&usize| {
-                **first == at
+        // The local of the function that a step's local or constant is.
+        let place_of = |at: usize, step: &Step| {
+            let is_same = |first: &usize| {
+                *first == at
                     || (step.local.is_some()
-                        && steps.get(**first).is_some_and(|first| first.local == step.local))
+                        && steps.get(*first).is_some_and(|first| first.local == step.local))
             };
-            let Some(local) = arguments.iter().chain(&own).position(|first| is_same(&first)) else {
+            let local = arguments.iter().chain(&own).position(is_same)?;
+            u32::try_from(local).ok()?.checked_add(operands)
+        };
+        for (at, step) in steps.iter().enumerate() {
+            let Some(local) = place_of(at, step) else {
                 written.raw(place.bytes(self.code).get(step.place.clone())?.iter().copied());
                 continue;
             };
-            let local = u32::try_from(local).ok()?.checked_add(operands)?;
             written.instruction(&match step.access {
                 Some(Access::Set) => Instruction::LocalSet(local),
                 Some(Access::Tee) => Instruction::LocalTee(local),
                 _ => Instruction::LocalGet(local),
             });
+        }
+        for at in &repeat.kept {
+            written.instruction(&Instruction::LocalGet(place_of(*at, steps.get(*at)?)?));
         }
         written.instruction(&Instruction::End);
         Some(written)
@@ -112,17 +124,20 @@ impl Reencode for Writer<'_> {
         section: TypeSectionReader<'_>,
     ) -> Result<(), Error> {
         utils::parse_type_section(self, types, section)?;
-        let mut known: Vec<(Vec<ValType>, Option<ValType>)> = Vec::new();
+        let mut known: Vec<(Vec<ValType>, Vec<ValType>)> = Vec::new();
         let before = types.len();
         for (repeat, arguments) in self.repeats.iter().zip(&self.arguments) {
             let arguments = repeat.types(self.code, arguments);
             let parameters = repeat.operands.iter().chain(&arguments);
             let parameters =
                 parameters.map(|ty| RoundtripReencoder.val_type(*ty)).collect::<Result<Vec<_>, _>>()?;
-            let result = repeat.result.map(|ty| RoundtripReencoder.val_type(ty)).transpose()?;
-            let ty = (parameters, result);
+            let kept = repeat.types(self.code, &repeat.kept);
+            let results = repeat.results.iter().chain(&kept);
+            let results =
+                results.map(|ty| RoundtripReencoder.val_type(*ty)).collect::<Result<Vec<_>, _>>()?;
+            let ty = (parameters, results);
             let place = known.iter().position(|known| *known == ty).unwrap_or_else(|| {
-                types.ty().function(ty.0.iter().copied(), ty.1);
+                types.ty().function(ty.0.iter().copied(), ty.1.iter().copied());
                 known.push(ty);
                 known.len().saturating_sub(1)
             });

@@ -16,9 +16,8 @@ use super::relocations::{Relocations, Target};
 
 /// What stays.
 pub(super) struct Reached {
-    /// The functions in their new order: the imported ones as they were, then those that are named most often, whose indices are the shortest then;
-    /// among equals those that came first.
-    pub(super) order: Vec<usize>,
+    /// The functions, in the order they were in.
+    pub(super) functions: Vec<usize>,
     /// The data; `None`: as it is.
     pub(super) data: Option<Vec<Part>>,
 }
@@ -39,15 +38,12 @@ pub(super) fn reached(
 ) -> Result<Reached, SlimError> {
     let mut marks = Marks { kept, tables: linked.is_none(), met: Vec::new() };
     marks.parse_core_module(&mut Module::new(), Parser::new(0), wasm)?;
-    let mut uses = vec![0_u32; code.len()];
-    let mut addressed = vec![false; code.len()];
+    let mut reached = vec![false; code.len()];
     let mut data = Data::of(linked.as_ref());
     loop {
         while let Some(index) = marks.met.pop() {
             let index = usize::try_from(code.stands_for(index)).unwrap_or(usize::MAX);
-            let Some(uses) = uses.get_mut(index) else { continue };
-            *uses = uses.saturating_add(1);
-            if *uses > 1 {
+            if reached.get_mut(index).is_none_or(|reached| std::mem::replace(reached, true)) {
                 continue;
             }
             for step in code.function(index).into_iter().flat_map(|function| &function.steps) {
@@ -58,23 +54,12 @@ pub(super) fn reached(
         match data.next() {
             None => break,
             Some(Target::Data(symbol)) => data.enter(symbol),
-            // Its place in the table is one use, however often that is named.
-            Some(Target::Function(index)) => {
-                let place = usize::try_from(index).ok().and_then(|index| addressed.get_mut(index));
-                if place.is_some_and(|addressed| !std::mem::replace(addressed, true)) {
-                    marks.met.push(index);
-                }
-            }
+            Some(Target::Function(index)) => marks.met.push(index),
         }
     }
-    let used = |index: &usize| uses.get(*index).copied().unwrap_or(0);
-    let mut order: Vec<usize> = (0..code.len()).filter(|index| used(index) > 0).collect();
-    order.sort_by_key(|index| {
-        let is_defined = *index >= code.imported;
-        (is_defined, if is_defined { u32::MAX.saturating_sub(used(index)) } else { 0 })
-    });
+    let functions = (0..code.len()).filter(|index| reached.get(*index) == Some(&true)).collect();
     let data = linked.as_ref().map(|(relocations, segments)| segments.parts(relocations, &data.used));
-    Ok(Reached { order, data })
+    Ok(Reached { functions, data })
 }
 
 /// Which data is used.

@@ -22,7 +22,7 @@ pub(super) fn rewrite(
     reached: &Reached,
 ) -> Result<Vec<u8>, SlimError> {
     let mut map = vec![None; code.len()];
-    for (new, old) in (0_u32..).zip(&reached.order) {
+    for (new, old) in (0_u32..).zip(&reached.functions) {
         if let Some(place) = map.get_mut(*old) {
             *place = Some(new);
         }
@@ -44,9 +44,9 @@ struct Writer<'m> {
 }
 
 impl Writer<'_> {
-    /// The functions that are not imported, by their old place among such, in their new order.
+    /// The functions that are not imported, by their old place among such.
     fn places(&self) -> Vec<usize> {
-        self.reached.order.iter().filter_map(|index| index.checked_sub(self.code.imported)).collect()
+        self.reached.functions.iter().filter_map(|index| index.checked_sub(self.code.imported)).collect()
     }
 }
 
