@@ -46,6 +46,8 @@ pub struct Activity {
     pub calls: usize,
     /// How many bytes of bodies those of them had that may never be whole.
     pub streamed: usize,
+    /// How many of those calls have begun and are not whole.
+    pub partial: usize,
     /// How many requests of any kind are being answered.
     pub open: usize,
     /// How many of those are answered at once: they are over in no time.
@@ -92,6 +94,11 @@ impl Stage {
         self.wait(longest, |now| now.streamed >= bytes)
     }
 
+    /// Waits until every call that has begun is whole, or it takes too long.
+    pub fn settle_bodies(&self, longest: Duration) -> Activity {
+        self.wait(longest, |now| now.partial == 0)
+    }
+
     /// Waits until every request is answered or given up, or it takes too long.
     pub fn finish(&self, longest: Duration) -> Activity {
         self.wait(longest, |now| now.open == 0)
@@ -113,7 +120,10 @@ impl Stage {
         let (exchange, recorded) = whose.map_or((None, None), |(number, recorded)| (Some(number), recorded));
         let reply = inner.begin(cluster, &arrival.request, recorded.as_ref());
         match arrival.opened {
-            Some(number) => inner.grew(number, arrival.request),
+            Some(number) => {
+                inner.grew(number, arrival.request);
+                inner.activity.partial = inner.activity.partial.saturating_sub(1);
+            }
             None => drop(inner.keep(cluster, exchange, arrival.request)),
         }
         self.changed.notify_all();
@@ -123,6 +133,7 @@ impl Stage {
     fn opened(&self, cluster: &str, head: &Message) -> (usize, Option<Reply>) {
         let mut inner = self.lock();
         let number = inner.keep(cluster, None, head.clone());
+        inner.activity.partial += 1;
         let early = inner.upstreams.fails(cluster, head).then(|| inner.begin(cluster, head, None));
         self.changed.notify_all();
         (number, early)

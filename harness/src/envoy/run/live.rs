@@ -68,6 +68,7 @@ pub(super) fn run(
     }
     proxy.stage().settle(harness.calls.len(), PATIENCE);
     proxy.stage().settle_streams(harness.streamed, MISSED);
+    proxy.stage().settle_bodies(MISSED);
     proxy.stage().finish(PATIENCE);
     proxy.fence()?;
     run.loose_log.extend(proxy.log_since(&mut position));
