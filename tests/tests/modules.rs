@@ -28,7 +28,7 @@ fn metadata_is_of_the_crate() {
 }
 
 /// The largest module of a filter, in bytes.
-const MODULE: usize = 200_000;
+const MODULE: u64 = 200_000;
 
 /// What may be pulled for a filter: bytes of the image's layer.
 const LAYER: usize = 110_000;
