@@ -53,7 +53,7 @@ fn jumps_to_where_the_end_leads_go() {
         shortened(&format!("(if (local.get 0) (then {A} (return)) (else {B}))")),
         "If Call Else Call End"
     );
-    assert_eq!(shortened(&format!("(block (br_if 0 (call $t (local.get 0))))")), "Call Drop");
+    assert_eq!(shortened("(block (br_if 0 (call $t (local.get 0))))"), "Call Drop");
     assert_eq!(
         shortened(&format!("(block (loop {A} (br_if 1 (local.get 0)) {B} (br 0)))")),
         "Loop Call I32Eqz If Call Br End End"
